@@ -1,0 +1,141 @@
+"""
+The application: introduces the library to the routes, and turns what they raise into answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+import ledger as library
+from api.auth import Authenticator
+from api.dependencies import Engine, Skin, skin_of
+from api.errors import (
+    HistoryIsPermanentError,
+    InvalidParameterError,
+    MalformedRequestError,
+    MethodNotAllowedError,
+    NoSuchPathError,
+)
+from api.heads import Heads
+from api.metrics import Metrics
+from api.observation import Observation
+from api.openapi import describe
+from api.problems import problem_response
+from api.routes import batch, entries, feed, operation, proofs, verifications, writes
+from api.schemas import wrong_members
+from ledger.errors import LedgerError
+from ledger.submission import Outcome, Recorded
+
+ROUTERS = (writes, batch, entries, feed, proofs, verifications, operation)
+
+# RFC 9110 Section 9.2: methods that mean to change or delete what a path names.
+UNDOING = frozenset({"PUT", "PATCH", "DELETE"})
+
+
+def create_app(engine: Engine) -> FastAPI:
+    """
+    The HTTP service over `engine`, whose pieces are started and stopped by the caller.
+
+    Takes the sequencer's `on_batch`, for metrics and feeds.
+    """
+    metrics = Metrics()
+    heads = Heads(engine.reader.size)
+    app = FastAPI(
+        title="Effect Ledger",
+        version=library.__version__,
+        # Served by a route of ours: nothing but health answers without a credential.
+        openapi_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan,
+    )
+    app.state.skin = Skin(
+        engine=engine,
+        authenticator=Authenticator(engine.credentials),
+        metrics=metrics,
+        heads=heads,
+    )
+    for routes in ROUTERS:
+        app.include_router(routes.router)
+    app.openapi = lambda: describe(app)  # type: ignore[method-assign]
+    app.add_exception_handler(LedgerError, _on_ledger_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.add_exception_handler(HTTPException, _on_framework_error)
+    app.add_middleware(Observation, metrics=metrics)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    skin: Skin = app.state.skin
+    loop = asyncio.get_running_loop()
+
+    def on_batch(ledger: str, outcomes: Sequence[list[Outcome]], seconds: float) -> None:
+        # Called from the sequencer's thread, which must never meet an error of ours.
+        skin.metrics.committed(outcomes, seconds)
+        seqs = [
+            outcome.entry.seq
+            for posting in outcomes
+            for outcome in posting
+            if isinstance(outcome, Recorded) and not outcome.replayed
+        ]
+        if seqs and not loop.is_closed():
+            loop.call_soon_threadsafe(skin.heads.grew, ledger, max(seqs) + 1)
+
+    skin.engine.sequencer.on_batch = on_batch
+    try:
+        yield
+    finally:
+        skin.engine.sequencer.on_batch = None
+
+
+async def _on_ledger_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, LedgerError)
+    return problem_response(error, trace_id=request.state.trace_id)
+
+
+async def _on_invalid_request(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    # The first part of each location is "query" or "path".
+    wrong = wrong_members(error.errors(), skip=1)
+    first = wrong[0]
+    name = first["pointer"].removeprefix("/")
+    return problem_response(
+        InvalidParameterError(f"{name} {first['says']}", parameter=name, wrong=wrong),
+        trace_id=request.state.trace_id,
+    )
+
+
+async def _on_framework_error(request: Request, error: Exception) -> Response:
+    """Paths and methods nobody serves; told only to those with a credential."""
+    assert isinstance(error, HTTPException)
+    trace_id = request.state.trace_id
+    try:
+        await skin_of(request).authenticator.authenticate(request)
+    except LedgerError as refused:
+        return problem_response(refused, trace_id=trace_id)
+    told, headers = _tell(request, error)
+    return problem_response(told, trace_id=trace_id, headers=headers)
+
+
+def _tell(request: Request, error: HTTPException) -> tuple[LedgerError, dict[str, str]]:
+    if error.status_code == 404:  # noqa: PLR2004 - an HTTP status.
+        return NoSuchPathError("there is no such path"), {}
+    if error.status_code == 405:  # noqa: PLR2004 - an HTTP status.
+        # RFC 9110 Section 15.5.6: a 405 names the methods that are allowed.
+        headers = dict(error.headers or {})
+        if request.method in UNDOING and request.url.path.startswith("/v1/ledgers/"):
+            detail = f"{request.method} would change history, which is permanent"
+            return HistoryIsPermanentError(detail), headers
+        return MethodNotAllowedError(f"this path does not take {request.method[:16]}"), headers
+    return MalformedRequestError("the request is not in the form taken here"), {}
+
+

@@ -1,0 +1,124 @@
+"""
+Dependencies: what the routes work with, and how they get it.
+
+`Engine` is what the library offers, as the routes use it; `Skin` adds what belongs to HTTP.
+Nothing here commits anything: the sequencer does, on its own thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from api.auth import Authenticator, check_ledger, check_scope
+from api.heads import Heads
+from api.metrics import Metrics
+from ledger.credentials import Credential, Credentials
+from ledger.dry_run import DryRun
+from ledger.ports import LedgerRecord
+from ledger.reader import Reader
+from ledger.sequencer import Sequencer
+from ledger.submission import Outcome, Posting
+from ledger.verification import Verifications
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """The pieces of the library that are introduced to each other before the first request."""
+
+    sequencer: Sequencer
+    reader: Reader
+    dry_run: DryRun
+    verifications: Verifications
+    credentials: Credentials
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """Who calls, and which ledger the call is about: both checked."""
+
+    credential: Credential
+    ledger: LedgerRecord
+
+
+@dataclass(slots=True, kw_only=True)
+class Skin:
+    """One per application."""
+
+    engine: Engine
+    authenticator: Authenticator
+    metrics: Metrics
+    heads: Heads
+    _records: dict[str, LedgerRecord] = field(default_factory=dict)
+
+    async def access(self, request: Request, *scopes: str) -> Access:
+        """
+        The first three checks of a request: credential, reach, ledger.
+
+        Args:
+            request: Its path names the ledger.
+            scopes: One of these is needed; none where any credential will do.
+
+        Raises:
+            UnauthenticatedError, ForbiddenError, NotFoundError: In this order.
+        """
+        name = request.path_params["ledger"]
+        credential = await self.authenticator.authenticate(request)
+        check_ledger(credential, name)
+        check_scope(credential, *scopes)
+        return Access(credential=credential, ledger=await self.ledger(name))
+
+    async def ledger(self, name: str) -> LedgerRecord:
+        """
+        The ledger of this name.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        record = self._records.get(name)
+        if record is None:
+            # A ledger's record never changes, so one reading is enough.
+            record = await run_in_threadpool(self.engine.reader.ledger, name)
+            self._records[name] = record
+        return record
+
+    async def record(self, posting: Posting) -> list[Outcome]:
+        """
+        Have a posting recorded; returns when it is durable, chained and proved.
+
+        A caller that hangs up stops waiting and nothing else: what is queued is committed.
+
+        Raises:
+            PushbackError, OutcomeUnknownError, LedgerBrokenError: As the sequencer says.
+        """
+        answer: Future[list[Outcome]] = self.engine.sequencer.submit(posting)
+        # The queued future is running and refuses to be cancelled with this one.
+        return await asyncio.wrap_future(answer)
+
+
+def skin_of(request: Request) -> Skin:
+    """The skin of the application that serves `request`."""
+    skin: Skin = request.app.state.skin
+    return skin
+
+
+def reach(*scopes: str) -> Callable[[Request], Awaitable[Access]]:
+    """A dependency that lets a request through with one of `scopes`, and says for what."""
+
+    async def dependency(request: Request) -> Access:
+        return await skin_of(request).access(request, *scopes)
+
+    return dependency
+
+
+EntriesRead = Annotated[Access, Depends(reach("entries:read"))]
+ProofsRead = Annotated[Access, Depends(reach("proofs:read"))]
+PayloadRead = Annotated[Access, Depends(reach("payload:read"))]
+AnyReach = Annotated[Access, Depends(reach())]

@@ -1,0 +1,54 @@
+"""
+Errors only a request can make: the HTTP side of the tree in `ledger.errors`.
+
+    LedgerError
+    |__RequestError                    nothing written; send a different request
+    |  |__MissingKeyError              a write without its idempotency key
+    |  |__MalformedRequestError        headers or framing are not what this path takes
+    |  |__InvalidParameterError        a parameter is unknown, missing or wrong
+    |  |__NoSuchPathError              there is no such path
+    |  |__MethodNotAllowedError        the path does not take this method
+    |     |__HistoryIsPermanentError   the method would change history
+    |__UnexpectedError                 a bug of ours; nothing was to be written
+    |__UnexpectedWriteError            a bug of ours; whether something was written is not known
+"""
+
+from __future__ import annotations
+
+from ledger.errors import LedgerError, RejectedError
+
+
+class RequestError(RejectedError):
+    """The request is not one this service takes. Nothing was written."""
+
+
+class MissingKeyError(RequestError):
+    """A write came without its idempotency key. Nothing was written."""
+
+
+class MalformedRequestError(RequestError):
+    """Headers or framing are not what this path takes. Nothing was written."""
+
+
+class InvalidParameterError(RequestError):
+    """A parameter is unknown, missing or wrong. Nothing was written."""
+
+
+class NoSuchPathError(RequestError):
+    """There is no such path. Nothing was written."""
+
+
+class MethodNotAllowedError(RequestError):
+    """The path does not take this method. Nothing was written."""
+
+
+class HistoryIsPermanentError(MethodNotAllowedError):
+    """The method would change or delete history. Nothing was written."""
+
+
+class UnexpectedError(LedgerError):
+    """The service failed in a way it does not know. Nothing was to be written."""
+
+
+class UnexpectedWriteError(LedgerError):
+    """The service failed in a way it does not know; the same key tells the outcome."""

@@ -1,0 +1,128 @@
+"""
+Metrics: what a process counts, as Prometheus reads it.
+
+Several worker processes add up where PROMETHEUS_MULTIPROC_DIR names a directory they share.
+No label holds a key, a subject or a principal.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from ledger.submission import Outcome, Recorded
+
+MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+# From a cached answer to a request that gives up on the database.
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_ITEMS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_000)
+
+
+class Metrics:
+    """Counters of one process."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "effect_ledger_http_requests",
+            "Requests answered.",
+            ["method", "route", "status"],
+            registry=self._registry,
+        )
+        self._request_seconds = Histogram(
+            "effect_ledger_http_request_seconds",
+            "Time from the first byte in to the last byte out; feeds apart.",
+            ["method", "route"],
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self._outcomes = Counter(
+            "effect_ledger_submissions",
+            "What became of submissions: recorded, replayed, or refused by a rule of history.",
+            ["outcome"],
+            registry=self._registry,
+        )
+        self._batch_items = Histogram(
+            "effect_ledger_batch_items",
+            "Submissions committed together.",
+            buckets=_ITEMS,
+            registry=self._registry,
+        )
+        self._batch_seconds = Histogram(
+            "effect_ledger_batch_seconds",
+            "Time one batch took, from taking the head's lock to the signed receipts.",
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+
+    def answered(self, method: str, route: str, status: int, seconds: float | None) -> None:
+        """A request was answered; `seconds` is None where time says nothing, as for feeds."""
+        self._requests.labels(method, route, str(status)).inc()
+        if seconds is not None:
+            self._request_seconds.labels(method, route).observe(seconds)
+
+    def committed(self, outcomes: Sequence[Sequence[Outcome]], seconds: float) -> None:
+        """A batch of postings was committed. Called from the sequencer's thread."""
+        counts = {"recorded": 0, "replayed": 0, "refused": 0}
+        for outcome in (outcome for posting in outcomes for outcome in posting):
+            if not isinstance(outcome, Recorded):
+                counts["refused"] += 1
+            else:
+                counts["replayed" if outcome.replayed else "recorded"] += 1
+        for name, count in counts.items():
+            self._outcomes.labels(name).inc(count)
+        self._batch_items.observe(sum(counts.values()))
+        self._batch_seconds.observe(seconds)
+
+    def page(self, *, waiting: int, sizes: Mapping[str, tuple[int, int]]) -> bytes:
+        """
+        Everything, in the text format.
+
+        Args:
+            waiting: Submissions that wait in this process.
+            sizes: Ledger -> entries sequenced, and entries under a published checkpoint.
+        """
+        registry = CollectorRegistry()
+        registry.register(_Now(waiting, sizes))
+        counted = self._registry
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            counted = CollectorRegistry()
+            MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
+        return generate_latest(counted) + generate_latest(registry)
+
+
+class _Now(Collector):
+    """What is read at the moment somebody asks."""
+
+    def __init__(self, waiting: int, sizes: Mapping[str, tuple[int, int]]) -> None:
+        self._waiting = waiting
+        self._sizes = sizes
+
+    def collect(self) -> Iterable[Metric]:
+        """The gauges, one family after the other."""
+        waiting = GaugeMetricFamily(
+            "effect_ledger_waiting_submissions",
+            "Submissions that wait or are being committed, in the worker that answers.",
+            labels=["worker"],
+        )
+        waiting.add_metric([str(os.getpid())], self._waiting)
+        yield waiting
+        size = GaugeMetricFamily(
+            "effect_ledger_size", "Entries of a ledger you may read.", labels=["ledger"]
+        )
+        lag = GaugeMetricFamily(
+            "effect_ledger_signer_lag_entries",
+            "Entries that are sequenced and not yet under a published checkpoint.",
+            labels=["ledger"],
+        )
+        for ledger, (sequenced, published) in sorted(self._sizes.items()):
+            size.add_metric([ledger], sequenced)
+            lag.add_metric([ledger], sequenced - published)
+        yield size
+        yield lag

@@ -1,0 +1,162 @@
+"""
+OpenAPI: what the document says beside the routes.
+
+Paths, parameters and summaries come from the routes themselves; bodies, answers and
+problems from `api.schemas` and `api.problems`, so that no example is written twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from api import problems as table
+from api.problems import PROBLEMS, problem_document
+from api.schemas import MODELS
+from ledger import errors as domain
+from ledger.errors import LedgerError
+
+Responses = dict[int | str, dict[str, Any]]
+
+EXAMPLE_TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+ACCESS = (
+    domain.UnauthenticatedError,
+    domain.ForbiddenError,
+    domain.NotFoundError,
+    domain.DatabaseUnavailableError,
+)
+"""What the first three checks of every path under a ledger may answer."""
+
+DESCRIPTION = """\
+Records effects that cannot be rolled back, and proves what it recorded.
+
+Every error is `application/problem+json` and says in which **world** the request is and
+which **action** fits. Checks are made in this order: credential (401), reach (403), ledger
+(404), parameters (422), headers (400), size (413), syntax (400), members (422), history (409).
+A revoked key works on for at most five seconds.
+"""
+
+
+def reference(model: type[BaseModel]) -> dict[str, str]:
+    """Where the document has the schema of `model`."""
+    return {"$ref": f"#/components/schemas/{model.__name__}"}
+
+
+def answer(
+    description: str, model: type[BaseModel], example: Any, *, headers: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """A good answer in JSON."""
+    described = {
+        "description": description,
+        "content": {"application/json": {"schema": reference(model), "example": example}},
+    }
+    return described | _headers(headers or {})
+
+
+def text_answer(description: str, media_type: str, *, binary: bool = False) -> dict[str, Any]:
+    """A good answer in another form."""
+    schema = {"type": "string"} | ({"format": "binary"} if binary else {})
+    return {"description": description, "content": {media_type: {"schema": schema}}}
+
+
+def body(model: type[BaseModel], examples: Mapping[str, Any]) -> dict[str, Any]:
+    """A request body in JSON, for `openapi_extra`."""
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": reference(model),
+                    "examples": {name: {"value": value} for name, value in examples.items()},
+                }
+            },
+        }
+    }
+
+
+def problems(*kinds: type[LedgerError]) -> Responses:
+    """The problem answers of a path, by status, with an example of each from the table."""
+    responses: Responses = {}
+    for kind in kinds:
+        problem = PROBLEMS[kind]
+        response = responses.setdefault(
+            problem.status,
+            {
+                "description": "",
+                "content": {
+                    table.MEDIA_TYPE: {
+                        "schema": {"$ref": "#/components/schemas/ProblemOut"},
+                        "examples": {},
+                    }
+                },
+            }
+            | _headers(
+                {
+                    "RML-World": "World of the problem.",
+                    "RML-Action": "What to do.",
+                    **({"Retry-After": "Seconds."} if problem.retryable else {}),
+                }
+            ),
+        )
+        response["description"] += ("; " if response["description"] else "") + problem.title
+        response["content"][table.MEDIA_TYPE]["examples"][problem.code] = {
+            "value": _example(kind)
+        }
+    return responses
+
+
+def _example(kind: type[LedgerError]) -> dict[str, Any]:
+    document = problem_document(kind(PROBLEMS[kind].title), trace_id=EXAMPLE_TRACE)
+    # The document must be the same each time it is asked for.
+    return document | {"retry_after_ms": PROBLEMS[kind].retry_after_ms}
+
+
+def _headers(described: Mapping[str, str]) -> dict[str, Any]:
+    if not described:
+        return {}
+    return {
+        "headers": {
+            name: {"description": text, "schema": {"type": "string"}}
+            for name, text in described.items()
+        }
+    }
+
+
+def parameter(
+    name: str, place: str, schema: Mapping[str, Any], description: str, *, required: bool = False
+) -> dict[str, Any]:
+    """A parameter that a plain endpoint reads by itself, for `openapi_extra`."""
+    return {
+        "name": name,
+        "in": place,
+        "required": required or place == "path",
+        "schema": dict(schema),
+        "description": description,
+    }
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """The whole document."""
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        description=DESCRIPTION,
+        routes=app.routes,
+        tags=app.openapi_tags,
+    )
+    _, schemas = models_json_schema(
+        [(model, "validation") for model in MODELS], ref_template="#/components/schemas/{model}"
+    )
+    components = document.setdefault("components", {})
+    components.setdefault("schemas", {}).update(schemas["$defs"])
+    components["securitySchemes"] = {
+        "key": {"type": "http", "scheme": "bearer", "description": "An API key."}
+    }
+    document["security"] = [{"key": []}]
+    return document

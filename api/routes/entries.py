@@ -1,0 +1,132 @@
+"""
+Entries: history as it stands, one by one, page by page, and as the story of an effect.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api import examples
+from api.answers import JSON, base64_or_none, entry_document, json_answer
+from api.dependencies import AnyReach, EntriesRead, PayloadRead, skin_of
+from api.errors import InvalidParameterError, UnexpectedError
+from api.openapi import ACCESS, answer, problems, text_answer
+from api.schemas import PAGE_MAX, EntryOut, LedgerOut, PageOut, PayloadsOut, ReceiptOut
+from ledger import errors as domain
+from ledger.reader import EntryFilter
+
+router = APIRouter(prefix="/v1/ledgers/{ledger}", tags=["entries"])
+
+READ_PROBLEMS = problems(*ACCESS, InvalidParameterError, UnexpectedError)
+
+# History never changes: what was read once may be kept by whoever may read it.
+PERMANENT = {"Cache-Control": "private, max-age=31536000, immutable"}
+
+
+class PageQuery(BaseModel):
+    """Which entries, in which order, from where on; all that are given must hold."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: str | None = Field(default=None, description="effect, refund, ...")
+    type: str | None = None
+    key: str | None = None
+    business_key: str | None = None
+    subject: str | None = None
+    actor: str | None = Field(default=None, description="Id of the actor.")
+    poster: str | None = Field(default=None, description="Principal that posted.")
+    currency: str | None = None
+    label: str | None = Field(default=None, description="`key:value`.")
+    evidence: str | None = Field(default=None, description="`system:ref`.")
+    cause: str | None = Field(default=None, description="`kind:ref`.")
+    corrects: str | None = Field(default=None, description="Id of the entry corrected.")
+    recorded_from: str | None = Field(default=None, description="Inclusive, RFC 3339.")
+    recorded_to: str | None = Field(default=None, description="Exclusive, RFC 3339.")
+    occurred_from: str | None = Field(default=None, description="Inclusive, RFC 3339.")
+    occurred_to: str | None = Field(default=None, description="Exclusive, RFC 3339.")
+    order: str = Field(default="asc", pattern="^(asc|desc)$", description="By seq.")
+    limit: int = Field(default=100, ge=1, le=PAGE_MAX)
+    cursor: str | None = Field(default=None, description="`next_cursor` of the page before.")
+
+
+@router.get(
+    "",
+    summary="What is fixed about a ledger, and its size",
+    responses={200: answer("The ledger.", LedgerOut, examples.LEDGER), **READ_PROBLEMS},
+    response_class=Response,
+)
+def get_ledger(request: Request, access: AnyReach) -> Response:
+    """Any credential that reaches the ledger may ask."""
+    record = access.ledger
+    return json_answer(
+        {
+            "ledger": record.name,
+            "origin": record.origin,
+            "vkey": record.vkey,
+            "units": dict(record.units),
+            "time_zone": record.time_zone,
+            "public_log": record.public,
+            "size": skin_of(request).engine.reader.size(record.name),
+        }
+    )
+
+
+@router.get(
+    "/entries",
+    summary="Entries, page by page",
+    responses={200: answer("One page.", PageOut, examples.PAGE), **READ_PROBLEMS},
+    response_class=Response,
+)
+def get_entries(
+    request: Request, access: EntriesRead, query: Annotated[PageQuery, Query()]
+) -> Response:
+    """
+    Entries that match every filter, by seq. An unknown filter is refused.
+
+    Pages are stable: history only grows. Scope: `entries:read`.
+    """
+    filters = query.model_dump(exclude={"order", "limit", "cursor"}, exclude_none=True)
+    page = skin_of(request).engine.reader.page(
+        access.ledger.name,
+        EntryFilter(**filters),
+        cursor=query.cursor,
+        limit=query.limit,
+        order=query.order,
+    )
+    return json_answer(
+        {
+            "entries": [entry_document(entry) for entry in page.entries],
+            "next_cursor": page.next_cursor,
+        }
+    )
+
+
+@router.get(
+    "/entries/{place}",
+    summary="One entry, by seq or id",
+    responses={200: answer("The entry.", EntryOut, examples.ENTRY), **READ_PROBLEMS},
+    response_class=Response,
+)
+def get_entry(request: Request, access: EntriesRead, place: str) -> Response:
+    """`place` is the seq or the id of the entry. Scope: `entries:read`."""
+    entry = _entry(request, access, place)
+    return json_answer(entry_document(entry), headers=PERMANENT)
+
+
+@router.get(
+    "/entries/{place}/bytes",
+    summary="The bytes of an entry, exactly as hashed",
+    responses={
+        200: text_answer("SHA-256(0x00 || these bytes) is the entry hash.", JSON),
+        **READ_PROBLEMS,
+    },
+    response_class=Response,
+)
+def get_entry_bytes(request: Request, access: EntriesRead, place: str) -> Response:
+    """Canonical JSON (RFC 8785). Scope: `entries:read`."""
+    return Response(_entry(request, access, place).encoded, media_type=JSON, headers=PERMANENT)

@@ -1,0 +1,555 @@
+"""
+Schemas: what requests and answers look like on the wire.
+
+Models of requests hold the shape (names and JSON types of members) and hand the words on;
+what the words must say is for `ledger.effect` and `ledger.payload`, which also know the
+limits that the models only publish. Models of answers describe; they do not build.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from api.problems import ACTIONS
+from ledger.effect import (
+    CAUSES_MAX,
+    EVIDENCE_MAX,
+    KEY_MAX,
+    LABELS_MAX,
+    REASON_MAX,
+    SYSTEM_MAX,
+    TEXT_MAX,
+    TYPE_MAX,
+    Kind,
+    Rules,
+    build_effect,
+)
+from ledger.entry import parse_signature
+from ledger.errors import MalformedEffectError
+from ledger.grammar import below
+from ledger.payload import MEDIA_TYPE_MAX, PAYLOAD_NAME_MAX, PAYLOADS_MAX, build_payloads
+from ledger.submission import Submission
+
+ITEMS_MAX = 1_000
+"""Items of one batch."""
+PAGE_MAX = 1_000
+"""Entries of one page."""
+WRONG_MEMBERS_MAX = 20
+"""Wrong members one answer lists; the rest shows when these are right."""
+
+
+def _says(**schema: Any) -> dict[str, Any]:
+    # Published and not enforced here: the domain answers a broken limit with its name.
+    return {"json_schema_extra": schema}
+
+
+def _absent(**schema: Any) -> Any:
+    # Absent is not null: a member that is there has its type.
+    def publish(published: dict[str, Any]) -> None:
+        published.pop("default", None)
+        published.update(schema)
+
+    return Field(default=None, json_schema_extra=publish)
+
+
+class Wire(BaseModel):
+    """A JSON object with the members named here and no others."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
+
+
+Shape = TypeVar("Shape", bound=Wire)
+
+
+class ActorIn(Wire):
+    """Who caused the effect."""
+
+    id: Annotated[str, Field(**_says(minLength=1, maxLength=TEXT_MAX))]
+    kind: Literal["service", "human", "agent"]
+
+
+class MoneyIn(Wire):
+    """An amount as the merchant sees it; a string, so that no reader rounds it."""
+
+    amount: Annotated[str, Field(**_says(pattern=r"^-?(0|[1-9][0-9]{0,19})(\.[0-9]{1,18})?$"))]
+    currency: Annotated[str, Field(**_says(pattern="^[A-Z][A-Z0-9]{2,11}$"))]
+    flow: Literal["in", "out"]
+    applied: str = _absent(
+        description="The amount in the currency of the corrected entry, where that is another."
+    )
+
+
+class ExternalIn(Wire):
+    """An original that was recorded elsewhere."""
+
+    system: Annotated[str, Field(**_says(minLength=1, maxLength=SYSTEM_MAX))]
+    ref: Annotated[str, Field(**_says(minLength=1, maxLength=TEXT_MAX))]
+
+
+class HandoffIn(Wire):
+    """The point at which the effect became history."""
+
+    point: Literal["executed", "settled", "notified", "exported", "period_closed", "manual"]
+
+
+class EvidenceIn(Wire):
+    """Where someone else says the same."""
+
+    system: Annotated[str, Field(**_says(minLength=1, maxLength=SYSTEM_MAX))]
+    rel: Literal["transaction", "request", "webhook", "bank_line", "result", "document", "approval"]
+    ref: Annotated[str, Field(**_says(minLength=1, maxLength=TEXT_MAX))]
+    digest: str = _absent(description="SHA-256 in hexadecimal, or sha256:, sha384:, sha512:.")
+
+
+class CauseIn(Wire):
+    """What led to the effect."""
+
+    kind: Literal["entry", "intent", "trace", "workflow", "case"]
+    ref: Annotated[str, Field(**_says(minLength=1, maxLength=TEXT_MAX))]
+
+
+class ApprovalIn(Wire):
+    """Who approved the effect before it was carried out, when, and the hash of what."""
+
+    by: str
+    at: Annotated[str, Field(**_says(format="date-time"))]
+    digest: str
+
+
+class IntentIn(Wire):
+    """The intent that was executed, and the hash of what had been promised."""
+
+    id: Annotated[str, Field(**_says(format="uuid"))]
+    digest: str
+
+
+class PayloadIn(Wire):
+    """Words or a document, kept outside the hashed bytes: exactly one of json, text, base64."""
+
+    name: Annotated[str, Field(**_says(maxLength=PAYLOAD_NAME_MAX))]
+    media_type: str = _absent(maxLength=MEDIA_TYPE_MAX)
+    json_: Any = Field(default=None, alias="json", description="Any JSON; kept as RFC 8785.")
+    text: str = _absent()
+    base64: str = _absent(contentEncoding="base64")
+    data_subject: str = _absent(
+        maxLength=TEXT_MAX, description="Opaque id of the person it is about; never hashed."
+    )
+
+
+class SignatureIn(Wire):
+    """The poster's own Ed25519 signature over the effect bytes."""
+
+    key_id: str
+    sig: Annotated[str, Field(**_says(contentEncoding="base64"))]
+
+
+class Words(Wire):
+    """Members every effect and correction may have."""
+
+    type: Annotated[
+        str, Field(**_says(maxLength=TYPE_MAX, examples=["card.capture", "email.sent"]))
+    ]
+    occurred_at: Annotated[str, Field(**_says(format="date-time"))]
+    subject: str = _absent(maxLength=TEXT_MAX)
+    business_key: str = _absent(maxLength=TEXT_MAX)
+    actor: ActorIn = _absent()
+    handoff: HandoffIn = _absent()
+    evidence: list[EvidenceIn] = _absent(maxItems=EVIDENCE_MAX)
+    causes: list[CauseIn] = _absent(maxItems=CAUSES_MAX)
+    labels: dict[str, str] = _absent(maxProperties=LABELS_MAX)
+    observed: bool = _absent(description="Reports what already happened elsewhere.")
+    repeat_of: str = _absent(format="uuid")
+    approval: ApprovalIn = _absent()
+    intent: IntentIn = _absent()
+    payloads: list[PayloadIn] = _absent(maxItems=PAYLOADS_MAX)
+    note: str = _absent(description="Short for a text payload named note.")
+    signature: SignatureIn = _absent()
+
+    def to_submission(self, place: Mapping[str, str], rules: Rules, now: datetime) -> Submission:
+        """
+        The domain value.
+
+        Args:
+            place: Members of the effect that path and headers say: kind, key, corrects.
+            rules: The rules of the ledger it is for.
+            now: Wall clock.
+
+        Raises:
+            RejectedError: A rule that needs no history is broken; see `build_effect`.
+        """
+        words = self.model_dump(exclude_unset=True, by_alias=True)
+        payloads = words.pop("payloads", ())
+        note = words.pop("note", None)
+        signature = words.pop("signature", None)
+        return Submission(
+            effect=build_effect({**words, **place}, rules=rules, now=now),
+            payloads=build_payloads(payloads, note=note) if payloads or note is not None else (),
+            signature=None if signature is None else parse_signature(signature),
+        )
+
+
+class EffectIn(Words):
+    """An effect at its hand-off."""
+
+    money: MoneyIn = _absent()
+    reason: str = _absent(maxLength=REASON_MAX)
+    reversible_until: str = _absent(format="date-time")
+
+
+class CorrectionWords(Words):
+    """Members every correction has."""
+
+    reason: Annotated[str, Field(**_says(maxLength=REASON_MAX, examples=["customer.request"]))]
+
+
+class RefundIn(CorrectionWords):
+    """Money taken back from an effect; the flow is the opposite one."""
+
+    money: MoneyIn
+
+
+class AdjustmentIn(CorrectionWords):
+    """A signed change of an amount, or of something without an amount."""
+
+    money: MoneyIn = _absent()
+
+
+class ExplanationIn(CorrectionWords):
+    """Words about an entry, in a payload."""
+
+    audience: str = _absent(maxLength=REASON_MAX)
+
+
+class CorrectionIn(CorrectionWords):
+    """A correction that names what it corrects itself: exactly one of the three `corrects`."""
+
+    kind: Literal["refund", "adjustment", "explanation"]
+    corrects: str = _absent(format="uuid")
+    corrects_key: str = _absent(maxLength=KEY_MAX)
+    corrects_external: ExternalIn = _absent()
+    money: MoneyIn = _absent()
+    audience: str = _absent(maxLength=REASON_MAX)
+
+
+class ItemIn(Words):
+    """One item of a batch: an effect or a correction, with its kind and its key."""
+
+    kind: Literal["effect", "refund", "adjustment", "explanation"]
+    key: Annotated[str, Field(**_says(minLength=1, maxLength=KEY_MAX))]
+    corrects: str = _absent(format="uuid")
+    corrects_key: str = _absent(maxLength=KEY_MAX, description="May name an item before this one.")
+    corrects_external: ExternalIn = _absent()
+    money: MoneyIn = _absent()
+    reason: str = _absent(maxLength=REASON_MAX)
+    audience: str = _absent(maxLength=REASON_MAX)
+    reversible_until: str = _absent(format="date-time")
+
+
+class BatchIn(Wire):
+    """Up to 1,000 items; each is held to `ItemIn` by itself, so that one cannot fail another."""
+
+    mode: Literal["atomic", "independent"]
+    items: Annotated[
+        list[Any],
+        Field(
+            **_says(minItems=1, maxItems=ITEMS_MAX, items={"$ref": "#/components/schemas/ItemIn"})
+        ),
+    ]
+
+
+class VerificationIn(Wire):
+    """What to verify."""
+
+    mode: Literal["full", "incremental"] = Field(default="full")
+    checkpoint: str = _absent(
+        description="A checkpoint you trust, as a signed note: the history must extend it. "
+        "Incremental verification begins at its size."
+    )
+
+
+BODIES: Mapping[Kind, type[Words]] = {
+    Kind.EFFECT: EffectIn,
+    Kind.REFUND: RefundIn,
+    Kind.ADJUSTMENT: AdjustmentIn,
+    Kind.EXPLANATION: ExplanationIn,
+}
+"""The body of a single write, by the kind its path says."""
+
+
+def parse_shape(model: type[Shape], document: Any) -> Shape:
+    """
+    `document` in the shape of `model`.
+
+    Raises:
+        MalformedEffectError: Another shape; the first member that is wrong is told, all are
+            in `details`.
+    """
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        wrong = wrong_members(error.errors(include_url=False, include_input=False))
+        first = wrong[0]
+        raise MalformedEffectError(
+            f"{first['pointer'] or '/'} {first['says']}", pointer=first["pointer"], wrong=wrong
+        ) from error
+
+
+def wrong_members(errors: Iterable[Mapping[str, Any]], *, skip: int = 0) -> list[dict[str, str]]:
+    """
+    What pydantic found, as JSON pointers and words of ours; values are never repeated.
+
+    Args:
+        errors: As `ValidationError.errors()` gives them.
+        skip: How many first parts of each location say only where in the request it was.
+    """
+    return [
+        {"pointer": _pointer(error["loc"][skip:]), "says": _say(error)}
+        for error in itertools.islice(errors, WRONG_MEMBERS_MAX)
+    ]
+
+
+def _pointer(location: Iterable[str | int]) -> str:
+    pointer = ""
+    for part in location:
+        pointer = below(pointer, str(part)[:63])
+    return pointer
+
+
+def _say(error: Mapping[str, Any]) -> str:
+    if error["type"] == "literal_error":
+        return f"must be one of {error['ctx']['expected']}"
+    return _SAYS.get(error["type"]) or error["msg"].replace("Input should", "must")
+
+
+_SAYS = {
+    "missing": "is required",
+    "extra_forbidden": "is not a member known here",
+    "string_type": "must be a string",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+}
+
+
+# ---- Answers --------------------------------------------------------------------------
+
+
+class KeptPayloadOut(BaseModel):
+    """A payload as its poster gets it back: the salt opens the commitment in the entry."""
+
+    name: str
+    media_type: str
+    commitment: str
+    salt: str | None = Field(description="Base64 of 16 bytes; null once erased.")
+    erased: bool
+
+
+class ReceiptOut(BaseModel):
+    """Proves one entry, alone, offline, for ever."""
+
+    level: Literal["unsigned", "log-signed", "cosigned", "timestamped"]
+    proof: str | None = Field(description="C2SP tlog-proof@v1 text; null while unsigned.")
+    entry: str = Field(description="The entry bytes, as a JSON string.")
+    payloads: list[Any] = _absent()
+    registry: Any = _absent(description="How the registry stands for the log key.")
+
+
+class RecordedOut(BaseModel):
+    """The effect has its place; the commit is on disk."""
+
+    id: str
+    ledger: str
+    seq: int
+    entry_hash: str
+    recorded_at: str
+    world: Literal["RML3"]
+    replayed: bool
+    receipt: ReceiptOut = _absent()
+    payloads: list[KeptPayloadOut] = _absent()
+
+
+class ProvisionalOut(BaseModel):
+    """What a dry run found. Nothing was written, reserved or numbered."""
+
+    provisional: Literal[True]
+    world: Literal["RML1"]
+    ledger: str
+    kind: str
+    key: str
+    corrects: str | None = Field(description="Id of the entry the correction would reach.")
+    replays: str | None = Field(description="Id of the entry the key would replay.")
+    effect: dict[str, Any] = Field(description="The effect as it would be hashed.")
+
+
+class ProblemOut(BaseModel):
+    """RFC 9457, with what a client should do about it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    world: Literal["RML1", "RML2", "RML3"]
+    action: Literal[ACTIONS]  # type: ignore[valid-type]
+    reason: str
+    severity: Literal["info", "warning", "error", "critical"]
+    retryable: bool
+    retry_after_ms: int | None
+    details: dict[str, Any]
+    trace_id: str
+
+
+class BatchItemOut(BaseModel):
+    """What became of one item, as if it had been sent alone."""
+
+    index: int
+    key: str | None
+    status: int
+    result: RecordedOut = _absent()
+    problem: ProblemOut = _absent()
+
+
+class BatchOut(BaseModel):
+    """Per-item results, in the order of the request."""
+
+    mode: Literal["atomic", "independent"]
+    recorded: int
+    replayed: int
+    refused: int
+    items: list[BatchItemOut]
+
+
+class ProvisionalItemOut(BaseModel):
+    """What a dry run found about one item."""
+
+    index: int
+    key: str | None
+    status: int
+    result: ProvisionalOut = _absent()
+    problem: ProblemOut = _absent()
+
+
+class ProvisionalBatchOut(BaseModel):
+    """What a dry run found about each item."""
+
+    provisional: Literal[True]
+    world: Literal["RML1"]
+    mode: Literal["atomic", "independent"]
+    refused: int
+    items: list[ProvisionalItemOut]
+
+
+class EntryOut(BaseModel):
+    """An entry of history."""
+
+    id: str
+    ledger: str
+    seq: int
+    entry_hash: str
+    recorded_at: str
+    world: Literal["RML3"]
+    entry: dict[str, Any] = Field(description="The entry, member for member as hashed.")
+
+
+class PageOut(BaseModel):
+    """One page of entries."""
+
+    entries: list[EntryOut]
+    next_cursor: str | None = Field(description="Send it back for the next page; null at the end.")
+
+
+class FeedOut(BaseModel):
+    """Entries after a position, in order."""
+
+    entries: list[EntryOut]
+    next_after: int = Field(description="Send it as `after` to go on.")
+
+
+class OpenedPayloadOut(BaseModel):
+    """A payload with what opens its commitment."""
+
+    name: str
+    media_type: str
+    commitment: str
+    erased: bool
+    salt: str | None = Field(description="Base64 of 16 bytes; null once erased.")
+    base64: str | None = Field(description="The octets as kept; null once erased.")
+
+
+class PayloadsOut(BaseModel):
+    """The payloads of one entry."""
+
+    seq: int
+    payloads: list[OpenedPayloadOut]
+
+
+class InclusionOut(BaseModel):
+    """Proof that an entry is in the tree of `size` entries (RFC 9162 Section 2.1.3)."""
+
+    seq: int
+    size: int
+    entry_hash: str
+    root: str
+    proof: list[str] = Field(description="Sibling hashes in hexadecimal, from the leaf upwards.")
+
+
+class ConsistencyOut(BaseModel):
+    """Proof that the tree of `to` extends the tree of `from` (RFC 9162 Section 2.1.4)."""
+
+    from_: int = Field(alias="from")
+    to: int
+    from_root: str
+    to_root: str
+    proof: list[str] = Field(description="Hashes in hexadecimal.")
+
+
+class LedgerOut(BaseModel):
+    """What is fixed about a ledger, and its size."""
+
+    ledger: str
+    origin: str
+    vkey: str = Field(description="C2SP verifier key that signs its checkpoints.")
+    units: dict[str, int]
+    time_zone: str
+    public_log: bool
+    size: int
+
+
+class HealthOut(BaseModel):
+    """Whether this process runs, or can serve."""
+
+    status: Literal["ok", "unavailable"]
+
+
+MODELS: tuple[type[BaseModel], ...] = (
+    EffectIn,
+    RefundIn,
+    AdjustmentIn,
+    ExplanationIn,
+    CorrectionIn,
+    ItemIn,
+    BatchIn,
+    VerificationIn,
+    RecordedOut,
+    ProvisionalOut,
+    ProblemOut,
+    BatchOut,
+    ProvisionalBatchOut,
+    EntryOut,
+    PageOut,
+    FeedOut,
+    PayloadsOut,
+    ReceiptOut,
+    InclusionOut,
+    ConsistencyOut,
+    LedgerOut,
+    HealthOut,
+)
+"""What the OpenAPI document describes."""

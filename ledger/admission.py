@@ -1,0 +1,264 @@
+"""
+Admission: what becomes of each submission of a batch, given what history says.
+
+Pure rules, one implementation for every entrance and for dry runs: replays are told from
+conflicts, signatures checked, corrections held to what remains, groups kept whole. Numbers
+and hashes come later, in `entry.chain`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from ledger.effect import Effect, Kind, Money
+from ledger.entry import Admitted, verify_poster_signature
+from ledger.errors import (
+    AbandonedError,
+    BadReferenceError,
+    IdempotencyConflictError,
+    RejectedError,
+    SignatureError,
+)
+from ledger.lifecycle import History, Position, Recorded, references
+from ledger.ports import Found, Wanted
+from ledger.submission import Posting, Submission
+from ledger.vault import SaltedPayload, salted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """The key is taken by an equal effect of the same poster; payloads are still to compare."""
+
+    encoded: bytes
+    """Bytes of the entry that stands."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """The submission gets a place in this batch."""
+
+    index: int
+    """Which of the admitted it is."""
+    replayed: bool
+    """An earlier submission of the same batch took the place for both."""
+
+
+Verdict = Replay | Place | RejectedError
+
+
+@dataclass(slots=True)
+class _Group:
+    """What one posting would add; kept only if the posting stands."""
+
+    admitted: list[Admitted]
+    targets: list[str | None]
+    payloads: list[tuple[SaltedPayload, ...]]
+    keys: dict[str, int]
+
+
+def wanted(postings: Sequence[Posting]) -> Wanted:
+    """What the rules will ask of history for these postings."""
+    effects = [s.effect for posting in postings for s in posting.submissions]
+    entry_ids: list[str] = []
+    entry_keys: list[str] = []
+    for effect in effects:
+        ids, keys = references(effect)
+        entry_ids += ids
+        entry_keys += keys
+    return Wanted(
+        keys=[effect.key for effect in effects],
+        entry_ids=entry_ids,
+        entry_keys=entry_keys,
+        business_keys=[effect.business_key for effect in effects if effect.business_key],
+        data_subjects=[
+            payload.data_subject
+            for posting in postings
+            for submission in posting.submissions
+            for payload in submission.payloads
+            if payload.data_subject
+        ],
+        signing_keys=[
+            submission.signature.key_id
+            for posting in postings
+            for submission in posting.submissions
+            if submission.signature
+        ],
+    )
+
+
+def is_same_request(submission: Submission, principal: str, encoded: bytes) -> bool:
+    """
+    Whether a submission asks again for the entry `encoded`, payload contents apart.
+
+    Equal effect bytes, same poster, same payload names and media types.
+    """
+    # Canonical JSON: "effect" is the first member and its text ends where the next begins.
+    if not encoded.startswith(b'{"effect":' + submission.effect.encoded + b',"id":'):
+        return False
+    members = orjson.loads(encoded)
+    names = [(p["name"], p["media_type"]) for p in members.get("payloads", ())]
+    return members["poster"] == principal and names == [
+        (payload.name, payload.media_type) for payload in submission.payloads
+    ]
+
+
+class Admission:
+    """One batch under the head lock, or one dry run; judged in order."""
+
+    def __init__(self, found: Found, *, new_id: Callable[[], str]) -> None:
+        self._found = found
+        self._new_id = new_id
+        self._history = _history(found)
+        self._group = _Group([], [], [], {})
+
+    @property
+    def admitted(self) -> Sequence[Admitted]:
+        """What gets a place, in order."""
+        return self._group.admitted
+
+    @property
+    def targets(self) -> Sequence[str | None]:
+        """Beside each admitted, the id of the entry it corrects."""
+        return self._group.targets
+
+    @property
+    def payloads(self) -> Sequence[tuple[SaltedPayload, ...]]:
+        """Beside each admitted, its payloads with their salts."""
+        return self._group.payloads
+
+    @property
+    def changed_positions(self) -> Sequence[Position]:
+        """Positions the admitted corrections leave behind."""
+        return self._history.changed_positions
+
+    def judge(self, posting: Posting) -> list[Verdict]:
+        """One verdict per submission; an atomic posting is admitted whole or not at all."""
+        if not posting.atomic:
+            return [self._judge(submission, posting) for submission in posting.submissions]
+        history, group = self._history, self._group
+        self._history = history.fork()
+        self._group = _Group(
+            list(group.admitted), list(group.targets), list(group.payloads), dict(group.keys)
+        )
+        verdicts = [self._judge(submission, posting) for submission in posting.submissions]
+        if any(isinstance(verdict, RejectedError) for verdict in verdicts):
+            self._history, self._group = history, group
+            return [_abandoned(verdict) for verdict in verdicts]
+        history.join(self._history)
+        self._history = history
+        return verdicts
+
+    def _judge(self, submission: Submission, posting: Posting) -> Verdict:
+        try:
+            return self._admit(submission, posting)
+        except RejectedError as error:
+            return error
+
+    def _admit(self, submission: Submission, posting: Posting) -> Verdict:
+        effect = submission.effect
+        encoded = self._found.replays.get(effect.key)
+        if encoded is not None:
+            if is_same_request(submission, posting.principal, encoded):
+                return Replay(encoded=encoded)
+            raise _conflict(effect)
+        earlier = self._group.keys.get(effect.key)
+        if earlier is not None:
+            if self._repeats_admitted(submission, posting.principal, earlier):
+                return Place(index=earlier, replayed=True)
+            raise _conflict(effect)
+        self._check_signature(submission, posting.principal)
+        entry_id = self._new_id()
+        target = self._history.admit(effect, entry_id)
+        payloads = salted(submission.payloads)
+        index = len(self._group.admitted)
+        self._group.admitted.append(
+            Admitted(
+                effect=effect,
+                id=entry_id,
+                poster=posting.principal,
+                payloads=tuple(item.commitment for item in payloads),
+                signature=submission.signature,
+            )
+        )
+        self._group.targets.append(target)
+        self._group.payloads.append(payloads)
+        self._group.keys[effect.key] = index
+        return Place(index=index, replayed=False)
+
+    def _repeats_admitted(self, submission: Submission, principal: str, index: int) -> bool:
+        admitted = self._group.admitted[index]
+        return (
+            admitted.effect.encoded == submission.effect.encoded
+            and admitted.poster == principal
+            and [
+                (item.payload.name, item.payload.media_type, item.payload.content)
+                for item in self._group.payloads[index]
+            ]
+            == [(p.name, p.media_type, p.content) for p in submission.payloads]
+        )
+
+    def _check_signature(self, submission: Submission, principal: str) -> None:
+        if submission.signature is None:
+            return
+        owner, public_key = self._found.signing_keys.get(submission.signature.key_id, (None, b""))
+        if owner != principal:
+            raise BadReferenceError(
+                f"signing key {submission.signature.key_id} is not enrolled for {principal}",
+                pointer="/signature/key_id",
+            )
+        try:
+            verify_poster_signature(submission.effect, submission.signature, public_key)
+        except SignatureError as error:
+            raise BadReferenceError(
+                "the signature is not good for these effect bytes", pointer="/signature/sig"
+            ) from error
+
+
+
+
+def _history(found: Found) -> History:
+    recorded = []
+    keys = {}
+    for encoded, target in found.lineage:
+        entry = orjson.loads(encoded)
+        effect = entry["effect"]
+        keys[effect["key"]] = entry["id"]
+        recorded.append(
+            Recorded(
+                id=entry["id"],
+                seq=entry["seq"],
+                kind=Kind(effect["kind"]),
+                type=effect["type"],
+                money=_money(effect.get("money")),
+                target=target,
+                observed=effect.get("observed", False),
+            )
+        )
+    return History(recorded, found.positions, keys, found.business_keys)
+
+
+def _money(members: dict[str, str] | None) -> Money | None:
+    if members is None:
+        return None
+    return Money(
+        amount=members["amount"],
+        currency=members["currency"],
+        flow=members["flow"],
+        applied=members.get("applied"),
+    )
+
+
+def _conflict(effect: Effect) -> IdempotencyConflictError:
+    # Nothing of the first request is said: it may be another principal's.
+    return IdempotencyConflictError(
+        f"key {effect.key} already names another request", key=effect.key
+    )
+
+
+def _abandoned(verdict: Verdict) -> RejectedError:
+    if isinstance(verdict, RejectedError):
+        return verdict
+    return AbandonedError("another item of this atomic batch was refused; none was recorded")

@@ -1,0 +1,372 @@
+"""
+Appender: the life of an effect, from postings to receipts, for one ledger at a time.
+
+    lock the head -> answer replays -> check corrections -> number, chain, extend the tree
+    -> show the base to the signer -> commit -> sign once -> build receipts
+
+Everything that waits is one batch in one transaction. Knows no HTTP, no queue, no SQL.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ledger.admission import Admission, Place, Replay, Verdict, is_same_request, wanted
+from ledger.checkpoint import Checkpoint
+from ledger.clock import ClockGuard
+from ledger.entry import Entry, Head, chain, new_entry_id, recorded_entry
+from ledger.errors import (
+    CommitmentError,
+    ForeignSignerError,
+    IdempotencyConflictError,
+    LedgerBrokenError,
+    LedgerError,
+    RejectedError,
+    SignerUnavailableError,
+)
+from ledger.merkle import BatchProver, Frontier, LeafIndex, TreeSize
+from ledger.payload import commitment
+from ledger.ports import (
+    AppendTransaction,
+    Batch,
+    Clock,
+    LedgerRecord,
+    SealedPayload,
+    Signer,
+    Storage,
+)
+from ledger.receipt import Receipt, TlogProof
+from ledger.submission import KeptPayload, Outcome, Posting, Recorded, Submission
+from ledger.tiles import completed_tiles
+from ledger.timestamps import format_time, parse_time
+from ledger.tree import Tree
+from ledger.vault import SaltedPayload, Vault
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Committed:
+    """A batch that is on disk."""
+
+    base: Frontier
+    head: Head
+    entries: Sequence[Entry]
+    payloads: Sequence[tuple[SaltedPayload, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Signed:
+    """A checkpoint that covers a batch, and how to prove its entries under it."""
+
+    checkpoint: Checkpoint
+    note: bytes
+
+
+class Appender:
+    """
+    Appends to ledgers through one storage connection. Used by one thread at a time.
+
+    Any number of appenders, in any number of processes, may write one ledger: the head
+    row's lock orders them, and the signer's record is shared.
+    """
+
+    def __init__(self, storage: Storage, signer: Signer, vault: Vault, clock: Clock) -> None:
+        self._storage = storage
+        self._signer = signer
+        self._vault = vault
+        self._clock = clock
+        self._guard = ClockGuard(clock)
+        self._records: dict[str, LedgerRecord] = {}
+        self._trees: dict[str, Tree] = {}
+
+    def append(self, ledger: str, postings: Sequence[Posting]) -> list[list[Outcome]]:
+        """
+        Record what `postings` ask for; durable, chained and provable when this returns.
+
+        Returns:
+            For each posting, one outcome per submission: recorded, replayed or refused.
+
+        Raises:
+            NotFoundError: No ledger has this name.
+            PushbackError: Nothing was written; the same postings may be sent later.
+            OutcomeUnknownError: The commit was sent and not confirmed.
+            LedgerBrokenError: The ledger takes no more writes.
+        """
+        record = self._record(ledger)
+        known = self._storage.replays(ledger, wanted(postings).keys)
+        fresh = [posting for posting in postings if not _all_known(posting, known)]
+        recorded = iter(self._record_fresh(record, fresh) if fresh else ())
+        return [
+            [self._replay(record, known[s.effect.key], s, posting) for s in posting.submissions]
+            if _all_known(posting, known)
+            else next(recorded)
+            for posting in postings
+        ]
+
+    def publish(self, ledger: str) -> None:
+        """
+        Sign and publish what is committed, where a crash cut that short.
+
+        Raises:
+            RolledBackError, ForkedError: As for `append`.
+        """
+        record = self._record(ledger)
+        with self._storage.append_transaction(record, wanted(())) as transaction:
+            self._show_base(record, transaction)
+            size = transaction.head.size
+        if size:
+            self._sign(record, size, ())
+
+    def _record_fresh(
+        self, record: LedgerRecord, postings: Sequence[Posting]
+    ) -> list[list[Outcome]]:
+        try:
+            return self._append(record, postings)
+        except RejectedError as error:
+            # The database refused a value: halve the batch until the item is alone.
+            if len(postings) == 1:
+                return [[error for _ in postings[0].submissions]]
+            middle = len(postings) // 2
+            return [
+                *self._record_fresh(record, postings[:middle]),
+                *self._record_fresh(record, postings[middle:]),
+            ]
+
+    def _append(self, record: LedgerRecord, postings: Sequence[Posting]) -> list[list[Outcome]]:
+        with self._storage.append_transaction(record, wanted(postings)) as transaction:
+            self._show_base(record, transaction)
+            admission = Admission(transaction.found, new_id=self._new_id)
+            verdicts = [admission.judge(posting) for posting in postings]
+            committed = self._insert(record, transaction, admission)
+        # Only past the commit: a receipt for an entry that rolled back is a false receipt.
+        signed = self._sign_batch(record, committed)
+        receipts = self._receipts(record, committed, signed) if signed else None
+        return [
+            [
+                self._outcome(record, verdict, submission, posting, committed, receipts)
+                for verdict, submission in zip(judged, posting.submissions, strict=True)
+            ]
+            for judged, posting in zip(verdicts, postings, strict=True)
+        ]
+
+    def _show_base(self, record: LedgerRecord, transaction: AppendTransaction) -> None:
+        if record.signer != self._signer.identity:
+            raise ForeignSignerError(
+                f"ledger {record.name} is signed by {record.signer}, "
+                f"this process holds {self._signer.identity}",
+                ledger=record.name,
+            )
+        head = transaction.head
+        self._signer.show_base(
+            record.origin, head.size, head.frontier.root(), transaction.leaf_hashes
+        )
+
+    def _insert(
+        self, record: LedgerRecord, transaction: AppendTransaction, admission: Admission
+    ) -> _Committed:
+        base = transaction.head
+        if not admission.admitted:
+            return _Committed(base=base.frontier, head=base, entries=(), payloads=())
+        previous = base.last_recorded_at
+        recorded_at = format_time(
+            self._guard.time_of_batch(transaction.now, parse_time(previous) if previous else None)
+        )
+        entries, head = chain(base, admission.admitted, recorded_at=recorded_at)
+        sealed, data_keys = self._seal(record, transaction, entries, admission.payloads)
+        transaction.insert(
+            Batch(
+                head=head,
+                entries=entries,
+                targets=admission.targets,
+                positions=admission.changed_positions,
+                payloads=sealed,
+                data_keys=data_keys,
+                tiles=completed_tiles(
+                    base.size, [entry.hash for entry in entries], transaction.read_tile
+                ),
+            )
+        )
+        return _Committed(
+            base=base.frontier, head=head, entries=entries, payloads=admission.payloads
+        )
+
+    def _seal(
+        self,
+        record: LedgerRecord,
+        transaction: AppendTransaction,
+        entries: Sequence[Entry],
+        payloads: Sequence[tuple[SaltedPayload, ...]],
+    ) -> tuple[list[SealedPayload], dict[str, bytes]]:
+        standing = dict(transaction.found.data_keys)
+        sealed: list[SealedPayload] = []
+        made: dict[str, bytes] = {}
+        for entry, salted in zip(entries, payloads, strict=True):
+            if salted:
+                rows, keys = self._vault.seal(record, entry.id, entry.seq, salted, standing)
+                sealed += rows
+                made |= keys
+        return sealed, made
+
+    def _sign_batch(self, record: LedgerRecord, committed: _Committed) -> _Signed | None:
+        if not committed.entries:
+            return None
+        leaves = [entry.hash for entry in committed.entries]
+        try:
+            return self._sign(record, committed.base.size, leaves)
+        except LedgerBrokenError:
+            # What is committed stays; the next base that is shown stops the ledger.
+            logger.exception("the signer refuses ledger %s", record.name)
+        except SignerUnavailableError:
+            logger.warning("the signer is away: receipts of %s come unsigned", record.name)
+        return None
+
+    def _sign(self, record: LedgerRecord, start: int, leaves: Sequence[bytes]) -> _Signed:
+        checkpoint, note = self._signer.sign(
+            record.origin,
+            start,
+            leaves,
+            lambda first, last: self._storage.leaf_hashes(record.name, first, last),
+        )
+        self._storage.publish(record.name, checkpoint, note)
+        return _Signed(checkpoint=checkpoint, note=note)
+
+    def _receipts(
+        self, record: LedgerRecord, committed: _Committed, signed: _Signed
+    ) -> Sequence[TlogProof]:
+        size = signed.checkpoint.size
+        if size == committed.head.size:
+            prover = BatchProver(committed.base, [entry.hash for entry in committed.entries])
+            prove = prover.inclusion_proof
+        else:
+            # Another process signed a larger tree first; the proofs lead there.
+            tree = self._tree(record.name)
+
+            def prove(index: LeafIndex) -> list[bytes]:
+                return tree.inclusion_proof(index, TreeSize(size))
+
+        return [
+            TlogProof(
+                index=entry.seq,
+                hashes=tuple(prove(LeafIndex(entry.seq))),
+                checkpoint_note=signed.note,
+                extra=None,
+            )
+            for entry in committed.entries
+        ]
+
+    def _outcome(
+        self,
+        record: LedgerRecord,
+        verdict: Verdict,
+        submission: Submission,
+        posting: Posting,
+        committed: _Committed,
+        proofs: Sequence[TlogProof] | None,
+    ) -> Outcome:
+        if isinstance(verdict, RejectedError):
+            return verdict
+        if isinstance(verdict, Replay):
+            return self._replay(record, verdict.encoded, submission, posting)
+        entry = committed.entries[verdict.index]
+        payloads = tuple(
+            KeptPayload(
+                name=item.payload.name,
+                media_type=item.payload.media_type,
+                commitment=item.commitment.commitment,
+                salt=item.salt,
+            )
+            for item in committed.payloads[verdict.index]
+        )
+        receipt = None
+        if posting.with_receipts:
+            receipt = _receipt(entry, proofs[verdict.index] if proofs else None)
+        return Recorded(
+            entry=entry, replayed=verdict.replayed, receipt=receipt, payloads=payloads
+        )
+
+    def _replay(
+        self, record: LedgerRecord, encoded: bytes, submission: Submission, posting: Posting
+    ) -> Outcome:
+        conflict = IdempotencyConflictError(
+            f"key {submission.effect.key} already names another request",
+            key=submission.effect.key,
+        )
+        if not is_same_request(submission, posting.principal, encoded):
+            return conflict
+        entry = recorded_entry(encoded, submission.effect)
+        payloads: tuple[KeptPayload, ...] = ()
+        if submission.payloads:
+            try:
+                payloads = self._replayed_payloads(record, entry, submission)
+            except CommitmentError:
+                return conflict
+        receipt = self._stored_receipt(record, entry) if posting.with_receipts else None
+        return Recorded(entry=entry, replayed=True, receipt=receipt, payloads=payloads)
+
+    def _replayed_payloads(
+        self, record: LedgerRecord, entry: Entry, submission: Submission
+    ) -> tuple[KeptPayload, ...]:
+        rows = self._storage.sealed_payloads(record.name, [entry.seq])
+        data_keys = self._storage.data_keys(record.name, [row.data_subject for row in rows])
+        opened = {p.name: p for p in self._vault.open(record, entry.id, rows, data_keys)}
+        kept = []
+        for sent in submission.payloads:
+            stored = opened[sent.name]
+            # Erased payloads cannot be compared; the answer shows it by the missing salt.
+            if stored.salt is not None and (
+                commitment(stored.salt, sent.content) != stored.commitment
+            ):
+                raise CommitmentError(f"payload {sent.name} differs from the one recorded")
+            kept.append(
+                KeptPayload(
+                    name=stored.name,
+                    media_type=stored.media_type,
+                    commitment=stored.commitment.hex(),
+                    salt=stored.salt,
+                )
+            )
+        return tuple(kept)
+
+    def _stored_receipt(self, record: LedgerRecord, entry: Entry) -> Receipt:
+        published = self._storage.published(record.name)
+        if published is None or published[0].size <= entry.seq:
+            return _receipt(entry, None)
+        checkpoint, note = published
+        hashes = self._tree(record.name).inclusion_proof(
+            LeafIndex(entry.seq), TreeSize(checkpoint.size)
+        )
+        proof = TlogProof(
+            index=entry.seq, hashes=tuple(hashes), checkpoint_note=note, extra=None
+        )
+        return _receipt(entry, proof)
+
+    def _record(self, ledger: str) -> LedgerRecord:
+        # A ledger's record never changes, so one reading is enough.
+        if ledger not in self._records:
+            self._records[ledger] = self._storage.ledger(ledger)
+        return self._records[ledger]
+
+    def _tree(self, ledger: str) -> Tree:
+        if ledger not in self._trees:
+            self._trees[ledger] = Tree(
+                lambda level, index, width: self._storage.tile_hashes(ledger, level, index, width)
+            )
+        return self._trees[ledger]
+
+    def _new_id(self) -> str:
+        return new_entry_id(int(self._clock.now().timestamp() * 1000))
+
+
+def _all_known(posting: Posting, known: Mapping[str, bytes]) -> bool:
+    return all(submission.effect.key in known for submission in posting.submissions)
+
+
+def _receipt(entry: Entry, proof: TlogProof | None) -> Receipt:
+    return Receipt(
+        level="log-signed" if proof else "unsigned",
+        proof=proof.encode() if proof else None,
+        entry=entry.encoded,
+    )

@@ -1,0 +1,1 @@
+"""The commands of `effect-ledger`, one file per group."""

@@ -1,0 +1,221 @@
+"""
+Ports: what the engine needs from the world, as protocols, and the values that cross them.
+
+Storage and signer are introduced to the engine by the entrances; neither knows the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from ledger.checkpoint import Checkpoint
+from ledger.effect import Rules
+from ledger.entry import Entry, Head
+from ledger.lifecycle import Position
+from ledger.tiles import Tile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerRecord:
+    """What is fixed about a ledger from its creation on."""
+
+    name: str
+    origin: str
+    vkey: str
+    signer: str
+    """Identity of the signer record that owns the origin."""
+    units: Mapping[str, int]
+    time_zone: str
+    public: bool
+    screen: frozenset[str]
+
+    @property
+    def rules(self) -> Rules:
+        """The rules a caller's words are held to here."""
+        return Rules(units=self.units, screen=self.screen)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the rules will ask of history, so that storage answers it in one round trip."""
+
+    keys: Sequence[str] = ()
+    """Idempotency keys, to tell replays."""
+    entry_ids: Sequence[str] = ()
+    entry_keys: Sequence[str] = ()
+    """Entries named by corrections, by id and by key; their lineage comes with them."""
+    business_keys: Sequence[str] = ()
+    data_subjects: Sequence[str] = ()
+    signing_keys: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What history says to a `Wanted`."""
+
+    replays: Mapping[str, bytes] = field(default_factory=dict)
+    """Idempotency key -> entry bytes."""
+    lineage: Sequence[tuple[bytes, str | None]] = ()
+    """Entry bytes with the id of the entry they correct, targets of targets included."""
+    positions: Sequence[Position] = ()
+    business_keys: Mapping[tuple[str, str, str], tuple[str, int]] = field(default_factory=dict)
+    """(kind, type, business key) -> id and seq of the effect that holds it."""
+    data_keys: Mapping[str, bytes] = field(default_factory=dict)
+    """Data subject -> wrapped data key."""
+    signing_keys: Mapping[str, tuple[str, bytes]] = field(default_factory=dict)
+    """Poster key id -> principal and public key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedPayload:
+    """A payload as it is stored."""
+
+    seq: int
+    name: str
+    media_type: str
+    commitment: bytes
+    data_subject: str
+    sealed: bytes | None
+    """None once erased."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Everything one append writes, in one transaction."""
+
+    head: Head
+    """The head after the batch."""
+    entries: Sequence[Entry]
+    targets: Sequence[str | None]
+    """Beside each entry, the id of the entry it corrects."""
+    positions: Sequence[Position]
+    payloads: Sequence[SealedPayload]
+    data_keys: Mapping[str, bytes]
+    """New data keys, wrapped."""
+    tiles: Sequence[Tile]
+
+
+class AppendTransaction(Protocol):
+    """The head of one ledger, held."""
+
+    head: Head
+    now: datetime
+    """Database clock, read under the lock."""
+    found: Found
+
+    def read_tile(self, level: int, index: int) -> Sequence[bytes]:
+        """The hashes that tile holds so far, under the lock."""
+
+    def leaf_hashes(self, start: int, stop: int) -> Sequence[bytes]:
+        """Entry hashes [start, stop), under the lock."""
+
+    def insert(self, batch: Batch) -> None:
+        """Write `batch` when the block ends."""
+
+
+class Storage(Protocol):
+    """Where entries are kept. Used by one thread at a time."""
+
+    def ledger(self, name: str) -> LedgerRecord:
+        """
+        The ledger of this name.
+
+        Raises:
+            NotFoundError: There is none.
+            DatabaseUnavailableError: The database does not answer.
+        """
+
+    def replays(self, ledger: str, keys: Sequence[str]) -> Mapping[str, bytes]:
+        """Entry bytes by idempotency key, for those that are taken; a plain read, no lock."""
+
+    def sealed_payloads(self, ledger: str, seqs: Sequence[int]) -> Sequence[SealedPayload]:
+        """The payloads of these entries as they are stored."""
+
+    def data_keys(self, ledger: str, subjects: Sequence[str]) -> Mapping[str, bytes]:
+        """Wrapped data keys by data subject, for those that stand."""
+
+    def append_transaction(
+        self, record: LedgerRecord, wanted: Wanted
+    ) -> AbstractContextManager[AppendTransaction]:
+        """
+        Hold the head of a ledger until the block ends, then commit durably.
+
+        Leaving the block normally means that what was inserted is on disk. Leaving it
+        with an exception means that nothing is, except for OutcomeUnknownError.
+
+        Raises:
+            PushbackError: Another writer kept the head too long, or the database is
+                away. Nothing was written.
+            RejectedError: The database refuses a value. Nothing was written.
+            OutcomeUnknownError: The commit was sent and not confirmed.
+        """
+
+    def leaf_hashes(self, ledger: str, start: int, stop: int) -> Sequence[bytes]:
+        """Committed entry hashes [start, stop)."""
+
+    def tile_hashes(self, ledger: str, level: int, index: int, width: int) -> Sequence[bytes]:
+        """The first `width` hashes of tile (level, index), committed."""
+
+    def published(self, ledger: str) -> tuple[Checkpoint, bytes] | None:
+        """The newest published checkpoint and its note; None before the first."""
+
+    def publish(self, ledger: str, checkpoint: Checkpoint, note: bytes) -> None:
+        """Serve this checkpoint from every process, unless a larger one is served already."""
+
+
+class Signer(Protocol):
+    """Owns origins: remembers, outside the database, the largest tree it signed of each."""
+
+    @property
+    def identity(self) -> str:
+        """Which record this is; a ledger names the one signer that may sign for it."""
+
+    def register(self, origin: str) -> None:
+        """Begin the record of a new origin at size 0; harmless where it has one."""
+
+    def show_base(
+        self,
+        origin: str,
+        size: int,
+        root: bytes,
+        read_leaves: Callable[[int, int], Sequence[bytes]],
+    ) -> None:
+        """
+        Show the tree that is about to be extended. Before the commit.
+
+        Raises:
+            RolledBackError: The base is behind what was signed.
+            ForkedError: The base is not a continuation of what was signed.
+            SignerUnavailableError: The record cannot be read or written.
+        """
+
+    def sign(
+        self,
+        origin: str,
+        start: int,
+        leaves: Sequence[bytes],
+        read_leaves: Callable[[int, int], Sequence[bytes]],
+    ) -> tuple[Checkpoint, bytes]:
+        """
+        Sign the tree that `leaves` extend from `start`. After the commit.
+
+        Returns:
+            The checkpoint and its signed note; of a larger tree where one was signed already.
+
+        Raises:
+            ForkedError, SignerUnavailableError: As for `show_base`.
+        """
+
+
+class Clock(Protocol):
+    """Time as the process sees it."""
+
+    def now(self) -> datetime:
+        """Wall clock, UTC."""
+
+    def progress(self) -> float:
+        """Seconds that passed since some fixed moment; never steps."""

@@ -1,0 +1,226 @@
+"""
+Registry: the ledger that knows all ledgers of one service.
+
+`_registry` is a ledger like any other, with its own origin and chain. A ledger is announced
+there before it takes entries, and so are the keys that may sign; what a registry row says
+can therefore always be recomputed from hashed bytes.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Protocol
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from ledger.append import Appender
+from ledger.effect import Kind, Rules, build_effect
+from ledger.entry import Entry, genesis_hash, parse_entry
+from ledger.errors import (
+    IdempotencyConflictError,
+    LedgerError,
+    LedgerExistsError,
+    NotFoundError,
+    SettingsError,
+)
+from ledger.money import check_units
+from ledger.names import LEDGER_ITSELF, REGISTRY, check_ledger_name, check_principal_name
+from ledger.note import ED25519, key_id
+from ledger.ports import LedgerRecord
+from ledger.signer import FileSigner
+from ledger.submission import Posting, Recorded, Submission
+from ledger.timestamps import format_time
+
+# Checks applied to hashed text unless a ledger is created without them.
+SCREEN = frozenset({"at-sign", "iban", "card"})
+
+
+class Shelf(Protocol):
+    """Where rows that follow from registry entries are kept. `PostgresStorage` is one."""
+
+    def ledger(self, name: str) -> LedgerRecord:
+        """The ledger of this name; NotFoundError where there is none."""
+
+    def replays(self, ledger: str, keys: list[str]) -> Mapping[str, bytes]:
+        """Entry bytes by idempotency key."""
+
+    def add_ledger(self, record: LedgerRecord, last_hash: bytes, registry_seq: int | None) -> None:
+        """Open a ledger; harmless where it stands already."""
+
+    def add_poster_key(
+        self, key_id: str, principal: str, public_key: bytes, registry_seq: int
+    ) -> None:
+        """Let effects be signed with this key."""
+
+
+class Registry:
+    """Announces ledgers and keys. Used by one thread at a time."""
+
+    def __init__(self, appender: Appender, shelf: Shelf, signer: FileSigner) -> None:
+        self._appender = appender
+        self._shelf = shelf
+        self._signer = signer
+
+    def ensure(self, origin_host: str | None = None) -> LedgerRecord:
+        """
+        Make sure `_registry` exists; its origin fixes the default host of all ledgers.
+
+        Args:
+            origin_host: Host part of new origins; None draws one that resolves nowhere.
+        """
+        try:
+            return self._shelf.ledger(REGISTRY)
+        except NotFoundError:
+            host = origin_host or f"{secrets.token_hex(4)}.effect-ledger.invalid"
+            record = self._record(REGISTRY, f"{host}/{REGISTRY}", {}, "UTC", public=False)
+            self._signer.register(record.origin)
+            self._shelf.add_ledger(record, genesis_hash(record.origin), None)
+            # Two processes may start at once: whichever row was first is the registry.
+            standing = self._shelf.ledger(REGISTRY)
+            self._announce("ledger.created", f"_ledger.created/{REGISTRY}", _created(standing))
+            return standing
+
+    def create_ledger(
+        self,
+        name: str,
+        *,
+        origin: str | None = None,
+        units: Mapping[str, int] | None = None,
+        time_zone: str = "UTC",
+        public: bool = False,
+        screen: frozenset[str] = SCREEN,
+    ) -> LedgerRecord:
+        """
+        Create a ledger: announced in `_registry` first, then opened. Safe to repeat.
+
+        Args:
+            name: Name in URLs and entries.
+            origin: Identity of the ledger for ever; by default `<host>/<name>`.
+            units: Units beyond ISO 4217, name to exponent.
+            time_zone: IANA zone its periods are counted in.
+            public: Whether its log may be read without a key. Cannot be taken back.
+            screen: Personal-data checks on hashed text.
+
+        Raises:
+            LedgerExistsError: It exists with other properties.
+            MalformedEffectError, SettingsError: A property is not acceptable.
+        """
+        check_ledger_name(name, "ledger")
+        check_units(units or {}, "unit")
+        if name == REGISTRY:
+            raise SettingsError(f"{REGISTRY} exists from the first migration; nobody creates it")
+        _check_time_zone(time_zone)
+        registry = self.ensure()
+        host = registry.origin.removesuffix(f"/{REGISTRY}")
+        record = self._record(
+            name, origin or f"{host}/{name}", units or {}, time_zone, public=public, screen=screen
+        )
+        if not record.origin.endswith(f"/{name}"):
+            raise SettingsError(f"origin {record.origin} must end in /{name}: receipts rely on it")
+        notice = self._announce("ledger.created", f"_ledger.created/{name}", _created(record))
+        announced = notice.effect.data
+        if announced != _created(record):
+            raise LedgerExistsError(
+                f"ledger {name} exists with other properties", ledger=name, standing=announced
+            )
+        self._signer.register(record.origin)
+        self._shelf.add_ledger(record, genesis_hash(record.origin), notice.seq)
+        return record
+
+    def enrol_poster_key(self, principal: str, public_key: bytes) -> str:
+        """
+        Let `principal` sign its effects with this Ed25519 key.
+
+        Returns:
+            The key id posters name in their signatures.
+        """
+        check_principal_name(principal, "principal")
+        self.ensure()
+        # C2SP signed-note's key id: the name takes part, so one key serves one principal.
+        poster_key = key_id(principal, ED25519, public_key).hex()
+        notice = self._announce(
+            "key.added",
+            f"_key.added/{poster_key}",
+            {
+                "key_id": poster_key,
+                "purpose": "poster",
+                "principal": principal,
+                "public_key": public_key.hex(),
+            },
+        )
+        self._shelf.add_poster_key(poster_key, principal, public_key, notice.seq)
+        return poster_key
+
+    def _announce(self, type_: str, key: str, data: dict[str, Any]) -> Entry:
+        """The notice under `key`, appended if it is not there."""
+        standing = self._shelf.replays(REGISTRY, [key])
+        if key not in standing:
+            now = datetime.now(UTC)
+            effect = build_effect(
+                {
+                    "kind": str(Kind.NOTICE),
+                    "type": type_,
+                    "key": key,
+                    "occurred_at": format_time(now),
+                    "data": data,
+                },
+                rules=Rules(units={}, screen=frozenset(), notices=True),
+                now=now,
+            )
+            posting = Posting(
+                ledger=REGISTRY,
+                principal=LEDGER_ITSELF,
+                submissions=(Submission(effect=effect),),
+                with_receipts=False,
+            )
+            [[outcome]] = self._appender.append(REGISTRY, [posting])
+            if isinstance(outcome, Recorded):
+                return outcome.entry
+            if not isinstance(outcome, IdempotencyConflictError):
+                raise outcome
+            # Another process announced it between our look and our append.
+            standing = self._shelf.replays(REGISTRY, [key])
+        entry = parse_entry(standing[key])
+        if not isinstance(entry, Entry):
+            raise LedgerError(f"{REGISTRY} entry {key} is of a version this program cannot read")
+        return entry
+
+    def _record(
+        self,
+        name: str,
+        origin: str,
+        units: Mapping[str, int],
+        time_zone: str,
+        *,
+        public: bool,
+        screen: frozenset[str] = SCREEN,
+    ) -> LedgerRecord:
+        return LedgerRecord(
+            name=name,
+            origin=origin,
+            vkey=self._signer.verifier(origin).encode(),
+            signer=self._signer.identity,
+            units=units,
+            time_zone=time_zone,
+            public=public,
+            screen=screen,
+        )
+
+
+def _created(record: LedgerRecord) -> dict[str, Any]:
+    return {
+        "origin": record.origin,
+        "vkey": record.vkey,
+        "signer": record.signer,
+        "units": dict(record.units),
+        "time_zone": record.time_zone,
+        "public": record.public,
+    }
+
+
+def _check_time_zone(name: str) -> None:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise SettingsError(f"there is no time zone {name}") from error

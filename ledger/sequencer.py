@@ -1,0 +1,147 @@
+"""
+Sequencer: the one writer of a process. What waits is committed together.
+
+Requests of all connections queue here; a thread of its own takes everything that waits
+for one ledger and hands it to the appender as one batch. The commit is the batching
+window: a lone request waits for nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from ledger.append import Appender
+from ledger.errors import LedgerError, OutcomeUnknownError, OverloadedError
+from ledger.submission import Outcome, Posting
+
+logger = logging.getLogger(__name__)
+
+# Submissions in one transaction; a single posting may be larger and goes alone.
+BATCH_ITEMS_MAX = 256
+# Waiting beyond this would only grow memory: the caller is told to come back.
+WAITING_ITEMS_MAX = 20_000
+WAITING_BYTES_MAX = 64 * 1024 * 1024
+
+Answer = Future[list[Outcome]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    posting: Posting
+    answer: Answer = field(default_factory=Future)
+
+
+class Sequencer:
+    """Queues postings per ledger and commits them in batches, ledger by ledger in turn."""
+
+    def __init__(self, open_appender: Callable[[], Appender]) -> None:
+        self._open_appender = open_appender
+        self._queues: OrderedDict[str, deque[_Waiting]] = OrderedDict()
+        self._items = 0
+        self._bytes = 0
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="sequencer", daemon=True)
+        self.on_batch: Callable[[str, Sequence[list[Outcome]], float], None] | None = None
+        """Told ledger, outcomes and seconds after each batch; for metrics and feeds."""
+
+    @property
+    def waiting(self) -> int:
+        """Submissions that wait or are being committed."""
+        return self._items
+
+    def start(self) -> None:
+        """Begin to commit what is submitted."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Commit what waits, then end."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        self._thread.join()
+
+    def submit(self, posting: Posting) -> Answer:
+        """
+        Queue a posting.
+
+        Returns:
+            The outcomes to come, one per submission. Cancelling it changes nothing: what
+            is queued is committed.
+
+        Raises:
+            OverloadedError: Too much waits already. Nothing was written.
+        """
+        waiting = _Waiting(posting)
+        # Once running it cannot be cancelled, so a caller that hangs up cannot halve a batch.
+        waiting.answer.set_running_or_notify_cancel()
+        with self._changed:
+            if self._stopping:
+                raise OverloadedError("the service is stopping")
+            if (
+                self._items + len(posting.submissions) > WAITING_ITEMS_MAX
+                or self._bytes + posting.weight > WAITING_BYTES_MAX
+            ):
+                raise OverloadedError(
+                    f"{self._items} submissions wait already, at most {WAITING_ITEMS_MAX}",
+                    waiting=self._items,
+                    waiting_max=WAITING_ITEMS_MAX,
+                )
+            self._items += len(posting.submissions)
+            self._bytes += posting.weight
+            self._queues.setdefault(posting.ledger, deque()).append(waiting)
+            self._changed.notify()
+        return waiting.answer
+
+    def _run(self) -> None:
+        appender = self._open_appender()
+        while (taken := self._take()) is not None:
+            ledger, batch = taken
+            self._commit(appender, ledger, batch)
+            with self._changed:
+                self._items -= sum(len(waiting.posting.submissions) for waiting in batch)
+                self._bytes -= sum(waiting.posting.weight for waiting in batch)
+
+    def _take(self) -> tuple[str, list[_Waiting]] | None:
+        """Everything that waits for the next ledger in turn, up to one batch; None at the end."""
+        with self._changed:
+            while not self._queues:
+                if self._stopping:
+                    return None
+                self._changed.wait()
+            ledger, queue = self._queues.popitem(last=False)
+            batch = [queue.popleft()]
+            items = len(batch[0].posting.submissions)
+            while queue and items + len(queue[0].posting.submissions) <= BATCH_ITEMS_MAX:
+                batch.append(queue.popleft())
+                items += len(batch[-1].posting.submissions)
+            if queue:
+                # To the end of the line: a busy ledger does not starve the others.
+                self._queues[ledger] = queue
+            return ledger, batch
+
+    def _commit(self, appender: Appender, ledger: str, batch: Sequence[_Waiting]) -> None:
+        began = time.perf_counter()
+        try:
+            outcomes = appender.append(ledger, [waiting.posting for waiting in batch])
+        except LedgerError as error:
+            for waiting in batch:
+                waiting.answer.set_exception(error)
+        except Exception as error:
+            # A bug of ours. Whether the commit was sent is not known here, so say that.
+            logger.exception("a batch of ledger %s failed", ledger)
+            for waiting in batch:
+                unknown = OutcomeUnknownError("the outcome is not known; the same key tells it")
+                unknown.__cause__ = error
+                waiting.answer.set_exception(unknown)
+        else:
+            if self.on_batch:
+                self.on_batch(ledger, outcomes, time.perf_counter() - began)
+            for waiting, answer in zip(batch, outcomes, strict=True):
+                waiting.answer.set_result(answer)

@@ -1,0 +1,97 @@
+"""
+Database: how processes connect, and as whom.
+
+A connection string says where; the role says with which rights. On the embedded server
+the role is the user itself; on a database of yours the login is a member of the role.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+from ledger.errors import DatabaseUnavailableError
+
+logger = logging.getLogger(__name__)
+
+OWNER = "effect_ledger_owner"
+WRITER = "effect_ledger_writer"
+READER = "effect_ledger_reader"
+ERASER = "effect_ledger_eraser"
+
+# A reader that takes longer has lost its index; nothing here scans without chunks.
+STATEMENT_TIMEOUT_MS = 30_000
+# A process frozen between two statements gives the head back to the others after this.
+IDLE_IN_TRANSACTION_TIMEOUT_MS = 5_000
+CONNECT_TIMEOUT_S = 5
+
+Conninfo = Callable[[str], str]
+"""Role -> libpq connection string that ends up with the rights of that role."""
+
+
+def connect(conninfo: Conninfo, role: str) -> psycopg.Connection[Any]:
+    """
+    A connection with the rights of `role`, in autocommit mode.
+
+    Raises:
+        DatabaseUnavailableError: The server does not answer or refuses us.
+    """
+    try:
+        connection = psycopg.connect(
+            conninfo(role),
+            autocommit=True,
+            connect_timeout=CONNECT_TIMEOUT_S,
+            prepare_threshold=2,
+            application_name="effect-ledger",
+        )
+        _become(connection, role)
+    except psycopg.Error as error:
+        raise DatabaseUnavailableError("the database does not answer") from error
+    return connection
+
+
+def engine(conninfo: Conninfo, role: str, *, pool_size: int = 8) -> Engine:
+    """A pool of connections with the rights of `role`, for SQLAlchemy Core."""
+    return create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: connect(conninfo, role),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=CONNECT_TIMEOUT_S,
+        isolation_level="AUTOCOMMIT",
+        pool_pre_ping=True,
+        # Values may be a person's; they never reach a log or a traceback.
+        hide_parameters=True,
+    )
+
+
+@contextmanager
+def database_errors() -> Iterator[None]:
+    """Turn a lost or refused connection into the error that says what to do about it."""
+    try:
+        yield
+    except (OperationalError, InterfaceError) as error:
+        raise DatabaseUnavailableError("the database does not answer") from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise DatabaseUnavailableError("the database does not answer") from error
+        raise
+
+
+def _become(connection: psycopg.Connection[Any], role: str) -> None:
+    if connection.info.user != role:
+        connection.execute(sql.SQL("set role {}").format(sql.Identifier(role)))
+    connection.execute("set search_path = effect_ledger, pg_catalog")
+    connection.execute("set timezone = 'UTC'")
+    connection.execute("set synchronous_commit = on")
+    connection.execute(f"set statement_timeout = {STATEMENT_TIMEOUT_MS}")
+    connection.execute(
+        f"set idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_TIMEOUT_MS}"
+    )

@@ -1,0 +1,597 @@
+"""
+PostgreSQL as the place where entries are kept: the append path.
+
+One connection, used by one thread. An append is two round trips: the head is locked and
+everything the rules ask for is read in one pipeline, everything is written and committed
+in a second. Reading for its own sake lives in `ledger.reader`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+from psycopg import errors as pg
+from psycopg.types.json import Jsonb
+
+from ledger.checkpoint import Checkpoint
+from ledger.entry import Entry, Head
+from ledger.errors import (
+    DatabaseUnavailableError,
+    LedgerError,
+    MalformedEffectError,
+    NotFoundError,
+    OutcomeUnknownError,
+    PushbackError,
+)
+from ledger.lifecycle import Position
+from ledger.merkle import Frontier
+from ledger.ports import Batch, Found, LedgerRecord, SealedPayload, Wanted
+from ledger.storage.database import WRITER, Conninfo, connect
+from ledger.tiles import TILE_WIDTH
+from ledger.timestamps import format_time
+
+logger = logging.getLogger(__name__)
+
+# A writer that waits longer than this is told to come back: the queue stays short.
+LOCK_TIMEOUT_MS = 2_000
+
+SELECT_LEDGER = """
+select l.ledger, l.origin, l.vkey, l.signer, l.units, l.time_zone, l.public, l.screen
+from ledgers l
+where l.ledger = %s
+"""
+
+# FOR UPDATE and not SERIALIZABLE: one row per ledger is the whole contention, and a
+# waiting writer gets the head it will extend instead of a serialization failure.
+LOCK_HEAD = "select size, last_hash, last_recorded_at, frontier from heads where ledger = %s for update"
+
+# A statement of its own: in the locking one it could be read before the lock is held.
+READ_CLOCK = "select clock_timestamp()"
+
+SELECT_REPLAYS = "select key, body from entries where ledger = %s and key = any(%s)"
+
+# Walks from the named entries up to the originals they correct.
+SELECT_LINEAGE = """
+with recursive lineage as (
+    select id, corrects, body from entries
+    where ledger = %(ledger)s and (id = any(%(ids)s::uuid[]) or key = any(%(keys)s))
+    union
+    select e.id, e.corrects, e.body
+    from entries e join lineage l on e.ledger = %(ledger)s and e.id = l.corrects
+)
+select l.body, l.corrects::text, p.entry::text, p.currency, p.original, p.adjusted, p.refunded,
+    p.held, p.excess
+from lineage l left join positions p on p.ledger = %(ledger)s and p.entry = l.id
+"""
+
+SELECT_BUSINESS_KEYS = """
+select distinct on (kind, type, business_key) kind, type, business_key, id::text, seq
+from entries
+where ledger = %s and business_key = any(%s) and repeat_of is null
+order by kind, type, business_key, seq
+"""
+
+SELECT_DATA_KEYS = """
+select data_subject, wrapped from effect_ledger_keys.data_keys
+where ledger = %s and data_subject = any(%s)
+"""
+
+SELECT_SIGNING_KEYS = "select key_id, principal, public_key from poster_keys where key_id = any(%s)"
+
+SELECT_PAYLOADS = """
+select seq, name, media_type, commitment, data_subject, sealed
+from payloads where ledger = %s and seq = any(%s) order by seq, name
+"""
+
+SELECT_HASHES = "select hash from entries where ledger = %s and seq >= %s and seq < %s order by seq"
+
+SELECT_TILE_ROOTS = """
+select root from tiles where ledger = %s and level = %s and idx >= %s and idx < %s order by idx
+"""
+
+SELECT_FULL_TILE = "select hashes from tiles where ledger = %s and level = %s and idx = %s"
+
+SELECT_PUBLISHED = "select size, root, note from published where ledger = %s"
+
+INSERT_LEDGER = """
+insert into ledgers (ledger, origin, vkey, signer, units, time_zone, public, screen, registry_seq)
+values (%s, %s, %s, %s, %s, %s, %s, %s, %s) on conflict (ledger) do nothing
+"""
+
+INSERT_HEAD = """
+insert into heads (ledger, size, last_hash, frontier) values (%s, 0, %b, '')
+on conflict (ledger) do nothing
+"""
+
+INSERT_PRINCIPAL = "insert into principals (principal) values (%s) on conflict do nothing"
+
+INSERT_POSTER_KEY = """
+insert into poster_keys (key_id, principal, public_key, registry_seq) values (%s, %s, %b, %s)
+on conflict (key_id) do nothing
+"""
+
+INSERT_ENTRIES = """
+insert into entries (ledger, seq, id, key, kind, type, poster, subject, business_key, actor,
+    currency, corrects, repeat_of, occurred_at, recorded_at, hash, body)
+select %s, * from unnest(%b::bigint[], %s::uuid[], %s::text[], %s::text[], %s::text[],
+    %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::uuid[], %s::uuid[],
+    %s::timestamptz[], %s::timestamptz[], %b::bytea[], %b::bytea[])
+"""
+
+INSERT_TERMS = """
+insert into entry_terms (ledger, term, seq) select %s, * from unnest(%s::text[], %b::bigint[])
+"""
+
+INSERT_PAYLOADS = """
+insert into payloads (ledger, seq, name, media_type, commitment, data_subject, sealed)
+select %s, * from unnest(%b::bigint[], %s::text[], %s::text[], %b::bytea[], %s::text[],
+    %b::bytea[])
+"""
+
+INSERT_DATA_KEYS = """
+insert into effect_ledger_keys.data_keys (ledger, data_subject, wrapped)
+select %s, * from unnest(%s::text[], %b::bytea[])
+"""
+
+UPSERT_POSITIONS = """
+insert into positions (ledger, entry, currency, original, adjusted, refunded, held, excess)
+select %s, * from unnest(%s::uuid[], %s::text[], %s::numeric[], %s::numeric[], %s::numeric[],
+    %s::numeric[], %s::numeric[])
+on conflict (ledger, entry, currency) do update set adjusted = excluded.adjusted,
+    refunded = excluded.refunded, held = excluded.held, excess = excluded.excess
+"""
+
+INSERT_TILES = """
+insert into tiles (ledger, level, idx, hashes, root)
+select %s, * from unnest(%b::smallint[], %b::bigint[], %b::bytea[], %b::bytea[])
+"""
+
+UPDATE_HEAD = """
+update heads set size = %s, last_hash = %b, last_recorded_at = %s::timestamptz, frontier = %b
+where ledger = %s
+"""
+
+# Lost in a crash, a checkpoint is signed again from the record: no need to wait for the disk.
+PUBLISH = """
+insert into published (ledger, size, root, note) values (%s, %s, %b, %b)
+on conflict (ledger) do update
+set size = excluded.size, root = excluded.root, note = excluded.note
+where published.size < excluded.size
+"""
+
+
+class PostgresTransaction:
+    """The head of one ledger, locked, and what is to be written when it is let go."""
+
+    def __init__(
+        self,
+        connection: psycopg.Connection[Any],
+        ledger: str,
+        head: Head,
+        now: datetime,
+        found: Found,
+    ) -> None:
+        self.head = head
+        self.now = now
+        self.found = found
+        self.batch: Batch | None = None
+        self._connection = connection
+        self._ledger = ledger
+
+    def read_tile(self, level: int, index: int) -> Sequence[bytes]:
+        """The hashes that tile (level, index) holds so far."""
+        start = index * TILE_WIDTH
+        if level == 0:
+            return self.leaf_hashes(start, start + TILE_WIDTH)
+        rows = self._connection.execute(
+            SELECT_TILE_ROOTS, (self._ledger, level - 1, start, start + TILE_WIDTH), binary=True
+        )
+        return [root for (root,) in rows]
+
+    def leaf_hashes(self, start: int, stop: int) -> Sequence[bytes]:
+        """Entry hashes [start, stop)."""
+        rows = self._connection.execute(SELECT_HASHES, (self._ledger, start, stop), binary=True)
+        return [leaf_hash for (leaf_hash,) in rows]
+
+    def insert(self, batch: Batch) -> None:
+        """Write `batch` when the block ends."""
+        self.batch = batch
+
+
+class PostgresStorage:
+    """Appends through one connection, opened when needed and again after it broke."""
+
+    def __init__(self, conninfo: Conninfo) -> None:
+        self._conninfo = conninfo
+        self._connection: psycopg.Connection[Any] | None = None
+
+    def close(self) -> None:
+        """Give the connection back."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def ledger(self, name: str) -> LedgerRecord:
+        """The ledger of this name; see `ports.Storage.ledger`."""
+        row = self._read(SELECT_LEDGER, (name,)).fetchone()
+        if row is None:
+            raise NotFoundError(f"there is no ledger {name}", ledger=name)
+        return LedgerRecord(
+            name=row[0],
+            origin=row[1],
+            vkey=row[2],
+            signer=row[3],
+            units=row[4],
+            time_zone=row[5],
+            public=row[6],
+            screen=frozenset(row[7]),
+        )
+
+    def replays(self, ledger: str, keys: Sequence[str]) -> Mapping[str, bytes]:
+        """Entry bytes by idempotency key, for those that are taken."""
+        return dict(self._read(SELECT_REPLAYS, (ledger, list(keys))).fetchall())
+
+    def sealed_payloads(self, ledger: str, seqs: Sequence[int]) -> Sequence[SealedPayload]:
+        """The payloads of these entries as they are stored."""
+        rows = self._read(SELECT_PAYLOADS, (ledger, list(seqs))).fetchall()
+        return [
+            SealedPayload(
+                seq=seq,
+                name=name,
+                media_type=media_type,
+                commitment=commitment,
+                data_subject=data_subject,
+                sealed=sealed,
+            )
+            for seq, name, media_type, commitment, data_subject, sealed in rows
+        ]
+
+    def data_keys(self, ledger: str, subjects: Sequence[str]) -> Mapping[str, bytes]:
+        """Wrapped data keys by data subject, for those that stand."""
+        return dict(self._read(SELECT_DATA_KEYS, (ledger, list(subjects))).fetchall())
+
+    def leaf_hashes(self, ledger: str, start: int, stop: int) -> Sequence[bytes]:
+        """Committed entry hashes [start, stop)."""
+        rows = self._read(SELECT_HASHES, (ledger, start, stop)).fetchall()
+        return [leaf_hash for (leaf_hash,) in rows]
+
+    def tile_hashes(self, ledger: str, level: int, index: int, width: int) -> Sequence[bytes]:
+        """The first `width` hashes of tile (level, index), committed."""
+        if width == TILE_WIDTH:
+            row = self._read(SELECT_FULL_TILE, (ledger, level, index)).fetchone()
+            if row is not None:
+                return split_hashes(row[0])
+        start = index * TILE_WIDTH
+        if level == 0:
+            return self.leaf_hashes(ledger, start, start + width)
+        rows = self._read(SELECT_TILE_ROOTS, (ledger, level - 1, start, start + width)).fetchall()
+        return [root for (root,) in rows]
+
+    def published(self, ledger: str) -> tuple[Checkpoint, bytes] | None:
+        """The newest published checkpoint and its note; None before the first."""
+        row = self._read(SELECT_PUBLISHED, (ledger,)).fetchone()
+        if row is None:
+            return None
+        size, root, note = row
+        return Checkpoint(origin=self.ledger(ledger).origin, size=size, root=root), note
+
+    def publish(self, ledger: str, checkpoint: Checkpoint, note: bytes) -> None:
+        """Serve this checkpoint from every process, unless a larger one is served already."""
+        connection = self._open_connection()
+        with self._database_errors(), connection.pipeline():
+            connection.execute("begin")
+            connection.execute("set local synchronous_commit = off")
+            connection.execute(PUBLISH, (ledger, checkpoint.size, checkpoint.root, note))
+            connection.execute("commit")
+
+    def peek(self, record: LedgerRecord, wanted: Wanted) -> Found:
+        """What history says to `wanted` now: no lock, and a transaction that cannot write."""
+        connection = self._open_connection()
+        with self._database_errors():
+            with connection.pipeline():
+                connection.execute("begin isolation level repeatable read read only")
+                answer = _ask(connection, record.name, wanted)
+                connection.execute("commit")
+            return answer()
+
+    def add_ledger(self, record: LedgerRecord, last_hash: bytes, registry_seq: int | None) -> None:
+        """
+        Open a ledger whose creation the registry holds; harmless where it stands already.
+
+        Args:
+            record: What is fixed about it.
+            last_hash: Hash its first entry will name as previous, 32 bytes.
+            registry_seq: Where `_registry` holds the notice; None for the registry itself.
+        """
+        connection = self._open_connection()
+        with self._database_errors(), connection.transaction():
+            connection.execute(
+                INSERT_LEDGER,
+                (
+                    record.name,
+                    record.origin,
+                    record.vkey,
+                    record.signer,
+                    Jsonb(dict(record.units)),
+                    record.time_zone,
+                    record.public,
+                    sorted(record.screen),
+                    registry_seq,
+                ),
+            )
+            connection.execute(INSERT_HEAD, (record.name, last_hash))
+
+    def add_poster_key(
+        self, key_id: str, principal: str, public_key: bytes, registry_seq: int
+    ) -> None:
+        """Let effects be signed with this key; harmless where it stands already."""
+        connection = self._open_connection()
+        with self._database_errors(), connection.transaction():
+            connection.execute(INSERT_PRINCIPAL, (principal,))
+            connection.execute(INSERT_POSTER_KEY, (key_id, principal, public_key, registry_seq))
+
+    @contextmanager
+    def append_transaction(
+        self, record: LedgerRecord, wanted: Wanted
+    ) -> Iterator[PostgresTransaction]:
+        """Hold the head until the block ends, then commit; see `ports.Storage`."""
+        connection = self._open_connection()
+        try:
+            transaction = self._lock(connection, record, wanted)
+            yield transaction
+        except psycopg.Error as error:
+            self._rollback(connection)
+            raise _nothing_written(error) from error
+        except BaseException:
+            self._rollback(connection)
+            raise
+        if transaction.batch is None:
+            self._rollback(connection)
+        else:
+            self._commit(connection, record.name, transaction.batch)
+
+    def _lock(
+        self, connection: psycopg.Connection[Any], record: LedgerRecord, wanted: Wanted
+    ) -> PostgresTransaction:
+        ledger = record.name
+        with connection.pipeline():
+            connection.execute("begin")
+            connection.execute(f"set local lock_timeout = {LOCK_TIMEOUT_MS}")
+            head = connection.execute(LOCK_HEAD, (ledger,), binary=True)
+            clock = connection.execute(READ_CLOCK, binary=True)
+            answer = _ask(connection, ledger, wanted)
+        row = head.fetchone()
+        if row is None:
+            raise NotFoundError(f"there is no ledger {ledger}", ledger=ledger)
+        now = clock.fetchone()
+        assert now is not None
+        return PostgresTransaction(connection, ledger, _head(record, row), now[0], answer())
+
+    def _commit(self, connection: psycopg.Connection[Any], ledger: str, batch: Batch) -> None:
+        try:
+            with connection.pipeline():
+                for statement, parameters in _statements(ledger, batch):
+                    connection.execute(statement, parameters)
+                connection.execute("commit")
+        except psycopg.Error as error:
+            if connection.broken or connection.closed:
+                # The server may have committed before the connection broke.
+                self.close()
+                raise OutcomeUnknownError(
+                    "the commit was sent and not confirmed; the same key tells the outcome"
+                ) from error
+            # The server answered with an error: it aborted before the commit.
+            self._rollback(connection)
+            raise _nothing_written(error) from error
+        except BaseException:
+            # Our own code failed while sending: the commit was not among what was sent.
+            self.close()
+            raise
+
+    def _rollback(self, connection: psycopg.Connection[Any]) -> None:
+        try:
+            connection.execute("rollback")
+        except psycopg.Error:
+            # Harmless: a broken connection rolls back by itself.
+            self.close()
+
+    def _read(self, statement: str, parameters: tuple[Any, ...]) -> psycopg.Cursor[Any]:
+        connection = self._open_connection()
+        with self._database_errors():
+            return connection.execute(statement, parameters, binary=True)
+
+    @contextmanager
+    def _database_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as error:
+            self.close()
+            raise DatabaseUnavailableError("the database does not answer") from error
+
+    def _open_connection(self) -> psycopg.Connection[Any]:
+        if self._connection is None or self._connection.closed:
+            self._connection = connect(self._conninfo, WRITER)
+        return self._connection
+
+
+def _ask(
+    connection: psycopg.Connection[Any], ledger: str, wanted: Wanted
+) -> Callable[[], Found]:
+    """Send the questions of `wanted` down an open pipeline; the answer is read after it."""
+
+    def send(asked: object, statement: str, parameters: Any) -> psycopg.Cursor[Any] | None:
+        return connection.execute(statement, parameters, binary=True) if asked else None
+
+    replays = send(wanted.keys, SELECT_REPLAYS, (ledger, list(wanted.keys)))
+    lineage = send(
+        wanted.entry_ids or wanted.entry_keys,
+        SELECT_LINEAGE,
+        {"ledger": ledger, "ids": list(wanted.entry_ids), "keys": list(wanted.entry_keys)},
+    )
+    business_keys = send(
+        wanted.business_keys, SELECT_BUSINESS_KEYS, (ledger, list(wanted.business_keys))
+    )
+    data_keys = send(wanted.data_subjects, SELECT_DATA_KEYS, (ledger, list(wanted.data_subjects)))
+    signing_keys = send(wanted.signing_keys, SELECT_SIGNING_KEYS, (list(wanted.signing_keys),))
+
+    def answer() -> Found:
+        related = lineage.fetchall() if lineage else []
+        return Found(
+            replays=dict(replays.fetchall() if replays else ()),
+            lineage=[(body, corrects) for body, corrects, *_ in related],
+            positions=[_position(row[2:]) for row in related if row[2] is not None],
+            business_keys={
+                (kind, type_, key): (entry_id, seq)
+                for kind, type_, key, entry_id, seq in (
+                    business_keys.fetchall() if business_keys else ()
+                )
+            },
+            data_keys=dict(data_keys.fetchall() if data_keys else ()),
+            signing_keys={
+                key_id: (principal, public_key)
+                for key_id, principal, public_key in (
+                    signing_keys.fetchall() if signing_keys else ()
+                )
+            },
+        )
+
+    return answer
+
+
+def terms_of(entry: Entry) -> list[str]:
+    """
+    What `entry_terms` holds of an entry: the members it may carry many of.
+
+    Returns:
+        `label:<key>:<value>`, `evidence:<system>:<ref>` and `cause:<kind>:<ref>`, once each.
+    """
+    effect = entry.effect
+    terms = [f"label:{key}:{value}" for key, value in effect.labels]
+    terms += [f"evidence:{evidence.system}:{evidence.ref}" for evidence in effect.evidence]
+    terms += [f"cause:{cause.kind}:{cause.ref}" for cause in effect.causes]
+    return list(dict.fromkeys(terms))
+
+
+def _statements(ledger: str, batch: Batch) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    entries = batch.entries
+    effects = [entry.effect for entry in entries]
+    yield (
+        INSERT_ENTRIES,
+        (
+            ledger,
+            [entry.seq for entry in entries],
+            [entry.id for entry in entries],
+            [effect.key for effect in effects],
+            [str(effect.kind) for effect in effects],
+            [effect.type for effect in effects],
+            [entry.poster for entry in entries],
+            [effect.subject for effect in effects],
+            [effect.business_key for effect in effects],
+            [effect.actor.id if effect.actor else None for effect in effects],
+            [effect.money.currency if effect.money else None for effect in effects],
+            list(batch.targets),
+            [effect.repeat_of for effect in effects],
+            [effect.occurred_at for effect in effects],
+            [entry.recorded_at for entry in entries],
+            [entry.hash for entry in entries],
+            [entry.encoded for entry in entries],
+        ),
+    )
+    terms = [(term, entry.seq) for entry in entries for term in terms_of(entry)]
+    if terms:
+        yield INSERT_TERMS, (ledger, [term for term, _ in terms], [seq for _, seq in terms])
+    if batch.data_keys:
+        yield INSERT_DATA_KEYS, (ledger, list(batch.data_keys), list(batch.data_keys.values()))
+    if batch.payloads:
+        yield (
+            INSERT_PAYLOADS,
+            (
+                ledger,
+                [payload.seq for payload in batch.payloads],
+                [payload.name for payload in batch.payloads],
+                [payload.media_type for payload in batch.payloads],
+                [payload.commitment for payload in batch.payloads],
+                [payload.data_subject for payload in batch.payloads],
+                [payload.sealed for payload in batch.payloads],
+            ),
+        )
+    if batch.positions:
+        yield (
+            UPSERT_POSITIONS,
+            (
+                ledger,
+                [position.entry for position in batch.positions],
+                [position.currency for position in batch.positions],
+                [Decimal(position.original) for position in batch.positions],
+                [Decimal(position.adjusted) for position in batch.positions],
+                [Decimal(position.refunded) for position in batch.positions],
+                [Decimal(position.held) for position in batch.positions],
+                [
+                    None if position.excess is None else Decimal(position.excess)
+                    for position in batch.positions
+                ],
+            ),
+        )
+    if batch.tiles:
+        yield (
+            INSERT_TILES,
+            (
+                ledger,
+                [tile.level for tile in batch.tiles],
+                [tile.index for tile in batch.tiles],
+                [tile.hashes for tile in batch.tiles],
+                [tile.root for tile in batch.tiles],
+            ),
+        )
+    head = batch.head
+    yield (
+        UPDATE_HEAD,
+        (head.size, head.last_hash, head.last_recorded_at, head.frontier.to_bytes(), ledger),
+    )
+
+
+def _head(record: LedgerRecord, row: tuple[Any, ...]) -> Head:
+    size, last_hash, last_recorded_at, frontier = row
+    return Head(
+        ledger=record.name,
+        origin=record.origin,
+        size=size,
+        last_hash=last_hash,
+        last_recorded_at=None if last_recorded_at is None else format_time(last_recorded_at),
+        frontier=Frontier.from_bytes(size, frontier),
+    )
+
+
+def _position(row: tuple[Any, ...]) -> Position:
+    entry, currency, original, adjusted, refunded, held, excess = row
+    return Position(
+        entry=entry,
+        currency=currency,
+        original=int(original),
+        adjusted=int(adjusted),
+        refunded=int(refunded),
+        held=int(held),
+        excess=None if excess is None else int(excess),
+    )
+
+
+def _nothing_written(error: psycopg.Error) -> LedgerError:
+    if isinstance(error, pg.LockNotAvailable):
+        return PushbackError(
+            f"another writer kept the ledger for {LOCK_TIMEOUT_MS} ms",
+            lock_timeout_ms=LOCK_TIMEOUT_MS,
+        )
+    if isinstance(error, (psycopg.DataError, psycopg.IntegrityError)):
+        # The rules let through what the database refuses: our fault, one item's price.
+        logger.error("the database refuses a value: %s %s", error.sqlstate, type(error).__name__)
+        return MalformedEffectError(
+            f"the database refuses a value of this item ({error.sqlstate})",
+            sqlstate=error.sqlstate,
+        )
+    return DatabaseUnavailableError("the database did not take the write")

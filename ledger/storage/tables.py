@@ -1,0 +1,180 @@
+"""
+The tables as the reading side sees them.
+
+The migrations define the schema; a test holds these definitions against it. The append
+path does not pass here: its statements are written out in `postgres.py`.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData(schema="effect_ledger")
+
+_Time = DateTime(timezone=True)
+_Id = Uuid(as_uuid=False)
+
+ledgers = Table(
+    "ledgers",
+    metadata,
+    Column("ledger", Text, primary_key=True),
+    Column("origin", Text, nullable=False),
+    Column("vkey", Text, nullable=False),
+    Column("signer", Text, nullable=False),
+    Column("units", JSONB, nullable=False),
+    Column("time_zone", Text, nullable=False),
+    Column("public", Boolean, nullable=False),
+    Column("screen", ARRAY(Text), nullable=False),
+    Column("registry_seq", BigInteger),
+)
+
+heads = Table(
+    "heads",
+    metadata,
+    Column("ledger", Text, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("last_hash", LargeBinary, nullable=False),
+    Column("last_recorded_at", _Time),
+    Column("frontier", LargeBinary, nullable=False),
+)
+
+published = Table(
+    "published",
+    metadata,
+    Column("ledger", Text, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("root", LargeBinary, nullable=False),
+    Column("note", LargeBinary, nullable=False),
+)
+
+entries = Table(
+    "entries",
+    metadata,
+    Column("ledger", Text, primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("id", _Id, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("poster", Text, nullable=False),
+    Column("subject", Text),
+    Column("business_key", Text),
+    Column("actor", Text),
+    Column("currency", Text),
+    Column("corrects", _Id),
+    Column("repeat_of", _Id),
+    Column("occurred_at", _Time, nullable=False),
+    Column("recorded_at", _Time, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+
+entry_terms = Table(
+    "entry_terms",
+    metadata,
+    Column("ledger", Text, primary_key=True),
+    Column("term", Text, primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+)
+
+tiles = Table(
+    "tiles",
+    metadata,
+    Column("ledger", Text, primary_key=True),
+    Column("level", SmallInteger, primary_key=True),
+    Column("idx", BigInteger, primary_key=True),
+    Column("hashes", LargeBinary, nullable=False),
+    Column("root", LargeBinary, nullable=False),
+)
+
+payloads = Table(
+    "payloads",
+    metadata,
+    Column("ledger", Text, primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("media_type", Text, nullable=False),
+    Column("commitment", LargeBinary, nullable=False),
+    Column("data_subject", Text, nullable=False),
+    Column("sealed", LargeBinary),
+)
+
+data_keys = Table(
+    "data_keys",
+    metadata,
+    Column("ledger", Text, primary_key=True),
+    Column("data_subject", Text, primary_key=True),
+    Column("wrapped", LargeBinary, nullable=False),
+    schema="effect_ledger_keys",
+)
+
+positions = Table(
+    "positions",
+    metadata,
+    Column("ledger", Text, primary_key=True),
+    Column("entry", _Id, primary_key=True),
+    Column("currency", Text, primary_key=True),
+    Column("original", Numeric(38, 0), nullable=False),
+    Column("adjusted", Numeric(38, 0), nullable=False),
+    Column("refunded", Numeric(38, 0), nullable=False),
+    Column("held", Numeric(38, 0), nullable=False),
+    Column("excess", Numeric(38, 0)),
+)
+
+principals = Table(
+    "principals",
+    metadata,
+    Column("principal", Text, primary_key=True),
+    Column("since", _Time, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("principal", Text, nullable=False),
+    Column("secret_hash", LargeBinary, nullable=False),
+    Column("scopes", ARRAY(Text), nullable=False),
+    Column("ledgers", ARRAY(Text)),
+    Column("created_at", _Time, nullable=False),
+    Column("expires_at", _Time),
+    Column("revoked_at", _Time),
+)
+
+poster_keys = Table(
+    "poster_keys",
+    metadata,
+    Column("key_id", Text, primary_key=True),
+    Column("principal", Text, nullable=False),
+    Column("public_key", LargeBinary, nullable=False),
+    Column("registry_seq", BigInteger, nullable=False),
+)
+
+verifications = Table(
+    "verifications",
+    metadata,
+    Column("ledger", Text, primary_key=True),
+    Column("id", _Id, primary_key=True),
+    Column("mode", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("requested", JSONB, nullable=False),
+    Column("checked", BigInteger, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("report", JSONB),
+    Column("started_at", _Time, nullable=False),
+    Column("updated_at", _Time, nullable=False),
+)

@@ -1,0 +1,68 @@
+"""
+Times as they are hashed: RFC 3339 in UTC with six fractional digits and `Z`.
+
+All have one width, so they sort as text. Which time is trusted is for others to say.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+_RFC3339 = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]((?:[01][0-9]|2[0-3]):[0-5][0-9]:)([0-5][0-9]|60)"
+    r"(?:\.([0-9]{1,9}))?(?:([Zz])|([+-])((?:[01][0-9]|2[0-3]):[0-5][0-9]))"
+)
+_FORM = "expected YYYY-MM-DDTHH:MM:SS, at most nine fractional digits, and Z or an offset"
+_YEAR_MIN = 1970
+
+
+def format_time(moment: datetime) -> str:
+    """`moment`, which must know its offset, as `YYYY-MM-DDTHH:MM:SS.ffffffZ`."""
+    assert moment.tzinfo is not None, "a time without its offset names no moment"
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+
+
+def parse_time(text: str) -> datetime:
+    """
+    The moment `text` names, which must be in the form `format_time` gives.
+
+    Raises:
+        ValueError: Any other form, or no such moment.
+    """
+    moment = parse_rfc3339(text)
+    if format_time(moment) != text:
+        raise ValueError("expected UTC with six fractional digits and Z")
+    return moment
+
+
+def parse_rfc3339(text: str) -> datetime:
+    """
+    The moment a caller's RFC 3339 time names, in UTC.
+
+    Digits beyond microseconds are cut off, never rounded up: a time must not move into
+    the future. The years are 1970 to 9999.
+
+    Raises:
+        ValueError: Not RFC 3339, no such moment, or outside those years.
+
+    Source: RFC 3339 Section 5.6.
+    """
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        raise ValueError(_FORM)
+    date, minutes, seconds, fraction, zulu, sign, offset = match.groups()
+    if seconds == "60":
+        # The clocks of databases and banks do not have this second: no two of them
+        # would agree which of its neighbours it became.
+        raise ValueError("the leap second :60 is not taken; send the second before or after it")
+    if zulu is not None or offset == "00:00":
+        sign, offset = "+", "00:00"
+    plain = f"{date}T{minutes}{seconds}.{(fraction or '')[:6]:0<6}{sign}{offset}"
+    try:
+        moment = datetime.fromisoformat(plain).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise ValueError("there is no such moment") from error
+    if moment.year < _YEAR_MIN:
+        raise ValueError("the year must be from 1970 to 9999")
+    return moment

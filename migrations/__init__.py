@@ -1,0 +1,1 @@
+"""Schema of the ledger's database: forward-only SQL, applied by Alembic."""

@@ -1,0 +1,190 @@
+"""What goes wrong inside is told as its documented problem, and never claims more than is known."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+
+import pytest
+
+from ledger import errors as domain
+from ledger.errors import LedgerError
+from tests.api.support import Api, capture, item
+
+WHOLE_REQUEST = [
+    domain.PushbackError,
+    domain.OverloadedError,
+    domain.DatabaseUnavailableError,
+    domain.ClockUntrustedError,
+    domain.SignerUnavailableError,
+    domain.OutcomeUnknownError,
+    domain.LedgerBrokenError,
+    domain.RolledBackError,
+    domain.ForkedError,
+    domain.ForeignSignerError,
+]
+
+
+def failing(error: BaseException) -> Future[object]:
+    future: Future[object] = Future()
+    future.set_exception(error)
+    return future
+
+
+@pytest.mark.parametrize("kind", WHOLE_REQUEST)
+@pytest.mark.parametrize("path", ["/effects", "/batch"])
+def test_failure_of_the_sequencer_is_told(
+    api: Api, engine, monkeypatch, kind: type[LedgerError], path: str
+) -> None:
+    """Single or batch: one problem for the whole request."""
+    from api.problems import PROBLEMS
+
+    monkeypatch.setattr(engine.sequencer, "submit", lambda _posting: failing(kind("words")))
+    body = capture() if path == "/effects" else {"mode": "independent", "items": [item("k1")]}
+
+    response = api.post(path, body, key="k1")
+
+    row = PROBLEMS[kind]
+    assert (response.status_code, response.json()["code"]) == (row.status, row.code)
+    assert response.headers["RML-Action"] == row.action
+    assert ("Retry-After" in response.headers) is row.retryable
+
+
+def test_overload_is_told_without_queueing(api: Api, engine, monkeypatch) -> None:
+    """A full queue answers at once."""
+
+    def full(_posting: object) -> None:
+        raise domain.OverloadedError("too many wait", waiting=20_000)
+
+    monkeypatch.setattr(engine.sequencer, "submit", full)
+
+    response = api.post("/effects", capture(), key="k1")
+
+    assert (response.status_code, response.json()["code"]) == (429, "OVERLOADED")
+    assert int(response.headers["Retry-After"]) >= 1
+
+
+def test_bug_in_a_write_never_claims_that_nothing_was_written(
+    api: Api, engine, monkeypatch, caplog
+) -> None:
+    """Nor that sending it again is wise; the trace id finds it in the log."""
+    monkeypatch.setattr(engine.sequencer, "submit", lambda _posting: failing(ZeroDivisionError()))
+
+    response = api.post("/effects", capture(), key="k1")
+
+    problem = response.json()
+    assert (response.status_code, problem["code"]) == (503, "INTERNAL_OUTCOME_UNKNOWN")
+    assert (problem["world"], problem["action"]) == ("RML2", "reconcile-first")
+    assert "nothing" not in problem["detail"].lower() + problem["title"].lower()
+    failed = [record for record in caplog.records if record.message == "a request failed"]
+    assert [record.fields["trace_id"] for record in failed] == [problem["trace_id"]]
+
+
+@pytest.mark.parametrize("query", ["", "?dry_run=true"])
+def test_bug_in_a_read_or_dry_run_is_rml1(api: Api, engine, monkeypatch, query: str) -> None:
+    """Nothing was to be written, so nothing was."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    if query:
+        monkeypatch.setattr(engine.dry_run, "run", broken)
+        response = api.post("/effects" + query, capture(), key="k1")
+    else:
+        monkeypatch.setattr(engine.reader, "size", broken)
+        response = api.get("")
+
+    assert (response.status_code, response.json()["code"]) == (503, "INTERNAL")
+    assert response.json()["world"] == "RML1"
+
+
+def test_database_away_is_told_on_reads(api: Api, engine, monkeypatch) -> None:
+    """503 with a time to come back, not a crash."""
+
+    def away(*_: object, **__: object) -> None:
+        raise domain.DatabaseUnavailableError("the database does not answer")
+
+    monkeypatch.setattr(engine.reader, "size", away)
+    monkeypatch.setattr(engine.reader, "page", away)
+
+    for path in ("", "/entries"):
+        response = api.get(path)
+        assert (response.status_code, response.json()["code"]) == (503, "DATABASE_UNAVAILABLE")
+        assert "Retry-After" in response.headers
+
+
+def test_caller_that_hangs_up_does_not_stop_its_write(api: Api) -> None:
+    """The connection is gone, the entry is there."""
+    import socket
+    import time
+
+    import orjson
+
+    raw = orjson.dumps(capture())
+    lines = [f"POST {api.url('/effects')} HTTP/1.1", "Host: x", f"Content-Length: {len(raw)}"]
+    lines += [f"{n.decode()}: {v.decode()}" for n, v in api.headers("k1")]
+    url = api.http.base_url
+    with socket.create_connection((url.host, url.port)) as connection:
+        connection.sendall("\r\n".join([*lines, "", ""]).encode() + raw)
+
+    for _ in range(100):
+        if api.get("").json()["size"] == 1:
+            break
+        time.sleep(0.05)
+    assert api.post("/effects", capture(), key="k1").status_code == 200
+
+
+def test_caller_that_hangs_up_before_the_end_writes_nothing(api: Api) -> None:
+    """Half a body is no request."""
+    import socket
+    import time
+
+    lines = [f"POST {api.url('/effects')} HTTP/1.1", "Host: x", "Content-Length: 1000"]
+    lines += [f"{n.decode()}: {v.decode()}" for n, v in api.headers("k1")]
+    url = api.http.base_url
+    with socket.create_connection((url.host, url.port)) as connection:
+        connection.sendall("\r\n".join([*lines, "", ""]).encode() + b'{"type":"a"')
+    time.sleep(0.2)
+
+    assert api.get("").json()["size"] == 0
+
+
+def test_trace_id_is_the_callers_where_it_gave_one(api: Api) -> None:
+    """W3C Trace Context."""
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+    given = api.get("/entries/999", headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-01"})
+    assert given.json()["trace_id"] == trace
+
+    for wrong in ("nonsense", f"00-{'0' * 32}-00f067aa0ba902b7-01", f"ff-{trace}-00f067aa0ba902b7-01"):
+        made = api.get("/entries/999", headers={"traceparent": wrong}).json()["trace_id"]
+        assert len(made) == 32
+        assert made not in {trace, "0" * 32}
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize(
+    "path", ["", "/entries", "/entries/0", "/effects/x", "/effects", "/entries/0/bytes", "/log/checkpoint"]
+)
+def test_history_is_not_changed_or_deleted(api: Api, method: str, path: str) -> None:
+    """405, and the way forward."""
+    response = api.http.request(method, api.url(path), headers=api.headers(None))
+
+    problem = response.json()
+    assert (response.status_code, problem["code"]) == (405, "HISTORY_IS_PERMANENT")
+    assert (problem["world"], problem["action"]) == ("RML3", "escalate-history")
+    assert response.headers["Allow"]
+
+
+def test_other_wrong_method_is_the_callers_to_fix(api: Api) -> None:
+    """A POST where only GET is served is a mistake, not an attack on history."""
+    response = api.http.post(api.url("/checkpoint"), headers=api.headers(None))
+
+    assert (response.status_code, response.json()["code"]) == (405, "METHOD_NOT_ALLOWED")
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/v1", "/v1/ledgers/x/nowhere", "//", "/v1/ledgers/x/entries/"])
+def test_unknown_path_has_the_same_shape(api: Api, path: str) -> None:
+    """Even what is not there answers as a problem."""
+    response = api.http.get(path, headers=api.headers(None))
+
+    assert (response.status_code, response.json()["code"]) == (404, "NO_SUCH_PATH")

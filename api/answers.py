@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-from ledger.entry import Entry
+from ledger.reader import AnyEntry
 from ledger.submission import KeptPayload, Provisional, Recorded
 
 JSON = "application/json"
@@ -76,7 +76,7 @@ def provisional_document(provisional: Provisional, ledger: str) -> dict[str, Any
     }
 
 
-def entry_document(entry: Entry) -> dict[str, Any]:
+def entry_document(entry: AnyEntry) -> dict[str, Any]:
     """An entry of history, with what its bytes do not say themselves."""
     return {
         "id": entry.id,

@@ -1,16 +1,15 @@
-"""
-The application: introduces the library to the routes, and turns what they raise into answers.
-"""
+"""The application: introduces the library to the routes; turns what they raise into answers."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -36,6 +35,9 @@ from ledger.errors import LedgerError
 from ledger.submission import Outcome, Recorded
 
 ROUTERS = (writes, batch, entries, feed, proofs, verifications, operation)
+ROUTES = [
+    route for module in ROUTERS for route in module.router.routes if isinstance(route, APIRoute)
+]
 
 # RFC 9110 Section 9.2: methods that mean to change or delete what a path names.
 UNDOING = frozenset({"PUT", "PATCH", "DELETE"})
@@ -63,9 +65,9 @@ def create_app(engine: Engine) -> FastAPI:
         metrics=metrics,
         heads=heads,
     )
-    for routes in ROUTERS:
-        app.include_router(routes.router)
-    app.openapi = lambda: describe(app)  # type: ignore[method-assign]
+    for module in ROUTERS:
+        app.include_router(module.router)
+    app.openapi = functools.cache(lambda: describe(app, ROUTES))  # type: ignore[method-assign]
     app.add_exception_handler(LedgerError, _on_ledger_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(HTTPException, _on_framework_error)
@@ -137,5 +139,3 @@ def _tell(request: Request, error: HTTPException) -> tuple[LedgerError, dict[str
             return HistoryIsPermanentError(detail), headers
         return MethodNotAllowedError(f"this path does not take {request.method[:16]}"), headers
     return MalformedRequestError("the request is not in the form taken here"), {}
-
-

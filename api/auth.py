@@ -43,9 +43,7 @@ class CredentialStore(Protocol):
 class Authenticator:
     """Tells who calls; remembers good answers for a few seconds, bad ones never."""
 
-    def __init__(
-        self, store: CredentialStore, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, store: CredentialStore, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._clock = clock
         # Kept by hash: a copy of this process's memory gives no token away.

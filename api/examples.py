@@ -36,9 +36,7 @@ EFFECTS: dict[str, Any] = {
         "actor": {"id": "agent-7", "kind": "agent"},
         "handoff": {"point": "notified"},
         "causes": [{"kind": "trace", "ref": "4bf92f3577b34da6a3ce929d0e0e4736"}],
-        "payloads": [
-            {"name": "letter", "text": "Dear customer, ...", "data_subject": "cust_8f2a"}
-        ],
+        "payloads": [{"name": "letter", "text": "Dear customer, ...", "data_subject": "cust_8f2a"}],
     },
 }
 
@@ -216,7 +214,55 @@ VERIFICATION: dict[str, Any] = {
     "ledger": "payments",
     "mode": "full",
     "state": "running",
-    "size": 42,
-    "checked": 0,
+    "progress": {"checked": 0, "size": 42},
     "report": None,
+}
+
+_STORY_ENTRY: dict[str, Any] = {name: ENTRY[name] for name in ENTRY if name != "world"}
+
+STORY: dict[str, Any] = {
+    "world": "RML3",
+    "ledger": "payments",
+    "id": _ID,
+    "kind": "effect",
+    "type": CAPTURE["type"],
+    "unlinked": False,
+    "original": _STORY_ENTRY,
+    "position": {
+        "currency": "EUR",
+        "flow": "in",
+        "original": "19.99",
+        "adjusted": "0.00",
+        "amount": "19.99",
+        "refunded": "5.00",
+        "held": "0.00",
+        "remaining": "14.99",
+        "excess": "0.00",
+    },
+    "standing": {"state": "as-recorded", "amendments": 0, "latest": None},
+    "rollback": {
+        "as_of": _TIME,
+        "reversible_until": None,
+        "open": True,
+        "can": [
+            {
+                "act": "refund",
+                "scope": "refunds:write",
+                "until": None,
+                "up_to": {"amount": "14.99", "currency": "EUR"},
+                "says": "Give back what remains.",
+            }
+        ],
+        "cannot": [
+            {
+                "code": "refunded",
+                "says": "Was given back already.",
+                "amount": {"amount": "5.00", "currency": "EUR"},
+            }
+        ],
+    },
+    "corrections": [
+        {"corrects": _ID, "depth": 1, **_STORY_ENTRY, "id": _OTHER_ID, "amount_now": "5.00"}
+    ],
+    "explanations": [],
 }

@@ -55,7 +55,7 @@ class Heads:
         self._waiters += 1
         watched.waiters += 1
         if watched.poll is None:
-            watched.poll = asyncio.create_task(self._poll(ledger, watched))
+            watched.poll = asyncio.create_task(self._poll(ledger))
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout_s):
@@ -77,7 +77,7 @@ class Heads:
             watched.grown.set()
             watched.grown = asyncio.Event()
 
-    async def _poll(self, ledger: str, watched: _Watched) -> None:
+    async def _poll(self, ledger: str) -> None:
         while True:
             try:
                 self.grew(ledger, await run_in_threadpool(self._read_size, ledger))

@@ -7,11 +7,12 @@ problems from `api.schemas` and `api.problems`, so that no example is written tw
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
@@ -49,7 +50,11 @@ def reference(model: type[BaseModel]) -> dict[str, str]:
 
 
 def answer(
-    description: str, model: type[BaseModel], example: Any, *, headers: Mapping[str, str] | None = None
+    description: str,
+    model: type[BaseModel],
+    example: Any,
+    *,
+    headers: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """A good answer in JSON."""
     described = {
@@ -105,9 +110,7 @@ def problems(*kinds: type[LedgerError]) -> Responses:
             ),
         )
         response["description"] += ("; " if response["description"] else "") + problem.title
-        response["content"][table.MEDIA_TYPE]["examples"][problem.code] = {
-            "value": _example(kind)
-        }
+        response["content"][table.MEDIA_TYPE]["examples"][problem.code] = {"value": _example(kind)}
     return responses
 
 
@@ -141,13 +144,13 @@ def parameter(
     }
 
 
-def describe(app: FastAPI) -> dict[str, Any]:
-    """The whole document."""
+def describe(app: FastAPI, routes: Sequence[APIRoute]) -> dict[str, Any]:
+    """The whole document of `app`, which serves `routes`."""
     document = get_openapi(
         title=app.title,
         version=app.version,
         description=DESCRIPTION,
-        routes=app.routes,
+        routes=routes,
         tags=app.openapi_tags,
     )
     _, schemas = models_json_schema(
@@ -159,4 +162,15 @@ def describe(app: FastAPI) -> dict[str, Any]:
         "key": {"type": "http", "scheme": "bearer", "description": "An API key."}
     }
     document["security"] = [{"key": []}]
+    _restore_nulls(document, routes)
     return document
+
+
+def _restore_nulls(document: dict[str, Any], routes: Sequence[APIRoute]) -> None:
+    """Put examples back as they are: the framework drops members that are null."""
+    for route in routes:
+        for method in route.methods or ():
+            operation = document["paths"][route.path_format][method.lower()]
+            for status, response in route.responses.items():
+                if "content" in response:
+                    operation["responses"][str(status)]["content"] = response["content"]

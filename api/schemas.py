@@ -32,7 +32,8 @@ from ledger.effect import (
 from ledger.entry import parse_signature
 from ledger.errors import MalformedEffectError
 from ledger.grammar import below
-from ledger.payload import MEDIA_TYPE_MAX, PAYLOAD_NAME_MAX, PAYLOADS_MAX, build_payloads
+from ledger.names import PAYLOAD_NAME_MAX
+from ledger.payload import MEDIA_TYPE_MAX, PAYLOADS_MAX, build_payloads
 from ledger.submission import Submission
 
 ITEMS_MAX = 1_000
@@ -490,6 +491,97 @@ class PayloadsOut(BaseModel):
     payloads: list[OpenedPayloadOut]
 
 
+class PositionOut(BaseModel):
+    """What is left of an effect with money, as decimal texts in its own currency."""
+
+    currency: str
+    flow: Literal["in", "out"]
+    original: str
+    adjusted: str
+    amount: str = Field(description="original + adjusted.")
+    refunded: str
+    held: str = Field(description="Promised to open intents.")
+    remaining: str = Field(description="Never below zero: what facts took beyond it is excess.")
+    excess: str
+
+
+class StandingOut(BaseModel):
+    """What adjustments without money say: a recalled e-mail, an amended contract."""
+
+    state: Literal["as-recorded", "amended"]
+    amendments: int
+    latest: dict[str, Any] | None
+
+
+class RollbackOut(BaseModel):
+    """What can still be undone, until when, by whom, and what cannot."""
+
+    as_of: str
+    reversible_until: str | None
+    open: bool
+    can: list[dict[str, Any]]
+    cannot: list[dict[str, Any]]
+
+
+class StoryEntryOut(BaseModel):
+    """An entry as a story tells it."""
+
+    id: str
+    ledger: str
+    seq: int
+    entry_hash: str
+    recorded_at: str
+    entry: dict[str, Any]
+
+
+class StoryCorrectionOut(StoryEntryOut):
+    """A correction, and where it stands."""
+
+    corrects: str
+    depth: int = Field(description="1 where it corrects the original, 2 where a correction, ...")
+    amount_now: str | None = _absent(
+        description="What a refund or adjustment comes to after its own adjustments."
+    )
+
+
+class StoryOut(BaseModel):
+    """An effect, its corrections, and what they leave of it."""
+
+    world: Literal["RML3"]
+    ledger: str
+    id: str
+    kind: str
+    type: str
+    unlinked: bool = Field(description="Its original was recorded elsewhere.")
+    original: StoryEntryOut
+    position: PositionOut | None
+    standing: StandingOut
+    rollback: RollbackOut
+    corrections: list[StoryCorrectionOut]
+    explanations: list[StoryCorrectionOut]
+
+
+class VerificationProgressOut(BaseModel):
+    """How far a verification has come."""
+
+    checked: int
+    size: int
+
+
+class VerificationOut(BaseModel):
+    """A verification: how it stands, and what it found."""
+
+    id: str
+    ledger: str
+    mode: Literal["full", "incremental"]
+    state: Literal["running", "done", "failed"]
+    progress: VerificationProgressOut
+    report: dict[str, Any] | None = Field(
+        description="Verdicts `tamper`, `completeness` and `time`, the first bad entry, all "
+        "findings, and what was not checked. Null while it runs; `{error}` where it failed."
+    )
+
+
 class InclusionOut(BaseModel):
     """Proof that an entry is in the tree of `size` entries (RFC 9162 Section 2.1.3)."""
 
@@ -547,6 +639,8 @@ MODELS: tuple[type[BaseModel], ...] = (
     FeedOut,
     PayloadsOut,
     ReceiptOut,
+    StoryOut,
+    VerificationOut,
     InclusionOut,
     ConsistencyOut,
     LedgerOut,

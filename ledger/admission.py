@@ -217,8 +217,6 @@ class Admission:
             ) from error
 
 
-
-
 def _history(found: Found) -> History:
     recorded = []
     keys = {}

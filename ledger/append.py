@@ -13,7 +13,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ledger.admission import Admission, Place, Replay, Verdict, is_same_request, wanted
+from ledger.admission import Admission, Replay, Verdict, is_same_request, wanted
 from ledger.checkpoint import Checkpoint
 from ledger.clock import ClockGuard
 from ledger.entry import Entry, Head, chain, new_entry_id, recorded_entry
@@ -22,7 +22,6 @@ from ledger.errors import (
     ForeignSignerError,
     IdempotencyConflictError,
     LedgerBrokenError,
-    LedgerError,
     RejectedError,
     SignerUnavailableError,
 )
@@ -55,6 +54,15 @@ class _Committed:
     head: Head
     entries: Sequence[Entry]
     payloads: Sequence[tuple[SaltedPayload, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Placed:
+    """One entry of a committed batch, with what its poster gets."""
+
+    entry: Entry
+    payloads: tuple[SaltedPayload, ...]
+    receipt: Receipt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,10 +151,20 @@ class Appender:
             committed = self._insert(record, transaction, admission)
         # Only past the commit: a receipt for an entry that rolled back is a false receipt.
         signed = self._sign_batch(record, committed)
-        receipts = self._receipts(record, committed, signed) if signed else None
+        proofs = self._proofs(record, committed, signed) if signed else None
+        placed = [
+            _Placed(
+                entry=entry,
+                payloads=kept,
+                receipt=_receipt(entry, proofs[at] if proofs else None),
+            )
+            for at, (entry, kept) in enumerate(
+                zip(committed.entries, committed.payloads, strict=True)
+            )
+        ]
         return [
             [
-                self._outcome(record, verdict, submission, posting, committed, receipts)
+                self._outcome(record, verdict, submission, posting, placed)
                 for verdict, submission in zip(judged, posting.submissions, strict=True)
             ]
             for judged, posting in zip(verdicts, postings, strict=True)
@@ -233,7 +251,7 @@ class Appender:
         self._storage.publish(record.name, checkpoint, note)
         return _Signed(checkpoint=checkpoint, note=note)
 
-    def _receipts(
+    def _proofs(
         self, record: LedgerRecord, committed: _Committed, signed: _Signed
     ) -> Sequence[TlogProof]:
         size = signed.checkpoint.size
@@ -263,28 +281,26 @@ class Appender:
         verdict: Verdict,
         submission: Submission,
         posting: Posting,
-        committed: _Committed,
-        proofs: Sequence[TlogProof] | None,
+        placed: Sequence[_Placed],
     ) -> Outcome:
         if isinstance(verdict, RejectedError):
             return verdict
         if isinstance(verdict, Replay):
             return self._replay(record, verdict.encoded, submission, posting)
-        entry = committed.entries[verdict.index]
-        payloads = tuple(
-            KeptPayload(
-                name=item.payload.name,
-                media_type=item.payload.media_type,
-                commitment=item.commitment.commitment,
-                salt=item.salt,
-            )
-            for item in committed.payloads[verdict.index]
-        )
-        receipt = None
-        if posting.with_receipts:
-            receipt = _receipt(entry, proofs[verdict.index] if proofs else None)
+        place = placed[verdict.index]
         return Recorded(
-            entry=entry, replayed=verdict.replayed, receipt=receipt, payloads=payloads
+            entry=place.entry,
+            replayed=verdict.replayed,
+            receipt=place.receipt if posting.with_receipts else None,
+            payloads=tuple(
+                KeptPayload(
+                    name=item.payload.name,
+                    media_type=item.payload.media_type,
+                    commitment=item.commitment.commitment,
+                    salt=item.salt,
+                )
+                for item in place.payloads
+            ),
         )
 
     def _replay(
@@ -338,9 +354,7 @@ class Appender:
         hashes = self._tree(record.name).inclusion_proof(
             LeafIndex(entry.seq), TreeSize(checkpoint.size)
         )
-        proof = TlogProof(
-            index=entry.seq, hashes=tuple(hashes), checkpoint_note=note, extra=None
-        )
+        proof = TlogProof(index=entry.seq, hashes=tuple(hashes), checkpoint_note=note, extra=None)
         return _receipt(entry, proof)
 
     def _record(self, ledger: str) -> LedgerRecord:

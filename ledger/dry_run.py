@@ -11,7 +11,7 @@ import threading
 from typing import Protocol
 
 from ledger.admission import Admission, Place, Replay, wanted
-from ledger.entry import new_entry_id, parse_entry
+from ledger.entry import new_entry_id, recorded_entry
 from ledger.errors import RejectedError
 from ledger.ports import Clock, Found, LedgerRecord, Wanted
 from ledger.submission import Posting, Provisional
@@ -55,7 +55,9 @@ class DryRun:
             else Provisional(
                 effect=submission.effect,
                 target=admission.targets[verdict.index] if isinstance(verdict, Place) else None,
-                replays=parse_entry(verdict.encoded) if isinstance(verdict, Replay) else None,
+                replays=recorded_entry(verdict.encoded, submission.effect)
+                if isinstance(verdict, Replay)
+                else None,
             )
             for verdict, submission in zip(verdicts, posting.submissions, strict=True)
         ]

@@ -17,6 +17,8 @@ REGISTRY = "_registry"
 LEDGER_ITSELF = "_ledger"
 """The principal that posts what the service itself has to say."""
 
+PAYLOAD_NAME_MAX = 63
+
 _NAME_FORM = (
     "1 to 62 lower-case letters, digits, dots, underscores and hyphens, beginning with a letter "
     "or a digit"
@@ -32,8 +34,8 @@ _period_name = form(
 )
 _payload_name = form(
     re.compile("[a-z0-9][a-z0-9._-]*"),
-    "1 to 63 lower-case letters, digits, dots, underscores and hyphens",
-    63,
+    f"1 to {PAYLOAD_NAME_MAX} lower-case letters, digits, dots, underscores and hyphens",
+    PAYLOAD_NAME_MAX,
 )
 # C2SP signed-note: a key name has no spaces and no plus sign.
 _origin = form(

@@ -182,7 +182,8 @@ def parse_receipt(document: Any) -> Receipt:
         raise MalformedProofError("a receipt is a JSON object")
     if unknown := sorted(map(str, document.keys() - _MEMBERS)):
         raise MalformedProofError(f"receipt: {unknown[0][:63]} is not a member known here")
-    level, proof, entry = document.get("level"), document.get("proof"), document.get("entry")
+    level: Any = document.get("level")
+    proof, entry = document.get("proof"), document.get("entry")
     if level not in get_args(ReceiptLevel):
         raise MalformedProofError(f"receipt: expected a level, found {str(level)[:63]!r}")
     if not isinstance(entry, str):

@@ -44,7 +44,7 @@ from api.schemas import (
     parse_shape,
 )
 from ledger.canonical import parse_json
-from ledger.effect import Kind
+from ledger.effect import KEY_MAX, Kind
 from ledger.errors import AbandonedError, LedgerError, MalformedEffectError, TooLargeError
 from ledger.submission import Posting, Provisional, Recorded, Submission
 
@@ -152,7 +152,9 @@ def _read_item(index: int, document: Any, access: Access) -> _Item:
     except LedgerError as error:
         asks = error
     return _Item(
-        index=index, key=key if isinstance(key, str) and len(key) <= 255 else None, asks=asks  # noqa: PLR2004 - the limit of a key.
+        index=index,
+        key=key if isinstance(key, str) and len(key) <= KEY_MAX else None,
+        asks=asks,
     )
 
 

@@ -1,10 +1,8 @@
-"""
-Entries: history as it stands, one by one, page by page, and as the story of an effect.
-"""
+"""Entries: history as it stands, one by one, page by page, and as the story of an effect."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,13 +14,29 @@ from api.answers import JSON, base64_or_none, entry_document, json_answer
 from api.dependencies import AnyReach, EntriesRead, PayloadRead, skin_of
 from api.errors import InvalidParameterError, UnexpectedError
 from api.openapi import ACCESS, answer, problems, text_answer
-from api.schemas import PAGE_MAX, EntryOut, LedgerOut, PageOut, PayloadsOut, ReceiptOut
+from api.schemas import (
+    PAGE_MAX,
+    EntryOut,
+    LedgerOut,
+    PageOut,
+    PayloadsOut,
+    ReceiptOut,
+    StoryOut,
+)
 from ledger import errors as domain
 from ledger.reader import EntryFilter
 
 router = APIRouter(prefix="/v1/ledgers/{ledger}", tags=["entries"])
 
-READ_PROBLEMS = problems(*ACCESS, InvalidParameterError, UnexpectedError)
+READ_PROBLEMS = problems(
+    *ACCESS,
+    InvalidParameterError,
+    domain.MalformedEffectError,
+    domain.OverloadedError,
+    # What is stored may have been tampered with; what cannot be right is not served.
+    domain.MalformedProofError,
+    UnexpectedError,
+)
 
 # History never changes: what was read once may be kept by whoever may read it.
 PERMANENT = {"Cache-Control": "private, max-age=31536000, immutable"}
@@ -114,7 +128,7 @@ def get_entries(
 )
 def get_entry(request: Request, access: EntriesRead, place: str) -> Response:
     """`place` is the seq or the id of the entry. Scope: `entries:read`."""
-    entry = _entry(request, access, place)
+    entry = skin_of(request).engine.reader.entry(access.ledger.name, place)
     return json_answer(entry_document(entry), headers=PERMANENT)
 
 
@@ -129,4 +143,97 @@ def get_entry(request: Request, access: EntriesRead, place: str) -> Response:
 )
 def get_entry_bytes(request: Request, access: EntriesRead, place: str) -> Response:
     """Canonical JSON (RFC 8785). Scope: `entries:read`."""
-    return Response(_entry(request, access, place).encoded, media_type=JSON, headers=PERMANENT)
+    encoded = skin_of(request).engine.reader.entry_bytes(access.ledger.name, place)
+    return Response(encoded, media_type=JSON, headers=PERMANENT)
+
+
+@router.get(
+    "/entries/{place}/receipt",
+    summary="What proves an entry now",
+    responses={
+        200: answer("The receipt.", ReceiptOut, examples.RECEIPT),
+        **problems(
+            *ACCESS,
+            InvalidParameterError,
+            domain.OverloadedError,
+            domain.InclusionError,
+            domain.ChainBreakError,
+            UnexpectedError,
+        ),
+    },
+    response_class=Response,
+)
+def get_entry_receipt(request: Request, access: EntriesRead, place: str) -> Response:
+    """
+    Under the newest published checkpoint, so it differs from the one first given and proves
+    the same entry. Scope: `entries:read`.
+    """
+    receipt = skin_of(request).engine.reader.receipt(access.ledger.name, place)
+    return json_answer(receipt.to_document(), headers={"Cache-Control": "no-store"})
+
+
+@router.get(
+    "/entries/{place}/payloads",
+    summary="The payloads of an entry, with what opens their commitments",
+    responses={
+        200: answer("The payloads, by name.", PayloadsOut, examples.PAYLOADS),
+        **problems(
+            *ACCESS,
+            InvalidParameterError,
+            domain.OverloadedError,
+            domain.MalformedProofError,
+            domain.CommitmentError,
+            UnexpectedError,
+        ),
+    },
+    response_class=Response,
+)
+def get_entry_payloads(request: Request, access: PayloadRead, place: str) -> Response:
+    """The octets as they are kept; erased ones are named and empty. Scope: `payload:read`."""
+    reader, ledger = skin_of(request).engine.reader, access.ledger.name
+    seq = reader.entry(ledger, place).seq
+    return json_answer(
+        {
+            "seq": seq,
+            "payloads": [
+                {
+                    "name": payload.name,
+                    "media_type": payload.media_type,
+                    "commitment": payload.commitment.hex(),
+                    "erased": payload.content is None,
+                    "salt": base64_or_none(payload.salt),
+                    "base64": base64_or_none(payload.content),
+                }
+                for payload in reader.payloads(ledger, seq)
+            ],
+        },
+        # May be a person's words, and may be erased tomorrow.
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+@router.get(
+    "/effects/{id}",
+    summary="The story of an effect",
+    responses={
+        200: answer("The story.", StoryOut, examples.STORY),
+        **problems(
+            *ACCESS,
+            InvalidParameterError,
+            domain.OverloadedError,
+            domain.TooLargeError,
+            domain.MalformedProofError,
+            domain.ChainBreakError,
+            UnexpectedError,
+        ),
+    },
+    response_class=Response,
+)
+def get_effect(request: Request, access: EntriesRead, id: str) -> Response:  # noqa: A002 - the name of the path's parameter.
+    """
+    Original, corrections, what is left, and what can still be undone, until when and by whom.
+
+    Scope: `entries:read`.
+    """
+    story = skin_of(request).engine.reader.story(access.ledger.name, id)
+    return json_answer(story.to_document(), headers={"Cache-Control": "no-store"})

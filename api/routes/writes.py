@@ -20,7 +20,12 @@ from api.answers import json_answer, provisional_document, recorded_document
 from api.auth import check_scope
 from api.body import EFFECT_BODY_BYTES_MAX, JSON, media_type, read_body
 from api.dependencies import Access, skin_of
-from api.errors import InvalidParameterError, MalformedRequestError, MissingKeyError, UnexpectedWriteError
+from api.errors import (
+    InvalidParameterError,
+    MalformedRequestError,
+    MissingKeyError,
+    UnexpectedWriteError,
+)
 from api.lean import LeanRoute
 from api.openapi import ACCESS, answer, body, parameter, problems
 from api.schemas import (
@@ -291,7 +296,7 @@ def _route(path: str, endpoint: Any, model: Any, example: Mapping[str, Any], sco
         status_code=201,
         response_class=Response,
         operation_id=endpoint.__name__,
-        description=f"{endpoint.__doc__}\n\nScope: `{scope}`; `observe` too where observed is true.",
+        description=f"{endpoint.__doc__}\n\nScope: `{scope}`; `observe` too for observed facts.",
         summary=endpoint.__doc__.rstrip("."),
         responses={
             200: {

@@ -30,7 +30,7 @@ from ledger.errors import (
     PushbackError,
 )
 from ledger.lifecycle import Position
-from ledger.merkle import Frontier
+from ledger.merkle import HASH_BYTES, Frontier
 from ledger.ports import Batch, Found, LedgerRecord, SealedPayload, Wanted
 from ledger.storage.database import WRITER, Conninfo, connect
 from ledger.tiles import TILE_WIDTH
@@ -49,7 +49,9 @@ where l.ledger = %s
 
 # FOR UPDATE and not SERIALIZABLE: one row per ledger is the whole contention, and a
 # waiting writer gets the head it will extend instead of a serialization failure.
-LOCK_HEAD = "select size, last_hash, last_recorded_at, frontier from heads where ledger = %s for update"
+LOCK_HEAD = """
+select size, last_hash, last_recorded_at, frontier from heads where ledger = %s for update
+"""
 
 # A statement of its own: in the locking one it could be read before the lock is held.
 READ_CLOCK = "select clock_timestamp()"
@@ -266,7 +268,8 @@ class PostgresStorage:
         if width == TILE_WIDTH:
             row = self._read(SELECT_FULL_TILE, (ledger, level, index)).fetchone()
             if row is not None:
-                return split_hashes(row[0])
+                (hashes,) = row
+                return [hashes[at : at + HASH_BYTES] for at in range(0, len(hashes), HASH_BYTES)]
         start = index * TILE_WIDTH
         if level == 0:
             return self.leaf_hashes(ledger, start, start + width)
@@ -420,9 +423,7 @@ class PostgresStorage:
         return self._connection
 
 
-def _ask(
-    connection: psycopg.Connection[Any], ledger: str, wanted: Wanted
-) -> Callable[[], Found]:
+def _ask(connection: psycopg.Connection[Any], ledger: str, wanted: Wanted) -> Callable[[], Found]:
     """Send the questions of `wanted` down an open pipeline; the answer is read after it."""
 
     def send(asked: object, statement: str, parameters: Any) -> psycopg.Cursor[Any] | None:

@@ -59,7 +59,8 @@ def check_version(engine: Engine) -> None:
     """
     with engine.connect() as connection:
         found = MigrationContext.configure(
-            connection, opts={"version_table": "schema_versions", "version_table_schema": "effect_ledger"}
+            connection,
+            opts={"version_table": "schema_versions", "version_table_schema": "effect_ledger"},
         ).get_current_revision()
     wanted = newest_version()
     if found != wanted:

@@ -53,7 +53,9 @@ class Api:
 
     def get(self, path: str, headers: Headers = (), **query: Any) -> httpx.Response:
         """GET under this ledger."""
-        return self.http.get(self.url(path), headers=self.headers(None, headers), params=query or None)
+        return self.http.get(
+            self.url(path), headers=self.headers(None, headers), params=query or None
+        )
 
     def post(
         self, path: str, body: Any, *, key: str | None = None, headers: Headers = ()

@@ -41,7 +41,7 @@ CALLS: list[tuple[Callable[[Api], object], str]] = [
 
 @pytest.mark.parametrize("call", [call for call, _ in CALLS], ids=[name for _, name in CALLS])
 @pytest.mark.parametrize(
-    "authorization", [None, "Bearer", "Bearer ", "Bearer nonsense", "Basic YTpi", "nonsense"]
+    "authorization", [None, "Bearer", "Bearer nonsense", "Basic YTpi", "nonsense"]
 )
 def test_without_a_good_credential_nothing_answers(
     api: Api, call: Callable[[Api], object], authorization: str | None

@@ -54,7 +54,11 @@ def test_atomic_batch_refused_by_history_records_nothing(api: Api) -> None:
 
     assert response.status_code == 409
     problem = response.json()
-    assert (problem["code"], problem["world"], problem["details"]["index"]) == ("OVER_REFUND", "RML3", 2)
+    assert (problem["code"], problem["world"], problem["details"]["index"]) == (
+        "OVER_REFUND",
+        "RML3",
+        2,
+    )
     assert [each["status"] for each in problem["details"]["items"]] == [409, 409, 409]
     assert api.get("").json()["size"] == 0
 

@@ -83,4 +83,6 @@ def test_dry_run_leaves_no_trace(api: Api, table_counts) -> None:
 
 def submissions_counted(api: Api) -> list[str]:
     page = api.http.get("/metrics", headers=api.headers(None)).text
-    return [line for line in page.splitlines() if line.startswith("effect_ledger_submissions_total")]
+    return [
+        line for line in page.splitlines() if line.startswith("effect_ledger_submissions_total")
+    ]

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+import time
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 
+import orjson
+import psycopg
 import pytest
 
 from ledger import errors as domain
@@ -112,40 +118,66 @@ def test_database_away_is_told_on_reads(api: Api, engine, monkeypatch) -> None:
         assert "Retry-After" in response.headers
 
 
-def test_caller_that_hangs_up_does_not_stop_its_write(api: Api) -> None:
-    """The connection is gone, the entry is there."""
-    import socket
-    import time
+def test_caller_that_hangs_up_does_not_stop_its_write(api: Api, database) -> None:
+    """The connection goes while the write waits for the head; the entry is there all the same."""
+    with database.transaction():
+        database.execute("select from heads where ledger = %s for update", (api.ledger,))
+        with raw_post(api, orjson.dumps(capture())):
+            await_one_waiting(database)
 
-    import orjson
-
-    raw = orjson.dumps(capture())
-    lines = [f"POST {api.url('/effects')} HTTP/1.1", "Host: x", f"Content-Length: {len(raw)}"]
-    lines += [f"{n.decode()}: {v.decode()}" for n, v in api.headers("k1")]
-    url = api.http.base_url
-    with socket.create_connection((url.host, url.port)) as connection:
-        connection.sendall("\r\n".join([*lines, "", ""]).encode() + raw)
-
-    for _ in range(100):
-        if api.get("").json()["size"] == 1:
-            break
-        time.sleep(0.05)
+    await_size(api, 1)
     assert api.post("/effects", capture(), key="k1").status_code == 200
+
+
+@pytest.mark.parametrize("delay_ms", [0, 1, 2, 4, 8, 16])
+def test_caller_that_hangs_up_at_any_moment_may_ask_again(api: Api, delay_ms: int) -> None:
+    """Recorded or not, the same key ends with one entry."""
+    with raw_post(api, orjson.dumps(capture())):
+        time.sleep(delay_ms / 1000)
+
+    assert api.post("/effects", capture(), key="k1").status_code in {200, 201}
+    assert api.get("").json()["size"] == 1
 
 
 def test_caller_that_hangs_up_before_the_end_writes_nothing(api: Api) -> None:
     """Half a body is no request."""
-    import socket
-    import time
-
-    lines = [f"POST {api.url('/effects')} HTTP/1.1", "Host: x", "Content-Length: 1000"]
-    lines += [f"{n.decode()}: {v.decode()}" for n, v in api.headers("k1")]
-    url = api.http.base_url
-    with socket.create_connection((url.host, url.port)) as connection:
-        connection.sendall("\r\n".join([*lines, "", ""]).encode() + b'{"type":"a"')
+    with raw_post(api, b'{"type":"a"', length=1000):
+        pass
     time.sleep(0.2)
 
     assert api.get("").json()["size"] == 0
+
+
+@contextmanager
+def raw_post(api: Api, raw: bytes, *, length: int | None = None) -> Iterator[None]:
+    """A POST of an effect whose answer nobody reads; the connection closes with the block."""
+    headers = api.headers("k1", {"Content-Type": "application/json"})
+    lines = [f"POST {api.url('/effects')} HTTP/1.1", "Host: x"]
+    lines += [f"Content-Length: {len(raw) if length is None else length}"]
+    lines += [f"{name.decode()}: {value.decode()}" for name, value in headers]
+    url = api.http.base_url
+    with socket.create_connection((url.host, url.port)) as connection:
+        connection.sendall("\r\n".join([*lines, "", ""]).encode() + raw)
+        yield
+
+
+def await_one_waiting(database: psycopg.Connection[tuple[int]]) -> None:
+    """Until a writer waits for a lock."""
+    for _ in range(200):
+        row = database.execute("select count(*) from pg_locks where not granted").fetchone()
+        if row != (0,):
+            return
+        time.sleep(0.005)
+    pytest.fail("nobody waits")
+
+
+def await_size(api: Api, size: int) -> None:
+    """Until the ledger has so many entries."""
+    for _ in range(200):
+        if api.get("").json()["size"] == size:
+            return
+        time.sleep(0.01)
+    pytest.fail(f"the ledger never had {size} entries")
 
 
 def test_trace_id_is_the_callers_where_it_gave_one(api: Api) -> None:
@@ -155,7 +187,11 @@ def test_trace_id_is_the_callers_where_it_gave_one(api: Api) -> None:
     given = api.get("/entries/999", headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-01"})
     assert given.json()["trace_id"] == trace
 
-    for wrong in ("nonsense", f"00-{'0' * 32}-00f067aa0ba902b7-01", f"ff-{trace}-00f067aa0ba902b7-01"):
+    for wrong in (
+        "nonsense",
+        f"00-{'0' * 32}-00f067aa0ba902b7-01",
+        f"ff-{trace}-00f067aa0ba902b7-01",
+    ):
         made = api.get("/entries/999", headers={"traceparent": wrong}).json()["trace_id"]
         assert len(made) == 32
         assert made not in {trace, "0" * 32}
@@ -163,7 +199,8 @@ def test_trace_id_is_the_callers_where_it_gave_one(api: Api) -> None:
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
 @pytest.mark.parametrize(
-    "path", ["", "/entries", "/entries/0", "/effects/x", "/effects", "/entries/0/bytes", "/log/checkpoint"]
+    "path",
+    ["", "/entries", "/entries/0", "/effects/x", "/effects", "/entries/0/bytes", "/log/checkpoint"],
 )
 def test_history_is_not_changed_or_deleted(api: Api, method: str, path: str) -> None:
     """405, and the way forward."""
@@ -182,7 +219,9 @@ def test_other_wrong_method_is_the_callers_to_fix(api: Api) -> None:
     assert (response.status_code, response.json()["code"]) == (405, "METHOD_NOT_ALLOWED")
 
 
-@pytest.mark.parametrize("path", ["/nowhere", "/v1", "/v1/ledgers/x/nowhere", "//", "/v1/ledgers/x/entries/"])
+@pytest.mark.parametrize(
+    "path", ["/nowhere", "/v1", "/v1/ledgers/x/nowhere", "//", "/v1/ledgers/x/entries/"]
+)
 def test_unknown_path_has_the_same_shape(api: Api, path: str) -> None:
     """Even what is not there answers as a problem."""
     response = api.http.get(path, headers=api.headers(None))

@@ -80,9 +80,7 @@ def test_label_limits(api: Api) -> None:
 def test_effect_bytes_limit(api: Api) -> None:
     """32,768 bytes of canonical effect, with every list within its own limit."""
     wide = capture(
-        evidence=[
-            {"system": "s" * 20, "rel": "transaction", "ref": "é" * 255} for _ in range(16)
-        ],
+        evidence=[{"system": "s" * 20, "rel": "transaction", "ref": "é" * 255} for _ in range(16)],
         causes=[{"kind": "workflow", "ref": "é" * 255} for _ in range(32)],
         labels={f"l{i}": "é" * 255 for i in range(16)},
     )

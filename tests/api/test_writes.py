@@ -206,7 +206,11 @@ def test_correction_by_key_by_id_and_outside(api: Api) -> None:
         "evidence": [{"system": "psp", "rel": "transaction", "ref": "re_9"}],
     }
 
-    for key, target in (("k2", {"corrects": effect}), ("k3", {"corrects_key": "k1"}), ("k4", outside)):
+    for key, target in (
+        ("k2", {"corrects": effect}),
+        ("k3", {"corrects_key": "k1"}),
+        ("k4", outside),
+    ):
         response = api.post("/corrections", {"kind": "refund", **refund("1.00"), **target}, key=key)
         assert response.status_code == 201, response.text
 
@@ -251,7 +255,11 @@ def test_replay_compares_payloads(api: Api) -> None:
     assert api.post("/effects", capture(note="one"), key="k1").status_code == 201
 
     assert api.post("/effects", capture(note="one"), key="k1").status_code == 200
-    for other in (capture(note="two"), capture(), capture(note="one", payloads=[{"name": "b", "text": "x"}])):
+    for other in (
+        capture(note="two"),
+        capture(),
+        capture(note="one", payloads=[{"name": "b", "text": "x"}]),
+    ):
         response = api.post("/effects", other, key="k1")
         assert (response.status_code, response.json()["code"]) == (422, "IDEMPOTENCY_CONFLICT")
 
@@ -272,7 +280,9 @@ def test_receipt_can_be_left_out(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["a key", "ключ", "_mine", "", "tab\there"], ids=["space", "cyrillic", "ours", "empty", "tab"]
+    "key",
+    ["a key", "ключ", "_mine", "", "tab\there"],
+    ids=["space", "cyrillic", "ours", "empty", "tab"],
 )
 def test_key_outside_its_form_is_refused(api: Api, key: str) -> None:
     """Visible ASCII, and not the ledger's own."""
@@ -285,7 +295,9 @@ def test_key_outside_its_form_is_refused(api: Api, key: str) -> None:
 def test_missing_or_double_key_is_a_bad_request(api: Api) -> None:
     """Exactly one key names a request."""
     missing = api.post("/effects", capture())
-    double = api.post("/effects", capture(), headers=[("Idempotency-Key", "a"), ("Idempotency-Key", "b")])
+    double = api.post(
+        "/effects", capture(), headers=[("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
+    )
 
     for response in (missing, double):
         assert (response.status_code, response.json()["code"]) == (400, "IDEMPOTENCY_KEY_MISSING")
@@ -367,7 +379,9 @@ def test_every_wrong_member_of_the_shape_is_listed(api: Api) -> None:
         {"subject": "4111111111111111"},
     ],
 )
-def test_suspected_personal_data_is_refused_and_not_repeated(api: Api, change: dict[str, str]) -> None:
+def test_suspected_personal_data_is_refused_and_not_repeated(
+    api: Api, change: dict[str, str]
+) -> None:
     """The answer does not keep what must not be kept."""
     response = api.post("/effects", capture() | change, key="k1")
 

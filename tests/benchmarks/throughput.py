@@ -32,6 +32,7 @@ import httpx
 from ledger.storage.embedded import attach, find_binaries
 
 LEDGER = "bench"
+YARDSTICK = "create table public.yardstick (seq bigserial primary key, key text unique, body bytea)"
 COMMAND = [sys.executable, "-m", "ledger.cli.main"]
 
 
@@ -198,15 +199,14 @@ def pgbench(data_dir: Path, clients: int, seconds: float) -> dict[str, Any]:
     assert server is not None
     conninfo = server.conninfo("effect_ledger_owner")
     binaries = find_binaries()
-    run = {"check": True, "capture_output": True, "text": True}
     subprocess.run(
         [
             str(binaries / "psql"),
             conninfo,
             "-qc",
-            "create table public.yardstick (seq bigserial primary key, key text unique, body bytea)",
+            YARDSTICK,
         ],
-        **run,
+        check=True,
     )
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
         script.write(
@@ -225,7 +225,9 @@ def pgbench(data_dir: Path, clients: int, seconds: float) -> dict[str, Any]:
                 f"--file={script.name}",
                 conninfo,
             ],
-            **run,
+            check=True,
+            capture_output=True,
+            text=True,
         )
     tps = re.search(r"tps = ([0-9.]+)", done.stdout)
     assert tps is not None, done.stdout

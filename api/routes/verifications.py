@@ -1,0 +1,107 @@
+"""
+Verifications: the service checks itself from its stored bytes, as a job with progress.
+
+Its report is what an operator can see without trusting memory. Whoever does not trust the
+operator verifies a bundle, a receipt or the tiles instead.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api import examples
+from api.answers import json_answer
+from api.body import JSON, SMALL_BODY_BYTES_MAX, media_type, read_body
+from api.dependencies import Access, reach, skin_of
+from api.errors import (
+    InvalidParameterError,
+    MalformedRequestError,
+    UnexpectedError,
+    UnexpectedWriteError,
+)
+from api.lean import LeanRoute
+from api.openapi import ACCESS, answer, body, problems
+from api.routes.writes import LEDGER
+from api.schemas import VerificationIn, VerificationOut, parse_shape
+from ledger import errors as domain
+from ledger.canonical import parse_json
+from ledger.errors import MalformedEffectError, MalformedProofError, SignatureError
+
+router = APIRouter(prefix="/v1/ledgers/{ledger}", tags=["verifications"])
+
+Verify = Annotated[Access, Depends(reach("verify"))]
+
+
+async def post_verification(request: Request) -> Response:
+    """Begin to verify the ledger from its stored bytes."""
+    skin = skin_of(request)
+    access = await skin.access(request, "verify")
+    if request.scope["query_string"]:
+        raise InvalidParameterError("this path has no parameters")
+    media_type(request, JSON)
+    raw = await read_body(request, SMALL_BODY_BYTES_MAX)
+    words = parse_shape(VerificationIn, parse_json(raw) if raw else {})
+    try:
+        job = await run_in_threadpool(
+            skin.engine.verifications.start, access.ledger.name, words.mode, words.checkpoint
+        )
+    except (MalformedProofError, SignatureError) as error:
+        # It is the caller's checkpoint that is wrong, not a record of ours.
+        raise MalformedEffectError(f"/checkpoint {error.message}", pointer="/checkpoint") from error
+    return json_answer(
+        await run_in_threadpool(skin.engine.verifications.get, access.ledger.name, job),
+        status=202,
+        headers={"Location": f"/v1/ledgers/{access.ledger.name}/verifications/{job}"},
+    )
+
+
+@router.get(
+    "/verifications/{id}",
+    summary="Progress or report of a verification",
+    responses={
+        200: answer("The job.", VerificationOut, examples.VERIFICATION),
+        **problems(*ACCESS, InvalidParameterError, UnexpectedError),
+    },
+    response_class=Response,
+)
+def get_verification(request: Request, access: Verify, id: str) -> Response:  # noqa: A002 - the name of the path's parameter.
+    """Scope: `verify`."""
+    return json_answer(skin_of(request).engine.verifications.get(access.ledger.name, id))
+
+
+router.add_api_route(
+    "/verifications",
+    post_verification,
+    methods=["POST"],
+    status_code=202,
+    response_class=Response,
+    route_class_override=LeanRoute,
+    operation_id=post_verification.__name__,
+    summary="Begin to verify the ledger from its stored bytes",
+    description="Recomputes every hash, link, proof and index from the entry bytes. A trusted "
+    "checkpoint of yours makes it a check against what you saw before.\n\nScope: `verify`.",
+    responses={
+        202: answer(
+            "The job has begun.",
+            VerificationOut,
+            examples.VERIFICATION,
+            headers={"Location": "Where its progress is."},
+        ),
+        **problems(
+            *ACCESS,
+            InvalidParameterError,
+            MalformedRequestError,
+            domain.MalformedJsonError,
+            domain.MalformedEffectError,
+            domain.TooLargeError,
+            domain.OverloadedError,
+            UnexpectedWriteError,
+        ),
+    },
+    openapi_extra=body(VerificationIn, {"full": {"mode": "full"}}) | {"parameters": [LEDGER]},
+)

@@ -1,0 +1,120 @@
+"""Keys: API keys made, listed and revoked, also beside a running service."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ledger.cli.output import JsonOption, Output, facts, table
+from ledger.settings import read_settings
+
+if TYPE_CHECKING:
+    from ledger.credentials import KeyLine
+
+app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
+
+
+@app.command()
+def create(
+    *,
+    name: Annotated[
+        str, typer.Option(help="The principal: whom entries posted with the key name, for ever.")
+    ],
+    scope: Annotated[
+        list[str], typer.Option(help="What it is good for; '*' is everything. Repeatable.")
+    ],
+    ledger: Annotated[
+        list[str] | None,
+        typer.Option(help="A ledger it reaches; all, present and future, without. Repeatable."),
+    ] = None,
+    expires: Annotated[
+        str | None, typer.Option(help="90d, 12h, a date or an RFC 3339 time; never, without.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a key for a principal; this is the only time it is shown."""
+    # Imported here: they take longer to load than most commands take to run.
+    from ledger.credentials import parse_expiry
+    from ledger.service import open_service
+
+    output = Output(as_json)
+    expires_at = None if expires is None else parse_expiry(expires, datetime.now(UTC))
+    with open_service(read_settings()) as service:
+        made = service.credentials.create(name, scope, ledger or None, expires_at)
+        known = {record.name for record in service.reader.ledgers()}
+    missing = sorted(set(ledger or ()) - known)
+    reach = f"reaches {', '.join(ledger)}" if ledger else "reaches all ledgers, present and future"
+    until = f"until {_time(expires_at)}" if expires_at else "until it is revoked"
+    output.note(f"The key {reach}, {until}. It is shown this one time: keep it now.")
+    for each in missing:
+        output.note(f"There is no ledger {each} yet.")
+    output.answer(
+        {"id": made.id, "principal": made.principal, "key": made.key},
+        facts(id=made.id, principal=made.principal, key=made.key),
+    )
+
+
+@app.command("list")
+def list_keys(as_json: JsonOption = False) -> None:
+    """List all keys there ever were, without their secrets."""
+    # Imported here: it takes longer to load than most commands take to run.
+    from ledger.service import open_service
+
+    with open_service(read_settings()) as service:
+        lines = service.credentials.list()
+    rows = [
+        (
+            line.id,
+            line.principal,
+            line.state,
+            " ".join(line.scopes),
+            " ".join(line.ledgers) if line.ledgers is not None else "(all ledgers)",
+            f"expires {_time(line.expires_at)}" if line.expires_at else "",
+        )
+        for line in lines
+    ]
+    Output(as_json).answer(
+        {"keys": [_document(line) for line in lines]},
+        table([("ID", "PRINCIPAL", "STATE", "SCOPES", "LEDGERS", ""), *rows])
+        if rows
+        else "There is no key yet: effect-ledger key create --name NAME --scope '*'",
+    )
+
+
+@app.command()
+def revoke(
+    id: Annotated[str, typer.Argument(help="Id of the key.")],  # noqa: A002 - its name in the help
+    as_json: JsonOption = False,
+) -> None:
+    """End a key; safe to repeat. Running services stop taking it within seconds."""
+    # Imported here: it takes longer to load than most commands take to run.
+    from ledger.service import open_service
+
+    with open_service(read_settings()) as service:
+        line = service.credentials.revoke(id)
+    Output(as_json).answer(
+        _document(line),
+        f"Key {line.id} of {line.principal} is revoked since {_time(line.revoked_at)}. What it "
+        "posted is history: correct it forward where needed.",
+    )
+
+
+def _document(line: KeyLine) -> dict[str, Any]:
+    return {
+        "id": line.id,
+        "principal": line.principal,
+        "state": line.state,
+        "scopes": list(line.scopes),
+        "ledgers": None if line.ledgers is None else list(line.ledgers),
+        "created_at": _time(line.created_at),
+        "expires_at": _time(line.expires_at),
+        "revoked_at": _time(line.revoked_at),
+    }
+
+
+def _time(moment: datetime | None) -> str | None:
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

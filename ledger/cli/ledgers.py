@@ -1,0 +1,111 @@
+"""Ledgers: created and listed, also beside a running service."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import typer
+
+from ledger.cli.output import JsonOption, Output, facts, table
+from ledger.errors import SettingsError
+from ledger.settings import read_settings
+
+app = typer.Typer(help="Create and list ledgers.", no_args_is_help=True)
+
+PUBLIC_WARNING = (
+    "The log of {ledger} is public from now on, and this cannot be taken back: anyone may read "
+    "every entry with all it says. Payloads stay private."
+)
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="Name in URLs and entries, such as acme.payments.")],
+    *,
+    origin: Annotated[
+        str | None,
+        typer.Option(help="Identity for ever; ends in /NAME. By default the origin host and NAME."),
+    ] = None,
+    unit: Annotated[
+        list[str] | None,
+        typer.Option(help="A unit beyond ISO 4217 with its decimals, such as USDC=6. Repeatable."),
+    ] = None,
+    time_zone: Annotated[
+        str, typer.Option(help="IANA zone that its periods are counted in.")
+    ] = "UTC",
+    public_log: Annotated[
+        bool, typer.Option("--public-log", help="Let anyone read the log; cannot be taken back.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Create a ledger; safe to repeat with the same properties."""
+    # Imported here: it takes longer to load than most commands take to run.
+    from ledger.service import open_service
+
+    output = Output(as_json)
+    units = dict(map(_parse_unit, unit or ()))
+    settings = read_settings()
+    with open_service(settings) as service:
+        service.registry.ensure(settings.origin_host)
+        record = service.registry.create_ledger(
+            name, origin=origin, units=units, time_zone=time_zone, public=public_log
+        )
+    if public_log:
+        output.note(PUBLIC_WARNING.format(ledger=name))
+    output.answer(
+        {"ledger": record.name, "origin": record.origin, "vkey": record.vkey},
+        f"Ledger {record.name} takes entries.\n"
+        + facts(origin=record.origin, vkey=record.vkey)
+        + "\nGive the vkey to everyone who shall be able to verify receipts without you.",
+    )
+
+
+@app.command("list")
+def list_ledgers(as_json: JsonOption = False) -> None:
+    """List all ledgers with their sizes."""
+    # Imported here: it takes longer to load than most commands take to run.
+    from ledger.service import open_service
+
+    settings = read_settings()
+    with open_service(settings) as service:
+        service.registry.ensure(settings.origin_host)
+        sizes = service.reader.sizes()
+        found = [(record, sizes[record.name][0]) for record in service.reader.ledgers()]
+    Output(as_json).answer(
+        {
+            "ledgers": [
+                {
+                    "ledger": record.name,
+                    "origin": record.origin,
+                    "vkey": record.vkey,
+                    "size": size,
+                    "time_zone": record.time_zone,
+                    "units": dict(record.units),
+                    "public_log": record.public,
+                }
+                for record, size in found
+            ]
+        },
+        table(
+            [
+                ("LEDGER", "ENTRIES", "LOG", "VKEY"),
+                *(
+                    (
+                        record.name,
+                        f"{size:,}",
+                        "public" if record.public else "private",
+                        record.vkey,
+                    )
+                    for record, size in found
+                ),
+            ]
+        ),
+    )
+
+
+def _parse_unit(text: str) -> tuple[str, int]:
+    match = re.fullmatch("([^=]+)=([0-9]{1,2})", text)
+    if match is None:
+        raise SettingsError("--unit takes a name and its decimals, such as USDC=6")
+    return match[1], int(match[2])

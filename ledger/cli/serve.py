@@ -1,0 +1,168 @@
+"""
+Serve: the HTTP service, with its database where that is the embedded one.
+
+This process owns the database and the listening socket. With one worker it also answers; with
+several it looks after processes that do, see `workers`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from ledger.cli.output import JsonOption, Output, facts
+from ledger.errors import SettingsError
+from ledger.settings import Settings, read_settings
+
+# Its server takes 100 connections; a worker uses up to 11, and commands need some beside them.
+EMBEDDED_WORKERS_MAX = 8
+BACKLOG = 2_048
+# What takes longer than this is a stream or a long poll, and its client comes back by itself.
+GRACE_S = 5
+
+
+def serve(
+    *,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """
+    Run the service until SIGTERM or Ctrl-C.
+
+    Stopping takes no new requests, commits and answers what waits, then stops the database.
+    """
+    settings = read_settings(host=host, port=port)
+    embedded = settings.database_url is None
+    if embedded and settings.workers > EMBEDDED_WORKERS_MAX:
+        raise SettingsError(
+            f"the embedded database serves up to {EMBEDDED_WORKERS_MAX} workers; set "
+            "EFFECT_LEDGER_DATABASE_URL to a database of yours for more"
+        )
+    # Imported here: it takes longer to load than most commands take to run.
+    from ledger.service import open_service
+
+    with stopped_by_signals(), _bound(settings) as listener:
+        log(settings)
+        with open_service(settings) as service:
+            origin_host = service.prepare()
+            listener.listen(BACKLOG)
+            _announce(Output(as_json), settings, origin_host)
+            if settings.workers == 1:
+                answer_requests(service, listener)
+            else:
+                # Imported here: one worker needs none of it.
+                from ledger.cli.workers import supervise
+
+                supervise(settings, listener)
+
+
+def answer_requests(service: Any, listener: socket.socket) -> None:
+    """
+    Serve HTTP on `listener` until a signal ends it.
+
+    Args:
+        service: As `open_service` gives it.
+        listener: Bound; shared with other workers where there are any.
+    """
+    # Imported here: it takes longer to load than most commands take to run.
+    import uvicorn
+
+    # By name: the skin stands above the commands, which start it and know no more of it.
+    skin = importlib.import_module("api.app")
+    config = uvicorn.Config(
+        skin.create_app(service),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def log(settings: Settings) -> None:
+    """Write what this process logs as lines of JSON, as the skin does."""
+    importlib.import_module("api.logs").log_json_lines(settings.log_level.value)
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGINT end the block in order, however often they come."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        # What is being closed now must not be interrupted by a second one.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        sys.exit(0)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _announce(output: Output, settings: Settings, origin_host: str) -> None:
+    url = f"http://{_in_url(settings.host)}:{settings.port}"
+    database = (
+        f"embedded PostgreSQL in {settings.data_dir / 'postgres'}"
+        if settings.database_url is None
+        else next(line.value for line in settings.lines if line.name.endswith("_DATABASE_URL"))
+    )
+    if settings.origin_host is not None and settings.origin_host != origin_host:
+        output.note(
+            f"EFFECT_LEDGER_ORIGIN_HOST is {settings.origin_host}, and the ledgers here were "
+            f"begun as {origin_host}: origins never change, so that stays"
+        )
+    output.answer(
+        {
+            "url": url,
+            "data_dir": str(settings.data_dir),
+            "database": database,
+            "origin_host": origin_host,
+            "workers": settings.workers,
+        },
+        f"Effect Ledger answers at {url}\n"
+        + facts(
+            database=database,
+            data_dir=settings.data_dir,
+            origin_host=origin_host,
+            workers=settings.workers,
+        ),
+    )
+
+
+@contextmanager
+def _bound(settings: Settings) -> Iterator[socket.socket]:
+    """A socket with our address, before anything slow: a port that is taken is told at once."""
+    where = f"{_in_url(settings.host)}:{settings.port}"
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise SettingsError(f"cannot listen on {where}: {error.strerror}") from error
+    with listener:
+        # A service that restarts finds its old connections still closing.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(address)
+        except OSError as error:
+            raise SettingsError(
+                f"cannot listen on {where}: {error.strerror}; choose another --port"
+            ) from error
+        yield listener
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

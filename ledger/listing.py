@@ -1,0 +1,298 @@
+"""
+Listing: which entries a page has. Filters, cursors, and the statements that find the entries.
+
+Pages run in seq order, so page n costs as page 1 and none changes when history grows. Each
+filter has an index in that order; of several filters the narrowest is walked and the others
+are checked on the way, on at most `CANDIDATES_MAX` entries per page. Running the statements
+and reading the entries is for `reader`.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, Subquery, literal_column, select, true
+
+from ledger.canonical import canonical_bytes
+from ledger.effect import KEY_MAX, SYSTEM_MAX, TEXT_MAX, TYPE_MAX, Kind
+from ledger.grammar import KEY, KEY_FORM, Parser, form, moment, one_of, text, uuid, wrong
+from ledger.storage.tables import entries, entry_terms, heads
+from ledger.timestamps import parse_time
+
+PAGE_MAX = 1_000
+
+CANDIDATES_MAX = 20_000
+"""Entries that one page looks at where several filters must hold; some 30 ms."""
+
+OCCURRED_AHEAD_MAX = timedelta(hours=1)
+"""No entry occurred later than this after it was recorded: posting allows 5 minutes, measured by
+a clock that is held within seconds of the one that records."""
+
+_CURSOR_PURPOSE = b"effect-ledger/cursor/v1\n"
+_CURSOR = re.compile("[A-Za-z0-9_-]{32}")
+_SEQ_BYTES = 8
+_CHECK_BYTES = 16
+
+_pair_text = text(SYSTEM_MAX + 1 + TEXT_MAX)
+
+
+def _pair(value: Any, pointer: str) -> str:
+    pair: str = _pair_text(value, pointer)
+    left, _, right = pair.partition(":")
+    if not (left and right):
+        raise wrong(pointer, "must be two words with a colon between them")
+    return pair
+
+
+_text = text(TEXT_MAX)
+_PARSERS: dict[str, Parser] = {
+    "kind": one_of(*Kind),
+    "type": text(TYPE_MAX),
+    "key": form(KEY, KEY_FORM, KEY_MAX),
+    "business_key": _text,
+    "subject": _text,
+    "actor": _text,
+    "poster": _text,
+    "currency": _text,
+    "label": _pair,
+    "evidence": _pair,
+    "cause": _pair,
+    "corrects": uuid,
+    "recorded_from": moment,
+    "recorded_to": moment,
+    "occurred_from": moment,
+    "occurred_to": moment,
+}
+
+# One entry has at most one of the first; nearly all entries may have one of the last.
+_NARROWEST_FIRST = (
+    "key",
+    "business_key",
+    "corrects",
+    "evidence",
+    "cause",
+    "subject",
+    "label",
+    "actor",
+    "type",
+    "currency",
+    "poster",
+    "kind",
+)
+_TERMS = frozenset({"label", "evidence", "cause"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryFilter:
+    """
+    What an entry must have to be listed; all that is given must hold.
+
+    Values are taken as callers write them and held to their form: times become UTC, ids lower
+    case. Ranges are [from, to).
+
+    Raises:
+        MalformedEffectError, TooLargeError: A value is one that no entry could have.
+    """
+
+    kind: str | None = None
+    type: str | None = None
+    key: str | None = None
+    business_key: str | None = None
+    subject: str | None = None
+    actor: str | None = None
+    """Id of the actor."""
+    poster: str | None = None
+    currency: str | None = None
+    label: str | None = None
+    """`key:value`."""
+    evidence: str | None = None
+    """`system:ref`."""
+    cause: str | None = None
+    """`kind:ref`."""
+    corrects: str | None = None
+    """Id of the entry corrected."""
+    recorded_from: str | None = None
+    recorded_to: str | None = None
+    occurred_from: str | None = None
+    occurred_to: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, parse in _PARSERS.items():
+            value = getattr(self, name)
+            if value is not None:
+                # Frozen for everyone else: this is where the value becomes what it is.
+                object.__setattr__(self, name, parse(value, name))
+
+    @property
+    def given(self) -> dict[str, str]:
+        """The filters there are, by name."""
+        named = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in named.items() if value is not None}
+
+
+class Listing:
+    """One question about one ledger: its cursors and its statements."""
+
+    def __init__(self, ledger: str, filters: EntryFilter, *, descending: bool) -> None:
+        self._ledger = ledger
+        self._given = filters.given
+        self._descending = descending
+        words = [name for name in _NARROWEST_FIRST if name in self._given]
+        self._walked = words[0] if words else None
+        self._checked = words[1:]
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether an entry that is walked over may be none of the listing."""
+        return bool(self._checked or self._given.keys() & {"occurred_from", "occurred_to"})
+
+    # ---- Cursors ----------------------------------------------------------------------
+
+    def cursor(self, seq: int) -> str:
+        """What leads to the page after entry `seq`; opaque, and of use to this listing only."""
+        place = seq.to_bytes(_SEQ_BYTES)
+        return base64.urlsafe_b64encode(place + self._check(place)).decode()
+
+    def parse_cursor(self, cursor: str) -> int:
+        """
+        The seq that `cursor` was given for.
+
+        Raises:
+            MalformedEffectError: Another listing gave it, or nobody did.
+        """
+        if _CURSOR.fullmatch(cursor):
+            octets = base64.urlsafe_b64decode(cursor)
+            place, check = octets[:_SEQ_BYTES], octets[_SEQ_BYTES:]
+            if check == self._check(place):
+                return int.from_bytes(place)
+        raise wrong(
+            "cursor",
+            "is not of this listing: send next_cursor back as it came, with the same ledger, "
+            "filters and order",
+        )
+
+    def _check(self, place: bytes) -> bytes:
+        # Not a signature: who forges a cursor begins elsewhere in what they may read anyway.
+        question = canonical_bytes(
+            {"ledger": self._ledger, "filters": self._given, "descending": self._descending}
+        )
+        return sha256(_CURSOR_PURPOSE + place + question).digest()[:_CHECK_BYTES]
+
+    # ---- Statements -------------------------------------------------------------------
+
+    def select_bounds(self) -> Select[Any]:
+        """
+        Size of the ledger, and the seqs where the recorded range and the rest of it begin.
+
+        One row: size, None where there is no such ledger; then the first seq that may be listed
+        and the first that may not, each None where no entry is that late, or nothing was asked.
+        """
+        size = select(heads.c.size).where(heads.c.ledger == self._ledger)
+        return select(
+            size.scalar_subquery(),
+            self._first_recorded(self._recorded_from()),
+            self._first_recorded(self._moment("recorded_to")),
+        )
+
+    def range(self, size: int, first: int | None, end: int | None) -> tuple[int, int]:
+        """The seqs [start, stop) that the answer to `select_bounds` leaves."""
+        start = 0 if self._recorded_from() is None else first
+        stop = None if self._moment("recorded_to") is None else end
+        return (size if start is None else start, size if stop is None else stop)
+
+    def after(self, seq: int, start: int, stop: int) -> tuple[int, int]:
+        """What is left of [start, stop) after the page that ended with `seq`."""
+        return (start, min(stop, seq)) if self._descending else (max(start, seq + 1), stop)
+
+    def select_page(self, start: int, stop: int, limit: int) -> Select[Any]:
+        """Seq and bytes of the first `limit` entries of the listing within [start, stop)."""
+        walked = self._walk(start, stop).limit(CANDIDATES_MAX if self.is_checked else limit)
+        walk = walked.subquery("walk")
+        columns = [entries.c[name] for name in self._checked if name not in _TERMS]
+        entry = self._at(walk, [entries.c.body, entries.c.occurred_at, *columns])
+        page = select(walk.c.seq, entry.c.body).join_from(walk, entry, true())
+        for name in self._checked:
+            if name in _TERMS:
+                page = page.join(self._with_term(walk, name), true())
+            else:
+                page = page.where(entry.c[name] == self._given[name])
+        if (since := self._moment("occurred_from")) is not None:
+            page = page.where(entry.c.occurred_at >= since)
+        if (until := self._moment("occurred_to")) is not None:
+            page = page.where(entry.c.occurred_at < until)
+        return page.order_by(self._direction(walk.c.seq)).limit(limit)
+
+    def select_walked(self, start: int, stop: int) -> Select[Any]:
+        """Where `select_page` ceased to look within [start, stop); no row if it saw all."""
+        return self._walk(start, stop).offset(CANDIDATES_MAX - 1).limit(1)
+
+    def _walk(self, start: int, stop: int) -> Select[Any]:
+        """Seqs in order, from an index alone."""
+        name = self._walked
+        table = entry_terms if name in _TERMS else entries
+        seqs = select(table.c.seq).where(
+            table.c.ledger == self._ledger, table.c.seq >= start, table.c.seq < stop
+        )
+        if name is not None:
+            column = table.c.term if name in _TERMS else table.c[name]
+            seqs = seqs.where(column == self._value(name))
+        return seqs.order_by(self._direction(table.c.seq))
+
+    def _at(self, walk: Subquery, columns: Sequence[ColumnElement[Any]]) -> Any:
+        # OFFSET 0 keeps it a look-up per entry that was walked over: without it the planner
+        # may read and sort the whole ledger where it takes the filter for a wide one.
+        return (
+            select(*columns)
+            .where(entries.c.ledger == self._ledger, entries.c.seq == walk.c.seq)
+            .offset(literal_column("0"))
+            .lateral("entry")
+        )
+
+    def _with_term(self, walk: Subquery, name: str) -> Any:
+        return (
+            select(entry_terms.c.seq)
+            .where(
+                entry_terms.c.ledger == self._ledger,
+                entry_terms.c.term == self._value(name),
+                entry_terms.c.seq == walk.c.seq,
+            )
+            .offset(literal_column("0"))
+            .lateral(name)
+        )
+
+    def _first_recorded(self, since: datetime | None) -> ColumnElement[Any]:
+        if since is None:
+            return literal_column("null::bigint")
+        # Times of recording never decrease with seq: the first in time is the first in seq.
+        return (
+            select(entries.c.seq)
+            .where(entries.c.ledger == self._ledger, entries.c.recorded_at >= since)
+            .order_by(entries.c.recorded_at, entries.c.seq)
+            .limit(1)
+            .scalar_subquery()
+        )
+
+    def _recorded_from(self) -> datetime | None:
+        """The latest time before which nothing can be listed."""
+        recorded, occurred = self._moment("recorded_from"), self._moment("occurred_from")
+        if occurred is None:
+            return recorded
+        # What was recorded long before the range cannot have occurred in it.
+        occurred -= OCCURRED_AHEAD_MAX
+        return occurred if recorded is None else max(recorded, occurred)
+
+    def _moment(self, name: str) -> datetime | None:
+        return parse_time(self._given[name]) if name in self._given else None
+
+    def _value(self, name: str) -> str:
+        value = self._given[name]
+        return f"{name}:{value}" if name in _TERMS else value
+
+    def _direction(self, seq: ColumnElement[int]) -> ColumnElement[int]:
+        return seq.desc() if self._descending else seq.asc()

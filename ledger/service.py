@@ -1,0 +1,178 @@
+"""
+Service: the parts of the library, introduced to each other from the settings.
+
+Opens database, keys and signer's record, and closes them again. What speaks to the outside,
+HTTP or a terminal, is built on this; nothing here knows of it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import Engine
+
+from ledger.append import Appender
+from ledger.clock import SystemClock
+from ledger.credentials import Credentials
+from ledger.dry_run import DryRun
+from ledger.errors import LedgerBrokenError, LedgerError, SettingsError
+from ledger.keys import load_payload_key, load_signing_key
+from ledger.names import REGISTRY
+from ledger.reader import Reader
+from ledger.registry import Registry
+from ledger.sequencer import Sequencer
+from ledger.settings import Settings
+from ledger.signer import FileSigner
+from ledger.storage.database import WRITER, Conninfo, database_errors, engine
+from ledger.storage.embedded import open_server
+from ledger.storage.postgres import PostgresStorage
+from ledger.storage.schema import check_version, migrate
+from ledger.vault import Vault
+from ledger.verification import Verifications
+
+logger = logging.getLogger(__name__)
+
+POOL_SIZE = 8
+# A verification that runs when the service stops is begun again by whoever asked for it.
+VERIFICATIONS_PATIENCE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """Everything an entrance works with. Its parts may be shared between threads, but one."""
+
+    settings: Settings
+    sequencer: Sequencer
+    reader: Reader
+    dry_run: DryRun
+    verifications: Verifications
+    credentials: Credentials
+    registry: Registry
+    """Used by one thread at a time."""
+    appender: Appender
+    """The registry's; used by the same thread."""
+
+    def prepare(self) -> str:
+        """
+        Make sure that `_registry` exists, and sign what a crash left unsigned.
+
+        Returns:
+            The host part of the origins of new ledgers.
+
+        Raises:
+            DatabaseUnavailableError: The database does not answer.
+        """
+        registry = self.registry.ensure(self.settings.origin_host)
+        for ledger in self.reader.sizes():
+            try:
+                self.appender.publish(ledger)
+            except LedgerBrokenError as error:
+                # Not fatal: this ledger takes no writes; reading it and all others goes on.
+                logger.critical("ledger %s takes no writes: %s", ledger, error)
+            except LedgerError as error:
+                # Harmless: the next write signs these entries too.
+                logger.warning("ledger %s is not signed to its end yet: %s", ledger, error)
+        return origin_host(registry.origin)
+
+
+def origin_host(registry_origin: str) -> str:
+    """The first part of all origins of a service, from that of its registry."""
+    return registry_origin.removesuffix(f"/{REGISTRY}")
+
+
+@contextmanager
+def open_database(settings: Settings) -> Iterator[Conninfo]:
+    """
+    The database the settings name, for the length of a block.
+
+    The embedded one is that of a running service, or else is started and stopped here.
+
+    Raises:
+        SettingsError, DatabaseUnavailableError: As `embedded.open_server`.
+    """
+    if settings.database_url is not None:
+        url = settings.database_url
+        yield lambda _role: url
+    else:
+        with open_server(settings.data_dir) as server:
+            yield server.conninfo
+
+
+@contextmanager
+def open_service(settings: Settings) -> Iterator[Service]:
+    """
+    The parts over the database the settings name, for the length of a block.
+
+    The embedded database gets the newest schema; a database of yours must have it.
+
+    Raises:
+        SettingsError: A setting opens nothing, or the schema of your database is another.
+        DatabaseUnavailableError: The database does not answer.
+        SignerUnavailableError: The signer's record cannot be used.
+    """
+    _refuse_remote_signer(settings)
+    with open_database(settings) as conninfo, ExitStack() as opened:
+        pool = engine(conninfo, WRITER, pool_size=POOL_SIZE)
+        opened.callback(pool.dispose)
+        if settings.database_url is None:
+            migrate(conninfo)
+        else:
+            with database_errors():
+                check_version(pool)
+        yield _compose(settings, conninfo, pool, opened)
+
+
+def _compose(settings: Settings, conninfo: Conninfo, pool: Engine, opened: ExitStack) -> Service:
+    keys = settings.data_dir / "keys"
+    signer = FileSigner(
+        settings.data_dir / "signer",
+        load_signing_key(settings.signing_key, keys / "signing-key.pem"),
+    )
+    opened.callback(signer.close)
+    vault = Vault(load_payload_key(settings.payload_key, keys / "payload-key"))
+    clock = SystemClock()
+
+    def storage() -> PostgresStorage:
+        made = PostgresStorage(conninfo)
+        opened.callback(made.close)
+        return made
+
+    def read_signed(origin: str) -> tuple[int, bytes] | None:
+        try:
+            signed, _ = signer.checkpoint(origin)
+        except LedgerError:
+            # Then there is nothing from outside the database to hold it against.
+            return None
+        return signed.size, signed.root
+
+    registry_storage = storage()
+    appender = Appender(registry_storage, signer, vault, clock)
+    verifications = Verifications(pool, read_signed=read_signed, vault=vault)
+    opened.callback(verifications.wait, VERIFICATIONS_PATIENCE_S)
+    dry_run_storage, sequencer_storage = storage(), storage()
+    sequencer = Sequencer(lambda: Appender(sequencer_storage, signer, vault, clock))
+    sequencer.start()
+    # Taken back in reverse: what waits is committed first, while everything is still there.
+    opened.callback(sequencer.stop)
+    return Service(
+        settings=settings,
+        sequencer=sequencer,
+        reader=Reader(pool, vault),
+        dry_run=DryRun(dry_run_storage, clock),
+        verifications=verifications,
+        credentials=Credentials(pool),
+        registry=Registry(appender, registry_storage, signer),
+        appender=appender,
+    )
+
+
+def _refuse_remote_signer(settings: Settings) -> None:
+    if settings.signer_url is not None:
+        raise SettingsError(
+            "EFFECT_LEDGER_SIGNER_URL names a signer on another host, and this version signs in "
+            "its own process only: unset it, and run the service on one host",
+            setting="EFFECT_LEDGER_SIGNER_URL",
+        )

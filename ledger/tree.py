@@ -1,0 +1,188 @@
+"""
+Tree: proofs of any entry and between any two sizes, from stored tiles.
+
+A tile holds every eighth level of the tree; the nodes between are hashed again from it. Where
+tiles are stored, and which sizes may be asked for, is for others.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from ledger.errors import ChainBreakError
+from ledger.merkle import (
+    HASH_BYTES,
+    Frontier,
+    LeafIndex,
+    ReadNode,
+    TreeSize,
+    build_consistency_proof,
+    build_inclusion_proof,
+    node_hash,
+)
+from ledger.tiles import TILE_WIDTH, partial_width
+
+ReadTile = Callable[[int, int, int], Sequence[bytes]]
+"""(level, index, width) -> the first `width` hashes of that tile: leaf hashes at level 0, roots
+of the tiles below at others."""
+
+TILE_LEVELS = 8
+"""Levels of the tree from one level of tiles to the next."""
+
+TILES_KEPT = 256
+"""By default; 16 KiB each."""
+
+
+class TileCache:
+    """
+    The full tiles that were used last, with the nodes inside them. Safe to share between threads.
+
+    A full tile never changes, so nothing here grows old.
+    """
+
+    def __init__(self, tiles_max: int = TILES_KEPT) -> None:
+        self._tiles_max = tiles_max
+        self._tiles: OrderedDict[tuple[str, int, int], _Pyramid] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._tiles)
+
+    def get(self, tree: str, level: int, index: int) -> _Pyramid | None:
+        """The tile, if it was kept."""
+        with self._lock:
+            tile = self._tiles.get((tree, level, index))
+            if tile is not None:
+                self._tiles.move_to_end((tree, level, index))
+            return tile
+
+    def put(self, tree: str, level: int, index: int, tile: _Pyramid) -> None:
+        """Keep the tile, and let go of the one that was not used for longest."""
+        with self._lock:
+            self._tiles[tree, level, index] = tile
+            self._tiles.move_to_end((tree, level, index))
+            if len(self._tiles) > self._tiles_max:
+                self._tiles.popitem(last=False)
+
+
+class Tree:
+    """
+    One ledger's tree, at any size it ever had; as safe to share between threads as `read_tile`.
+
+    Full tiles are read once and kept; of a partial one only what the size in question has is
+    read, each time, so nothing on the right edge is ever stored.
+    """
+
+    def __init__(
+        self, read_tile: ReadTile, cache: TileCache | None = None, *, name: str = ""
+    ) -> None:
+        """
+        Build proofs from what `read_tile` hands in.
+
+        Args:
+            read_tile: Asked only for what the tree has at the size in question.
+            cache: Shared with other trees; None for one of its own.
+            name: Tells this tree from the others that share `cache`.
+        """
+        self._read_tile = read_tile
+        self._cache = TileCache() if cache is None else cache
+        self._name = name
+
+    def inclusion_proof(self, index: LeafIndex, size: TreeSize) -> list[bytes]:
+        """
+        Sibling hashes of leaf `index` in the tree of `size`, from the leaf upwards.
+
+        Args:
+            index: Below `size`.
+            size: At most what the tree has now.
+
+        Raises:
+            ChainBreakError: A stored tile lacks hashes; so do all methods.
+        """
+        return build_inclusion_proof(index, size, self._node_reader(size))
+
+    def consistency_proof(self, old: TreeSize, new: TreeSize) -> list[bytes]:
+        """The hashes that prove the tree of `old`, at most `new`, a prefix of that of `new`."""
+        return build_consistency_proof(old, new, self._node_reader(new))
+
+    def root(self, size: TreeSize) -> bytes:
+        """Root hash of the tree of `size`, 32 bytes."""
+        read_node = self._node_reader(size)
+        # The last complete node of each level that is left without a sibling.
+        edge = [
+            read_node(level, (size >> level) - 1)
+            for level in reversed(range(size.bit_length()))
+            if size >> level & 1
+        ]
+        return Frontier(size=size, hashes=tuple(edge)).root()
+
+    def leaf(self, index: LeafIndex, size: TreeSize) -> bytes:
+        """Hash of leaf `index`, below `size`, 32 bytes."""
+        return self._node_reader(size)(0, index)
+
+    def tile(self, level: int, index: int, width: int) -> bytes:
+        """The first `width` hashes of a tile as they are served: 32 bytes each."""
+        return b"".join(self._hashes(level, index, width))
+
+    def _node_reader(self, size: int) -> ReadNode:
+        """A reader of the complete nodes of the tree of `size`, for the length of one proof."""
+        # One proof may pass through the same partial tile several times.
+        partial: dict[tuple[int, int], _Pyramid] = {}
+
+        def read_node(level: int, index: int) -> bytes:
+            tile_level, height = divmod(level, TILE_LEVELS)
+            tile_index, first = divmod(index << height, TILE_WIDTH)
+            width = partial_width(tile_level, tile_index, size)
+            if width == TILE_WIDTH:
+                tile = self._full_tile(tile_level, tile_index)
+            else:
+                place = (tile_level, tile_index)
+                if place not in partial:
+                    partial[place] = _Pyramid(self._hashes(tile_level, tile_index, width))
+                tile = partial[place]
+            return tile.node(height, first >> height)
+
+        return read_node
+
+    def _full_tile(self, level: int, index: int) -> _Pyramid:
+        tile = self._cache.get(self._name, level, index)
+        if tile is None:
+            # Not under the cache's lock: at worst two threads hash the same tile.
+            tile = _Pyramid(self._hashes(level, index, TILE_WIDTH))
+            self._cache.put(self._name, level, index, tile)
+        return tile
+
+    def _hashes(self, level: int, index: int, width: int) -> Sequence[bytes]:
+        hashes = self._read_tile(level, index, width)
+        if len(hashes) != width:
+            raise ChainBreakError(
+                f"tile {level}/{index}: expected {width} hashes, found {len(hashes)}",
+                level=level,
+                index=index,
+                expected=width,
+                found=len(hashes),
+            )
+        return hashes
+
+
+class _Pyramid:
+    """The hashes of a tile and, above them, every complete node within it."""
+
+    __slots__ = ("_rows",)
+
+    def __init__(self, hashes: Sequence[bytes]) -> None:
+        # A row is one bytes object: a quarter of what a list of hashes takes.
+        self._rows = [b"".join(hashes)]
+        while len(hashes) > 1:
+            hashes = [
+                node_hash(left, right)
+                for left, right in zip(hashes[::2], hashes[1::2], strict=False)
+            ]
+            self._rows.append(b"".join(hashes))
+
+    def node(self, height: int, index: int) -> bytes:
+        """The complete node that many levels above the hashes."""
+        at = index * HASH_BYTES
+        return self._rows[height][at : at + HASH_BYTES]

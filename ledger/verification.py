@@ -1,0 +1,400 @@
+"""
+Verification: runs the auditor over a stored ledger, at once or as a job with progress.
+
+What is checked is said by `verify`. Jobs are rows of the table `verifications`: any process
+can tell how one stands, also after the process that ran it is gone.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+from psycopg.types.json import Jsonb
+from sqlalchemy import Engine
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from ledger.checkpoint import Checkpoint
+from ledger.errors import (
+    CommitmentError,
+    DatabaseUnavailableError,
+    LedgerError,
+    NotFoundError,
+    OverloadedError,
+)
+from ledger.ports import LedgerRecord, SealedPayload
+from ledger.storage.postgres import SELECT_LEDGER
+from ledger.storage.scan import PostgresScan
+from ledger.vault import Vault
+from ledger.verify import (
+    Mode,
+    Outside,
+    Progress,
+    Report,
+    audit,
+    read_trusted,
+)
+from ledger.verify import SealedPayload as Unopened
+
+logger = logging.getLogger(__name__)
+
+JOBS_MAX = 2
+"""Jobs one process runs at a time: each keeps a processor and a connection busy."""
+PROGRESS_EVERY_S = 0.5
+STALE_AFTER_S = 60
+"""A running job that said nothing for so long has lost its process."""
+# A payload has up to 1 MiB; so many are held in memory at once.
+OPENED_BYTES_MAX = 8 * 1024 * 1024
+
+ReadSigned = Callable[[str], tuple[int, bytes] | None]
+"""Origin -> size and root in the signer's record; None where it has none."""
+
+SELECT_SIZE = "select size from heads where ledger = %s"
+
+SELECT_SEALED = """
+select p.seq, p.name, p.media_type, p.commitment, p.data_subject, p.sealed, k.wrapped
+from payloads p
+join unnest(%(seqs)s::bigint[], %(names)s::text[]) as wanted (seq, name)
+    on p.seq = wanted.seq and p.name = wanted.name
+left join effect_ledger_keys.data_keys k
+    on k.ledger = p.ledger and k.data_subject = p.data_subject
+where p.ledger = %(ledger)s
+"""
+
+SELECT_RUNNING = """
+select id::text, mode, requested from verifications
+where ledger = %s and state = 'running' and updated_at > now() - make_interval(secs => %s)
+order by started_at limit 1
+"""
+
+INSERT_JOB = """
+insert into verifications (ledger, id, mode, state, requested, size)
+values (%s, %s, %s, 'running', %s, %s)
+"""
+
+UPDATE_PROGRESS = """
+update verifications set checked = %s, size = %s, updated_at = now() where ledger = %s and id = %s
+"""
+
+UPDATE_RESULT = """
+update verifications set state = %s, report = %s, updated_at = now() where ledger = %s and id = %s
+"""
+
+SELECT_JOB = """
+select mode, state, checked, size, report,
+    state = 'running' and updated_at <= now() - make_interval(secs => %s)
+from verifications where ledger = %s and id::text = %s
+"""
+
+SELECT_LAST_GOOD = """
+select (report->>'size')::bigint, decode(report->>'root', 'hex')
+from verifications
+where ledger = %s and state = 'done' and report->>'root' is not null
+    and report->'verdicts'->>'tamper' <> 'bad'
+    and report->'verdicts'->>'completeness' <> 'bad'
+    and report->'verdicts'->>'time' <> 'bad'
+order by updated_at desc limit 1
+"""
+
+
+def verify_ledger(
+    engine: Engine,
+    ledger: str,
+    *,
+    mode: Mode = "full",
+    trusted: Checkpoint | None = None,
+    read_signed: ReadSigned | None = None,
+    vault: Vault | None = None,
+    progress: Progress = lambda _checked, _size: None,
+) -> Report:
+    """
+    Verify a stored ledger, and return when it is done.
+
+    Args:
+        engine: Connects with the rights of the writer.
+        ledger: Its name.
+        mode: `incremental` begins at the trusted checkpoint or, without one, where the last
+            good verification ended; in full where there is neither.
+        trusted: A checkpoint that was kept elsewhere, its signature checked.
+        read_signed: Reads the signer's record.
+        vault: Opens payloads; without it their content is not checked.
+        progress: Told how many entries were checked, of how many.
+
+    Raises:
+        NotFoundError: No ledger has this name.
+        DatabaseUnavailableError: The database does not answer.
+    """
+    with _connection(engine) as connection:
+        since = _resume_point(connection, ledger, trusted) if mode == "incremental" else None
+        return audit(
+            PostgresScan(connection, ledger),
+            outside=Outside(
+                trusted=trusted,
+                read_signed=read_signed or (lambda _origin: None),
+                now=datetime.now(UTC),
+            ),
+            since=since,
+            open_payloads=None
+            if vault is None
+            else PayloadOpener(connection, _record(connection, ledger), vault),
+            progress=progress,
+        )
+
+
+class PayloadOpener:
+    """Opens stored payloads and checks their commitments, a few mebibytes at a time."""
+
+    def __init__(
+        self, connection: psycopg.Connection[Any], record: LedgerRecord, vault: Vault
+    ) -> None:
+        self._connection = connection
+        self._record = record
+        self._vault = vault
+
+    def __call__(self, origin: str, payloads: Sequence[Unopened]) -> Iterator[tuple[Unopened, str]]:
+        """Those that do not open to what their entries committed to, with the reason."""
+        batch: list[Unopened] = []
+        for payload in payloads:
+            batch.append(payload)
+            if sum(each.sealed_bytes for each in batch) >= OPENED_BYTES_MAX:
+                yield from self._open(origin, batch)
+                batch = []
+        if batch:
+            yield from self._open(origin, batch)
+
+    def _open(self, origin: str, batch: Sequence[Unopened]) -> Iterator[tuple[Unopened, str]]:
+        # Seals are bound to the origin that was announced, whatever the row says now.
+        record = replace(self._record, origin=origin)
+        wanted = {(each.seq, each.name): each for each in batch}
+        rows = self._connection.execute(
+            SELECT_SEALED,
+            {
+                "ledger": record.name,
+                "seqs": [each.seq for each in batch],
+                "names": [each.name for each in batch],
+            },
+            binary=True,
+        )
+        for seq, name, media_type, commitment, data_subject, sealed, wrapped in rows:
+            # Erased since the row was listed: its notice is among the entries to come.
+            if sealed is None:
+                continue
+            payload = wanted[seq, name]
+            if wrapped is None:
+                yield payload, "its data key is gone"
+                continue
+            row = SealedPayload(
+                seq=seq,
+                name=name,
+                media_type=media_type,
+                commitment=commitment,
+                data_subject=data_subject,
+                sealed=sealed,
+            )
+            try:
+                self._vault.open(record, payload.entry_id, [row], {data_subject: wrapped})
+            except CommitmentError as error:
+                yield payload, error.message
+
+
+@dataclass(slots=True, kw_only=True)
+class _Job:
+    id: str
+    ledger: str
+    mode: Mode
+    trusted: Checkpoint | None
+    told_at: float = 0.0
+
+
+class Verifications:
+    """Jobs, each in a thread of its own; safe to share between threads."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        read_signed: ReadSigned | None = None,
+        vault: Vault | None = None,
+    ) -> None:
+        """
+        Run jobs through connections of `engine`, which has the rights of the writer.
+
+        Args:
+            engine: A job keeps one connection, and borrows a second one now and then.
+            read_signed: Reads the signer's record.
+            vault: Opens payloads.
+        """
+        self._engine = engine
+        self._read_signed = read_signed
+        self._vault = vault
+        self._lock = threading.Lock()
+        self._threads: set[threading.Thread] = set()
+
+    def start(self, ledger: str, mode: Mode = "full", trusted: str | None = None) -> str:
+        """
+        Begin to verify a ledger.
+
+        Args:
+            ledger: Its name.
+            mode: See `verify_ledger`.
+            trusted: Signed note of a checkpoint that was kept elsewhere.
+
+        Returns:
+            Id of the job; of the one that runs already where it does the same.
+
+        Raises:
+            NotFoundError: No ledger has this name.
+            MalformedProofError: `trusted` is not a signed checkpoint.
+            SignatureError: It is not signed by this ledger's key.
+            OverloadedError: Another verification of this ledger runs, or too many of others.
+        """
+        requested = {"trusted": trusted}
+        with self._lock, _connection(self._engine) as connection:
+            record = _record(connection, ledger)
+            checkpoint = None if trusted is None else read_trusted(trusted, record.vkey)
+            running = connection.execute(SELECT_RUNNING, (ledger, STALE_AFTER_S)).fetchone()
+            if running is not None:
+                if tuple(running[1:]) == (mode, requested):
+                    return str(running[0])
+                raise OverloadedError(f"ledger {ledger} is being verified already", ledger=ledger)
+            if len(self._threads) >= JOBS_MAX:
+                raise OverloadedError(f"{JOBS_MAX} ledgers are being verified already")
+            # Two processes may both come through here; then two jobs run, and harm nobody.
+            job = _Job(id=str(uuid4()), ledger=ledger, mode=mode, trusted=checkpoint)
+            head = connection.execute(SELECT_SIZE, (ledger,)).fetchone()
+            size = 0 if head is None else head[0]
+            connection.execute(INSERT_JOB, (ledger, job.id, mode, Jsonb(requested), size))
+            # A daemon: a process that ends does not wait for it, and the job shows as failed.
+            thread = threading.Thread(
+                target=self._run, args=(job,), name=f"verify {ledger}", daemon=True
+            )
+            self._threads.add(thread)
+            thread.start()
+        return job.id
+
+    def get(self, ledger: str, id: str) -> dict[str, Any]:  # noqa: A002 - the word of the table.
+        """
+        How a job stands.
+
+        Returns:
+            `{id, ledger, mode, state, progress: {checked, size}, report}`; `state` is
+            `running`, `done` or `failed`. `report` is null while it runs, as
+            `verify.Report.document` has it when it is done, `{error}` if it failed.
+
+        Raises:
+            NotFoundError: No job of this ledger has this id.
+        """
+        with _connection(self._engine) as connection:
+            row = connection.execute(SELECT_JOB, (STALE_AFTER_S, ledger, id)).fetchone()
+        if row is None:
+            raise NotFoundError(f"ledger {ledger} has no verification {id[:36]}", ledger=ledger)
+        mode, state, checked, size, report, stale = row
+        if stale:
+            state, report = "failed", {"error": "the process that ran it ended before it was done"}
+        return {
+            "id": id,
+            "ledger": ledger,
+            "mode": mode,
+            "state": state,
+            "progress": {"checked": checked, "size": size},
+            "report": report,
+        }
+
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Return when the jobs of this process are done, or after so many seconds."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        for thread in list(self._threads):
+            thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+
+    def _run(self, job: _Job) -> None:
+        try:
+            state, document = self._verify(job)
+            with _connection(self._engine) as connection:
+                connection.execute(UPDATE_RESULT, (state, Jsonb(document), job.ledger, job.id))
+        except LedgerError:
+            # Nowhere to write the result to: the job goes stale and shows as failed.
+            logger.exception("the result of verification %s is lost", job.id)
+        finally:
+            with self._lock:
+                self._threads.discard(threading.current_thread())
+
+    def _verify(self, job: _Job) -> tuple[str, dict[str, Any]]:
+        try:
+            report = verify_ledger(
+                self._engine,
+                job.ledger,
+                mode=job.mode,
+                trusted=job.trusted,
+                read_signed=self._read_signed,
+                vault=self._vault,
+                progress=lambda checked, size: self._tell(job, checked, size),
+            )
+        except LedgerError as error:
+            return "failed", {"error": error.message}
+        except Exception:
+            logger.exception("verification %s of ledger %s failed", job.id, job.ledger)
+            return "failed", {"error": "the verification itself failed; the log says why"}
+        if not report.good:
+            first = report.first_bad
+            logger.error(
+                "ledger %s does not verify: %s", job.ledger, first.message if first else ""
+            )
+        self._tell(job, report.size, report.size, least_s=0.0)
+        return "done", report.document()
+
+    def _tell(
+        self, job: _Job, checked: int, size: int, *, least_s: float = PROGRESS_EVERY_S
+    ) -> None:
+        now = time.monotonic()
+        if now - job.told_at >= least_s:
+            job.told_at = now
+            with _connection(self._engine) as connection:
+                connection.execute(UPDATE_PROGRESS, (checked, size, job.ledger, job.id))
+
+
+def _record(connection: psycopg.Connection[Any], ledger: str) -> LedgerRecord:
+    row = connection.execute(SELECT_LEDGER, (ledger,)).fetchone()
+    if row is None:
+        raise NotFoundError(f"there is no ledger {ledger}", ledger=ledger)
+    name, origin, vkey, signer, units, time_zone, public, screen = row
+    return LedgerRecord(
+        name=name,
+        origin=origin,
+        vkey=vkey,
+        signer=signer,
+        units=units,
+        time_zone=time_zone,
+        public=public,
+        screen=frozenset(screen),
+    )
+
+
+def _resume_point(
+    connection: psycopg.Connection[Any], ledger: str, trusted: Checkpoint | None
+) -> tuple[int, bytes] | None:
+    if trusted is not None:
+        return trusted.size, trusted.root
+    row = connection.execute(SELECT_LAST_GOOD, (ledger,)).fetchone()
+    return None if row is None else (row[0], row[1])
+
+
+@contextmanager
+def _connection(engine: Engine) -> Iterator[psycopg.Connection[Any]]:
+    """A connection of the pool as the driver has it: rows of bytes need no layer above."""
+    try:
+        pooled = engine.raw_connection()
+        try:
+            driver: Any = pooled.driver_connection
+            yield driver
+        finally:
+            pooled.close()
+    except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeoutError) as error:
+        raise DatabaseUnavailableError("the database does not answer") from error

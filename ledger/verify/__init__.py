@@ -1,0 +1,61 @@
+"""
+Verify: recomputes a whole ledger from its entry bytes and says what differs.
+
+Pure: a `Source` hands in what is stored, page by page, and a report comes out. What was
+signed and kept elsewhere is an argument. Reading a database and running jobs is for
+`verification`; a receipt alone is for `receipt`, a run of entries alone for `entry`.
+
+Three verdicts, each `ok`, `bad` or `unchecked`:
+
+    tamper        what is stored is what was recorded: bytes, chain, tree, rules, index columns
+                  and derived tables; ok needs a signed root over at least the first entries
+    completeness  nothing that was signed is left out; needs something from outside the
+                  database: a checkpoint that was kept, or the signer's record
+    time          times never run backwards and are not from the future
+
+Memory does not grow with the ledger, but for positions (by corrected entries), erased
+payloads (by their number) and 16 bytes per 2,048 entries.
+"""
+
+from ledger.verify.attachments import OpenPayloads, SealedPayload
+from ledger.verify.auditor import Outside, audit, read_trusted
+from ledger.verify.report import Finding, Mode, Report, Verdict, verdicts_of
+from ledger.verify.stored import (
+    COLUMNS,
+    PAGE,
+    Pinned,
+    Progress,
+    Source,
+    StoredCheckpoint,
+    StoredEntry,
+    StoredHead,
+    StoredLedger,
+    StoredPayload,
+    StoredPosition,
+    StoredPosterKey,
+)
+
+__all__ = [
+    "COLUMNS",
+    "PAGE",
+    "Finding",
+    "Mode",
+    "OpenPayloads",
+    "Outside",
+    "Pinned",
+    "Progress",
+    "Report",
+    "SealedPayload",
+    "Source",
+    "StoredCheckpoint",
+    "StoredEntry",
+    "StoredHead",
+    "StoredLedger",
+    "StoredPayload",
+    "StoredPosition",
+    "StoredPosterKey",
+    "Verdict",
+    "audit",
+    "read_trusted",
+    "verdicts_of",
+]

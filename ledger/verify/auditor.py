@@ -1,0 +1,684 @@
+"""
+The auditor: reads a whole ledger, entry by entry, and says what differs from its bytes.
+
+Holds the order of an audit and what concerns one entry alone; links, tree, rules, payloads
+and indexes are judged in the files beside it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from ledger.checkpoint import Checkpoint, open_checkpoint
+from ledger.effect import FUTURE_MAX
+from ledger.entry import Entry, UnreadEntry, genesis_hash, parse_entry, verify_poster_signature
+from ledger.errors import MalformedProofError, SignatureError
+from ledger.merkle import EMPTY_ROOT, leaf_hash
+from ledger.names import REGISTRY
+from ledger.note import VerifierKey
+from ledger.tiles import TILE_WIDTH, Tile
+from ledger.timestamps import format_time, parse_time
+from ledger.verify.attachments import Attachments, OpenPayloads
+from ledger.verify.index import Index
+from ledger.verify.links import Links
+from ledger.verify.report import Findings, Report, Verdict, shown
+from ledger.verify.rules import Rules
+from ledger.verify.stored import (
+    COLUMNS,
+    Pinned,
+    Progress,
+    Source,
+    StoredEntry,
+    StoredLedger,
+    StoredPosterKey,
+)
+from ledger.verify.tree import Roots, Tree, first_difference, first_entry, tile_name
+
+CLOCK_SLACK = timedelta(minutes=1)
+"""How far two clocks that took part in recording one entry may have been apart."""
+
+_WHO = {
+    "checkpoint": "the published checkpoint",
+    "trusted": "the checkpoint you trust",
+    "signer": "the signer's record",
+    "earlier": "the earlier verification",
+}
+
+_Parsed = Entry | UnreadEntry | str
+"""An entry, or why the bytes are none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """What is known of the ledger from elsewhere than its database. Believed."""
+
+    trusted: Checkpoint | None = None
+    """A checkpoint somebody kept; its signature was checked, see `read_trusted`."""
+    read_signed: Callable[[str], tuple[int, bytes] | None] = lambda _origin: None
+    """Origin -> size and root in the signer's record; None where it has or knows none."""
+    now: datetime | None = None
+    """Wall clock, with its offset."""
+
+
+def read_trusted(note: str, vkey: str) -> Checkpoint:
+    """
+    The checkpoint that somebody kept, checked.
+
+    Args:
+        note: Signed note.
+        vkey: Verifier key of the ledger's log.
+
+    Raises:
+        MalformedProofError: Not a signed checkpoint, or not a verifier key.
+        SignatureError: Not signed by that key for its own origin.
+    """
+    return open_checkpoint(note.encode(), [VerifierKey.parse(vkey)])
+
+
+def audit(
+    source: Source,
+    *,
+    outside: Outside | None = None,
+    since: tuple[int, bytes] | None = None,
+    open_payloads: OpenPayloads | None = None,
+    progress: Progress = lambda _checked, _size: None,
+) -> Report:
+    """
+    Verify a whole ledger, or what came after an earlier verification.
+
+    Args:
+        source: What is stored.
+        outside: What is known from elsewhere.
+        since: Size and root that an earlier verification found good. Only entries after it
+            are read, and those that share its last tile; the tree before it is rebuilt from
+            its stored hashes and must still have this root.
+        open_payloads: Opens payloads; without it their content is not checked.
+        progress: Told how far the audit is.
+
+    Raises:
+        NotFoundError: The ledger has no row.
+    """
+    return _Audit(source, outside or Outside(), since, open_payloads, progress).run()
+
+
+class _Audit:
+    def __init__(
+        self,
+        source: Source,
+        outside: Outside,
+        since: tuple[int, bytes] | None,
+        open_payloads: OpenPayloads | None,
+        progress: Progress,
+    ) -> None:
+        self._began = time.perf_counter()
+        self._source = source
+        self._outside = outside
+        self._progress = progress
+        self._opens_payloads = open_payloads is not None
+        self._found = Findings()
+        self._add = self._found.add
+        self._not_checked: list[str] = []
+
+        # 1. Who this ledger is, and which moment is audited.
+        self._ledger = source.ledger()
+        self._origin, self._vkey = self._check_announcement(self._ledger)
+        # Before the pin: what was signed by now is in what the pin will show.
+        self._signed = outside.read_signed(self._origin)
+        self._pinned = source.pin()
+        self._size = self._pinned.size
+        self._start = _first_to_read(since, self._size)
+
+        self._next = self._start
+        self._read = self._unread = self._version = 0
+        self._recorded_at = ""
+        self._roots = self._known_roots(since)
+        self._links = Links(
+            start=self._start,
+            before=None if self._start else genesis_hash(self._origin),
+            add=self._add,
+        )
+        self._tree = Tree.at(self._start, source.hashes)
+        if self._tree is None:
+            self._add("tile.missing", None, f"the stored tree before entry {self._start} has holes")
+        self._rules = Rules(source, start=self._start, add=self._add)
+        self._attachments = Attachments(
+            source, origin=self._origin, open_payloads=open_payloads, add=self._add
+        )
+        self._index = Index(
+            source, size=self._size - self._start, whole=self._start == 0, add=self._add
+        )
+
+    def run(self) -> Report:
+        # 2. Every entry, with its tiles and payload rows.
+        self._read_to(self._pinned)
+
+        # 3. Positions move while writers go on: those that differ are read again at one
+        #    moment, and the entries that came in between are read up to there.
+        unsettled = self._rules.unsettled(self._beat)
+        pinned = self._source.pin(unsettled)
+        self._read_to(pinned)
+        self._end_links(pinned)
+        if not self._unread:
+            self._rules.check_positions(unsettled, pinned.positions)
+        self._attachments.end()
+
+        # 4. Tables that are not in the order of entries.
+        self._index.end(self._next, self._beat)
+        for check, words in self._source.strays(pinned.size):
+            self._add(check, None, f"{words} belongs to no entry")
+
+        # 5. What the ledger says of itself, and what others know of it.
+        self._check_head(pinned)
+        checkpoint = self._check_published(pinned)
+        signed, outside = self._check_roots(pinned)
+        self._check_now()
+        self._state_limits(signed, outside)
+        return self._report(signed, outside, checkpoint)
+
+    # ---- 1. Identity ----
+
+    def _check_announcement(self, row: StoredLedger) -> tuple[str, str]:
+        """Origin and key of the ledger; the notice's word counts where its row differs."""
+        notice = _created(row)
+        if notice is None:
+            self._add("ledger.announced", None, f"{REGISTRY} does not announce ledger {row.name}")
+            return row.origin, row.vkey
+        said: Mapping[str, Any] = notice.effect.data or {}
+        for column in ("origin", "vkey", "signer", "units", "time_zone", "public"):
+            stored = getattr(row, column)
+            if stored != said[column]:
+                self._add(
+                    f"ledger.{column}",
+                    None,
+                    f"the ledger's row has {column} {shown(stored)}, {REGISTRY} announced "
+                    f"{shown(said[column])}",
+                )
+        announced_by = None if row.name == REGISTRY else notice.seq
+        if row.registry_seq != announced_by:
+            self._add(
+                "ledger.registry_seq",
+                None,
+                f"the ledger's row refers to entry {row.registry_seq} of {REGISTRY}, "
+                f"entry {announced_by} announced it",
+            )
+        return said["origin"], said["vkey"]
+
+    def _known_roots(self, since: tuple[int, bytes] | None) -> Roots:
+        roots = Roots()
+        if since is not None:
+            roots.say("earlier", *since)
+        if self._outside.trusted is not None:
+            roots.say("trusted", self._outside.trusted.size, self._outside.trusted.root)
+        if self._signed is not None:
+            roots.say("signer", *self._signed)
+        return roots
+
+    # ---- 2. Entries ----
+
+    def _read_to(self, pinned: Pinned) -> None:
+        self._size = pinned.size
+        if pinned.published is not None:
+            self._roots.expect(pinned.published.size)
+        while self._next < pinned.end:
+            rows = self._source.entries(self._next, pinned.end)
+            if not rows:
+                break
+            self._take_page(rows)
+            self._beat()
+
+    def _beat(self) -> None:
+        self._progress(min(self._next, self._size), self._size)
+
+    def _take_page(self, rows: Sequence[StoredEntry]) -> None:
+        parsed = [_parse(row.body) for row in rows]
+        readable = [entry for entry in parsed if isinstance(entry, Entry)]
+        self._rules.prepare(readable)
+        keys = self._poster_keys(readable)
+        self._attachments.begin_page(self._next, rows[-1].seq + 1)
+
+        leaves: list[bytes] = []
+        for row, entry in zip(rows, parsed, strict=True):
+            if row.seq < self._next:
+                self._add("entry.twice", row.seq, f"entry {row.seq} stands twice")
+                continue
+            if row.seq > self._next:
+                self._grow(leaves)
+                leaves.clear()
+                self._miss(self._next, row.seq)
+            self._next = row.seq + 1
+            leaf = leaf_hash(row.body) if isinstance(entry, str) else entry.hash
+            leaves.append(leaf)
+            stored = row.columns[0] if row.columns else leaf
+            if isinstance(entry, str):
+                self._links.take(row.seq, leaf, stored, None)
+                self._add("entry.malformed", row.seq, f"entry {row.seq} cannot be read: {entry}")
+                continue
+            # Bytes of another place say nothing about what stands before this one.
+            at_home = (entry.ledger, entry.seq) == (self._ledger.name, row.seq)
+            self._links.take(row.seq, leaf, stored, entry.prev if at_home else None)
+            self._check_place(row.seq, entry)
+            if isinstance(entry, Entry):
+                self._check_entry(row, entry, keys)
+            else:
+                self._check_unread(row, entry)
+
+        self._grow(leaves)
+        self._attachments.end_page()
+        self._index.look_up()
+        self._read += len(rows)
+
+    def _miss(self, start: int, stop: int) -> None:
+        which = f"entry {start} is" if stop == start + 1 else f"entries {start} to {stop - 1} are"
+        self._add("entry.missing", start, f"{which} missing")
+        self._links.gap()
+        # Without every leaf there is no tree; tiles and roots from here on say nothing.
+        self._tree = None
+
+    def _check_place(self, seq: int, entry: Entry | UnreadEntry) -> None:
+        if entry.ledger != self._ledger.name:
+            self._add("entry.ledger", seq, f"entry {seq} was recorded in ledger {entry.ledger}")
+        if entry.seq != seq:
+            self._add(
+                "entry.place", seq, f"place {seq} holds what was recorded as entry {entry.seq}"
+            )
+        if entry.v < self._version:
+            self._add(
+                "entry.version",
+                seq,
+                f"entry {seq} has version {entry.v}, the one before it {self._version}",
+            )
+        if entry.recorded_at < self._recorded_at:
+            self._add(
+                "time.order",
+                seq,
+                f"entry {seq} was recorded at {entry.recorded_at}, the one before it later, at "
+                f"{self._recorded_at}",
+            )
+        self._version, self._recorded_at = entry.v, entry.recorded_at
+
+    def _check_entry(
+        self, row: StoredEntry, entry: Entry, keys: Mapping[str, StoredPosterKey]
+    ) -> None:
+        effect = entry.effect
+        target = self._rules.judge(entry)
+        if row.columns is not None:
+            computed = (
+                # Judged with the links: it is one of the memories of the hash.
+                row.columns[0],
+                entry.id,
+                effect.key,
+                effect.kind,
+                effect.type,
+                entry.poster,
+                effect.subject,
+                effect.business_key,
+                effect.actor.id if effect.actor else None,
+                effect.money.currency if effect.money else None,
+                target,
+                effect.repeat_of,
+                effect.occurred_at,
+                entry.recorded_at,
+            )
+            if row.columns != computed:
+                self._name_columns(row.seq, row.columns, computed)
+        self._index.take(entry)
+        self._attachments.take(entry)
+        if effect.occurred_at > entry.recorded_at:
+            self._check_occurred(entry)
+        if entry.signature is not None:
+            self._check_signature(entry, keys)
+
+    def _check_unread(self, row: StoredEntry, entry: UnreadEntry) -> None:
+        """Of a later version, the columns whose meaning all versions share."""
+        self._unread += 1
+        self._index.take_unread(entry)
+        self._attachments.take_unread(entry)
+        if row.columns is not None:
+            shared = {"id": entry.id, "recorded_at": entry.recorded_at}
+            computed = tuple(
+                shared.get(column, stored)
+                for column, stored in zip(COLUMNS, row.columns, strict=True)
+            )
+            self._name_columns(row.seq, row.columns, computed)
+
+    def _name_columns(self, seq: int, stored: Sequence[Any], computed: Sequence[Any]) -> None:
+        for column, here, there in zip(COLUMNS, stored, computed, strict=True):
+            if here != there:
+                self._add(
+                    f"index.{column}",
+                    seq,
+                    f"column {column} of entry {seq} says {shown(here)}, its bytes say "
+                    f"{shown(there)}",
+                )
+
+    def _check_occurred(self, entry: Entry) -> None:
+        occurred_at = entry.effect.occurred_at
+        ahead = parse_time(occurred_at) - parse_time(entry.recorded_at)
+        if ahead > FUTURE_MAX + CLOCK_SLACK:
+            self._add(
+                "time.occurred",
+                entry.seq,
+                f"entry {entry.seq} says it occurred at {occurred_at}, long after it was "
+                f"recorded at {entry.recorded_at}",
+            )
+
+    def _poster_keys(self, entries: Iterable[Entry]) -> dict[str, StoredPosterKey]:
+        wanted = {entry.signature.key_id for entry in entries if entry.signature}
+        return {key.key_id: key for key in self._source.poster_keys(wanted)} if wanted else {}
+
+    def _check_signature(self, entry: Entry, keys: Mapping[str, StoredPosterKey]) -> None:
+        assert entry.signature is not None
+        key = keys.get(entry.signature.key_id)
+        if key is None or not _is_announced(key):
+            self._add(
+                "poster.key",
+                entry.seq,
+                f"entry {entry.seq} is signed with key {entry.signature.key_id}, which "
+                f"{REGISTRY} does not announce like this",
+            )
+            return
+        if key.principal != entry.poster:
+            self._add(
+                "poster.key",
+                entry.seq,
+                f"entry {entry.seq} of {entry.poster} is signed with a key of {key.principal}",
+            )
+        try:
+            verify_poster_signature(entry.effect, entry.signature, key.public_key)
+        except SignatureError as error:
+            self._add("poster.signature", entry.seq, f"entry {entry.seq}: {error.message}")
+
+    # ---- The tree ----
+
+    def _grow(self, leaves: Sequence[bytes]) -> None:
+        """Add leaf hashes, note the root at every size somebody knows, compare full tiles."""
+        tree = self._tree
+        if tree is None:
+            return
+        full: list[Tile] = []
+        while leaves:
+            size = self._roots.next_size(tree.size)
+            run = leaves if size is None else leaves[: size - tree.size]
+            leaves = leaves[len(run) :]
+            full += tree.extend(run)
+            if tree.size == size:
+                self._roots.computed[size] = tree.root()
+        if full:
+            self._check_tiles(full)
+
+    def _check_tiles(self, computed: Sequence[Tile]) -> None:
+        stored: dict[tuple[int, int], Tile] = {}
+        for tile in self._source.tiles([(tile.level, tile.index) for tile in computed]):
+            if (tile.level, tile.index) in stored:
+                self._add("tile.twice", first_entry(tile), f"{tile_name(tile)} stands twice")
+            stored[tile.level, tile.index] = tile
+        for tile in computed:
+            found = stored.get((tile.level, tile.index))
+            if found is None:
+                self._add("tile.missing", first_entry(tile), f"{tile_name(tile)} is missing")
+                continue
+            if found.hashes != tile.hashes:
+                at = first_difference(tile, found)
+                seq = first_entry(tile, at)
+                self._add(
+                    "tile.hashes",
+                    seq,
+                    f"{tile_name(tile)} holds another hash in place {at} than entry {seq} gives",
+                )
+            elif found.root != tile.root:
+                self._add(
+                    "tile.root",
+                    first_entry(tile),
+                    f"{tile_name(tile)} is stored with another root than its entries give",
+                )
+
+    # ---- 5. What the ledger says of itself ----
+
+    def _end_links(self, pinned: Pinned) -> None:
+        head = pinned.head
+        if head is not None and head.size > self._next:
+            self._miss(self._next, head.size)
+        self._links.end(head.last_hash if head and head.size == self._next else None)
+
+    def _check_head(self, pinned: Pinned) -> None:
+        head, last = pinned.head, self._links.last
+        if head is None:
+            self._add("head.missing", None, "the ledger has no head: nothing says how long it is")
+            return
+        if head.size < self._next:
+            self._add(
+                "head.size",
+                head.size,
+                f"the head counts {head.size} entries, {self._next} are there",
+            )
+        if head.size != self._next or last is None:
+            return
+        wrong_hash = head.last_hash != last
+        wrong_tree = self._tree is not None and (head.frontier != self._tree.frontier().to_bytes())
+        if wrong_hash and wrong_tree and head.size:
+            # Two memories of the last entry against its row: it is the row that changed.
+            self._add(
+                "chain.rewritten",
+                head.size - 1,
+                f"entry {head.size - 1} was rewritten: the head has another hash of it",
+            )
+        if wrong_hash:
+            self._add("head.last_hash", None, "the head has another hash of the last entry")
+        if wrong_tree:
+            self._add(
+                "head.frontier",
+                None,
+                f"the head's frontier is not that of the {head.size} entries",
+            )
+        if head.last_recorded_at != (self._recorded_at or None):
+            self._add(
+                "head.last_recorded_at",
+                None,
+                f"the head says the last entry was recorded at {head.last_recorded_at}, the "
+                f"entry says {self._recorded_at}",
+            )
+
+    def _check_published(self, pinned: Pinned) -> str | None:
+        """The published note, if it is a good one of this ledger."""
+        stored = pinned.published
+        if stored is None:
+            return None
+        try:
+            checkpoint = open_checkpoint(stored.note, [VerifierKey.parse(self._vkey)])
+        except (MalformedProofError, SignatureError) as error:
+            self._add(
+                "checkpoint.signature",
+                None,
+                f"the published checkpoint is not one this ledger's key signed: {error.message}",
+            )
+            return None
+        if checkpoint.size != stored.size:
+            self._add(
+                "checkpoint.size",
+                None,
+                f"the published checkpoint is of size {checkpoint.size}, its row says "
+                f"{stored.size}",
+            )
+        if checkpoint.root != stored.root:
+            self._add(
+                "checkpoint.row_root",
+                None,
+                "the published checkpoint has another root than its row",
+            )
+        self._roots.say("checkpoint", checkpoint.size, checkpoint.root)
+        return stored.note.decode()
+
+    def _check_roots(self, pinned: Pinned) -> tuple[int, int]:
+        """
+        Compare every root that somebody signed or kept with the tree of the entries.
+
+        Returns:
+            How many entries are under a signed root; under one from outside the database.
+        """
+        signed = outside = 0
+        for who, says in _WHO.items():
+            said = self._roots.said.get(who)
+            if said is None:
+                continue
+            size, root = said
+            if size > self._next:
+                self._add(
+                    f"{who}.ahead",
+                    self._next,
+                    f"{says} covers {size} entries, {self._next} are here: entry "
+                    f"{self._next} and what followed are gone",
+                )
+                continue
+            computed = self._root_at(size)
+            if computed is None:
+                continue
+            if computed != root:
+                self._add(
+                    f"{who}.root",
+                    None,
+                    f"{says} was made over another history: of the first {size} entries here, at "
+                    f"least one was changed, added or left out",
+                )
+                continue
+            if who != "earlier":
+                signed = max(signed, size)
+            if who in ("trusted", "signer"):
+                outside = max(outside, size)
+        if pinned.published is None and self._signed is not None and self._signed[0]:
+            self._add(
+                "checkpoint.missing",
+                None,
+                f"no checkpoint is published, though the signer has signed size {self._signed[0]}",
+            )
+        return signed, outside
+
+    def _root_at(self, size: int) -> bytes | None:
+        if size == 0:
+            return EMPTY_ROOT
+        if size not in self._roots.computed and self._tree is not None:
+            # Before the first entry that was read, or published while we read on.
+            tree = Tree.at(size, self._source.hashes)
+            return None if tree is None else tree.root()
+        return self._roots.computed.get(size)
+
+    def _check_now(self) -> None:
+        now = self._outside.now
+        if now is None:
+            self._not_checked.append("whether the last entries are from the future")
+        elif self._recorded_at > format_time(now + FUTURE_MAX):
+            self._add(
+                "time.future",
+                self._next - 1,
+                f"entry {self._next - 1} was recorded at {self._recorded_at}, and it is only "
+                f"{format_time(now)}",
+            )
+
+    # ---- The report ----
+
+    def _state_limits(self, signed: int, outside: int) -> None:
+        say = self._not_checked.append
+        if signed < self._next:
+            say(
+                f"entries {signed} to {self._next - 1} against a signed root: they are linked to "
+                f"each other, and nothing else holds them"
+            )
+        if outside < self._next:
+            say(
+                f"whether anything was left out after the first {outside} entries: only the "
+                f"database says so; bring a checkpoint that was kept elsewhere"
+            )
+        if not self._opens_payloads:
+            say("what payloads contain: no payload key was at hand")
+        if self._unread:
+            say(
+                f"what {self._unread} entries of a later version say, their columns, terms and "
+                f"payloads, and all positions: this program is older"
+            )
+        if self._start:
+            say(
+                f"entries before {self._start}, their index columns, terms, payloads and tiles, "
+                f"positions that nothing moved since, and terms of no entry: verify in full"
+            )
+        if self._ledger.name != REGISTRY:
+            say(f"{REGISTRY}, which announces this ledger and its keys: verify it as well")
+        say("which personal-data checks the ledger has on: no notice records them")
+        say("times against anybody else's clock: there are no timestamps")
+
+    def _report(self, signed: int, outside: int, checkpoint: str | None) -> Report:
+        bad, first = self._found.bad, self._found.first
+        tamper: Verdict = "ok" if signed or not self._next else "unchecked"
+        completeness: Verdict = "ok" if outside or not self._next else "unchecked"
+        return Report(
+            ledger=self._ledger.name,
+            mode="incremental" if self._start else "full",
+            tamper="bad" if "tamper" in bad else tamper,
+            completeness="bad" if "completeness" in bad else completeness,
+            time="bad" if "time" in bad else "ok",
+            first_bad=first,
+            first_bad_id=None if first is None else self._id_at(first.seq),
+            findings=self._found.listed(),
+            findings_total=self._found.total,
+            not_checked=tuple(self._not_checked),
+            level="log-signed" if signed else "unsigned",
+            size=self._next,
+            root=None if self._tree is None else self._tree.root(),
+            checkpoint=checkpoint,
+            start=self._start,
+            entries=self._read,
+            seconds=time.perf_counter() - self._began,
+        )
+
+    def _id_at(self, seq: int | None) -> str | None:
+        rows = () if seq is None else self._source.entries(seq, seq + 1)
+        for row in rows:
+            entry = _parse(row.body)
+            return None if isinstance(entry, str) else entry.id
+        return None
+
+
+def _first_to_read(since: tuple[int, bytes] | None, size: int) -> int:
+    # A base that is no longer there is none to go on from.
+    if since is None or since[0] > size:
+        return 0
+    # From the tile boundary before it: the last leaves are then read and not believed.
+    return max(since[0] - 1, 0) // TILE_WIDTH * TILE_WIDTH
+
+
+def _parse(body: bytes) -> _Parsed:
+    try:
+        return parse_entry(body)
+    except MalformedProofError as error:
+        return error.message
+
+
+def _created(row: StoredLedger) -> Entry | None:
+    """The notice of a ledger's creation, if the entry found under its key is that."""
+    notice = None if row.notice is None else _parse(row.notice.body)
+    if (
+        isinstance(notice, Entry)
+        and notice.ledger == REGISTRY
+        and notice.effect.type == "ledger.created"
+        and notice.effect.key == f"_ledger.created/{row.name}"
+    ):
+        return notice
+    return None
+
+
+def _is_announced(key: StoredPosterKey) -> bool:
+    notice = None if key.notice is None else _parse(key.notice)
+    return (
+        isinstance(notice, Entry)
+        and notice.ledger == REGISTRY
+        and notice.effect.type == "key.added"
+        and notice.effect.data
+        == {
+            "key_id": key.key_id,
+            "purpose": "poster",
+            "principal": key.principal,
+            "public_key": key.public_key.hex(),
+        }
+    )

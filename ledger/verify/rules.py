@@ -1,0 +1,278 @@
+"""
+Rules: whether each correction was allowed when it was recorded, and what it left behind.
+
+The same algebra that admits a correction, `lifecycle`, judges it again in the order of the
+entries; the positions that come out are compared with the stored ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from ledger.effect import Effect
+from ledger.entry import Entry, parse_entry
+from ledger.errors import MalformedProofError, RejectedError
+from ledger.lifecycle import History, Position, Recorded, references
+from ledger.verify.links import Add
+from ledger.verify.report import shown
+from ledger.verify.stored import Source, StoredEntry, StoredPosition
+
+# Of entries that were referred to; those that are referred to again soon are mostly there.
+_KNOWN_MAX = 10_000
+
+
+class _Known(NamedTuple):
+    """What matters of an entry that others refer to."""
+
+    id: str
+    seq: int
+    effect: Effect
+
+
+class Rules:
+    """Replays corrections; keeps a position for every entry that was corrected in money."""
+
+    def __init__(self, source: Source, *, start: int, add: Add) -> None:
+        """
+        Begin to read at entry `start`.
+
+        Args:
+            source: What is stored.
+            start: Above 0, positions are only known of entries that are corrected after it:
+                their earlier corrections are fetched.
+            add: Where findings go.
+        """
+        self._source = source
+        self._start = start
+        self._add = add
+        self._known: dict[str, _Known] = {}
+        self._ids: dict[str, str] = {}
+        self._families: set[str] = set()
+        self._positions: dict[tuple[str, str], tuple[Position, int]] = {}
+
+    # ---- Corrections ----
+
+    def prepare(self, entries: Sequence[Entry]) -> None:
+        """Before a page is judged: fetch what its entries refer to, and what that refers to."""
+        if len(self._known) > _KNOWN_MAX:
+            self._known.clear()
+            self._ids.clear()
+        self._fetch(entries)
+
+    def _fetch(self, entries: Sequence[Entry]) -> None:
+        ids, keys = _references(entry.effect for entry in entries)
+        if not ids and not keys:
+            return
+        here = {entry.id: entry for entry in entries}
+        by_key = {entry.effect.key: entry for entry in entries}
+        asked_ids: set[str] = set()
+        asked_keys: set[str] = set()
+        while True:
+            ids -= self._known.keys() | asked_ids
+            keys -= self._ids.keys() | asked_keys
+            if not ids and not keys:
+                return
+            asked_ids |= ids
+            asked_keys |= keys
+            found = [here[id_] for id_ in ids if id_ in here]
+            found += [by_key[key] for key in keys if key in by_key]
+            ids -= here.keys()
+            keys -= by_key.keys()
+            if ids or keys:
+                found += _entries(self._source.find(ids=ids, keys=keys))
+            for entry in found:
+                self._known[entry.id] = _Known(entry.id, entry.seq, entry.effect)
+                self._ids[entry.effect.key] = entry.id
+            ids, keys = _references(entry.effect for entry in found)
+
+    def judge(self, entry: Entry) -> str | None:
+        """
+        Whether a prepared entry was allowed when it was recorded.
+
+        Returns:
+            Id of the entry it corrects; None where it corrects none of this ledger.
+        """
+        effect = entry.effect
+        if not any(references(effect)):
+            return None
+        lineage = self._lineage(effect, before=entry.seq)
+        if self._start:
+            self._load_family(lineage)
+        held = [place for place in map(_place, lineage) if place in self._positions]
+        history = History(
+            lineage,
+            [self._positions[place][0] for place in held],
+            self._keys(effect, before=entry.seq),
+            {},
+        )
+        try:
+            target = history.admit(effect, entry.id)
+        except RejectedError as error:
+            self._add(
+                "correction.rule",
+                entry.seq,
+                f"entry {entry.seq} should have been refused: {error.message}",
+            )
+            return self._target(effect)
+        for position in history.changed_positions:
+            seq = self._known[position.entry].seq
+            self._positions[position.entry, position.currency] = (position, seq)
+        return target
+
+    def _target(self, effect: Effect) -> str | None:
+        if effect.corrects_key is not None:
+            return self._ids.get(effect.corrects_key)
+        return effect.corrects
+
+    def _keys(self, effect: Effect, *, before: int) -> dict[str, str]:
+        _, keys = references(effect)
+        named = {key: self._ids[key] for key in keys if key in self._ids}
+        return {key: id_ for key, id_ in named.items() if self._known[id_].seq < before}
+
+    def _lineage(self, effect: Effect, *, before: int) -> list[Recorded]:
+        """Everything an effect refers to, up to the originals; earlier entries only."""
+        ids, keys = references(effect)
+        lineage: dict[str, Recorded] = {}
+        for named in [*ids, *(self._ids.get(key) for key in keys)]:
+            id_, limit = named, before
+            while id_ is not None and id_ not in lineage:
+                known = self._known.get(id_)
+                # What is recorded later cannot have been corrected; so there is no circle.
+                if known is None or known.seq >= limit:
+                    break
+                target = self._target(known.effect)
+                lineage[id_] = _recorded(known, target)
+                id_, limit = target, known.seq
+        return list(lineage.values())
+
+    def _load_family(self, lineage: Sequence[Recorded]) -> None:
+        """Replay what an original went through before the entries that are read."""
+        for original in [each for each in lineage if each.target is None]:
+            if original.id in self._families:
+                continue
+            self._families.add(original.id)
+            earlier: dict[str, Entry] = {}
+            generation = {original.id}
+            while generation:
+                children = list(_entries(self._source.corrections_of(generation)))
+                generation = {child.id for child in children} - earlier.keys()
+                earlier |= {child.id: child for child in children}
+            before = [child for child in earlier.values() if child.seq < self._start]
+            self._fetch(before)
+            for child in sorted(before, key=lambda child: child.seq):
+                self.judge(child)
+
+    # ---- Positions ----
+
+    def unsettled(self, beat: Callable[[], None]) -> list[tuple[str, str]]:
+        """
+        Positions whose row differs from what the entries read so far give.
+
+        They may have been moved by entries that came since: the rows must be read again
+        together with the head, and the entries up to that head be judged.
+
+        Args:
+            beat: Called between two reads.
+        """
+        if self._start:
+            return list(self._positions)
+        unseen = dict.fromkeys(self._positions)
+        differing = []
+        for page in self._source.positions():
+            for row in page:
+                place = (row.entry, row.currency)
+                unseen.pop(place, None)
+                position, _ = self._positions.get(place, (None, 0))
+                if position is None or row != _row(position):
+                    differing.append(place)
+            beat()
+        return [*differing, *unseen]
+
+    def check_positions(
+        self, places: Iterable[tuple[str, str]], rows: Sequence[StoredPosition]
+    ) -> None:
+        """Compare the positions at `places` with their `rows`, read at the present head."""
+        stored = {(row.entry, row.currency): row for row in rows}
+        for entry_id, currency in places:
+            row = stored.get((entry_id, currency))
+            computed = self._positions.get((entry_id, currency))
+            if computed is None and row is not None:
+                seq = self._seq_of(entry_id)
+                self._add(
+                    "position.extra",
+                    seq,
+                    f"entry {entry_id if seq is None else seq} has a position in {currency} that "
+                    f"no correction gives",
+                )
+            elif computed is not None and row is None:
+                self._add(
+                    "position.missing",
+                    computed[1],
+                    f"the position of entry {computed[1]} in {currency} is missing",
+                )
+            elif computed is not None and row is not None:
+                self._compare(computed[1], row, _row(computed[0]))
+
+    def _compare(self, seq: int, row: StoredPosition, computed: StoredPosition) -> None:
+        for column, here, there in zip(row._fields, row, computed, strict=True):
+            if here != there:
+                self._add(
+                    f"position.{column}",
+                    seq,
+                    f"the position of entry {seq} in {row.currency} has {column} {shown(here)}, "
+                    f"its corrections give {shown(there)}",
+                )
+
+    def _seq_of(self, entry_id: str) -> int | None:
+        return next((row.seq for row in self._source.find(ids=[entry_id], keys=())), None)
+
+
+def _references(effects: Iterable[Effect]) -> tuple[set[str], set[str]]:
+    ids: set[str] = set()
+    keys: set[str] = set()
+    for effect in effects:
+        more_ids, more_keys = references(effect)
+        ids.update(more_ids)
+        keys.update(more_keys)
+    return ids, keys
+
+
+def _entries(rows: Iterable[StoredEntry]) -> Iterator[Entry]:
+    for row in rows:
+        try:
+            entry = parse_entry(row.body)
+        except MalformedProofError:
+            # Reported where it stands; to what refers to it, it is not there.
+            continue
+        if isinstance(entry, Entry):
+            yield entry
+
+
+def _recorded(known: _Known, target: str | None) -> Recorded:
+    effect = known.effect
+    return Recorded(
+        id=known.id,
+        seq=known.seq,
+        kind=effect.kind,
+        type=effect.type,
+        money=effect.money,
+        target=target,
+        observed=effect.observed,
+    )
+
+
+def _place(recorded: Recorded) -> tuple[str, str]:
+    return recorded.id, recorded.money.currency if recorded.money else ""
+
+
+def _row(position: Position) -> StoredPosition:
+    return StoredPosition(
+        entry=position.entry,
+        currency=position.currency,
+        original=position.original,
+        adjusted=position.adjusted,
+        refunded=position.refunded,
+        held=position.held,
+        excess=position.excess,
+    )

@@ -1,0 +1,1 @@
+"""Views: folds over entries, pure and without a memory of their own."""

@@ -1,0 +1,45 @@
+"""One ledger to attack, and a superuser who does it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from sqlalchemy import Engine
+
+from ledger.storage.database import WRITER
+from ledger.storage.database import engine as make_engine
+from ledger.storage.embedded import open_server
+from ledger.storage.embedded.cluster import SUPERUSER
+from ledger.storage.schema import migrate
+from tests.faults.attacks import Attacked, recorded, superuser
+
+
+@pytest.fixture(scope="session")
+def conninfo(tmp_path_factory):
+    data = tmp_path_factory.mktemp("faults")
+    for each in (data, *data.parents[:2]):
+        each.chmod(0o711)
+    with open_server(data / "data") as server:
+        migrate(server.conninfo)
+        yield server.conninfo
+
+
+@pytest.fixture(scope="session")
+def attacked(conninfo, tmp_path_factory) -> Iterator[Attacked]:
+    with recorded(conninfo, tmp_path_factory.mktemp("attacked")) as built:
+        yield built
+
+
+@pytest.fixture(scope="session")
+def as_superuser(conninfo) -> Iterator[psycopg.Connection]:
+    with superuser(conninfo, SUPERUSER) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def engine(conninfo) -> Iterator[Engine]:
+    writer = make_engine(conninfo, WRITER, pool_size=4)
+    yield writer
+    writer.dispose()

@@ -1,0 +1,131 @@
+"""History refuses UPDATE, DELETE and TRUNCATE, whoever asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from ledger.storage.database import OWNER, READER, WRITER, connect
+from tests.faults.attacks import LEDGER
+
+# Table -> what nobody may do to its rows. Heads, checkpoints and positions move, payloads
+# are erased; each by its own rule below.
+PERMANENT = ("ledgers", "entries", "entry_terms", "tiles", "poster_keys")
+KEPT = ("heads", "published", "positions", "payloads", "principals")
+
+
+@pytest.fixture(params=["superuser", "superuser as replica", "owner"])
+def strong(request, attacked, conninfo, as_superuser) -> Iterator[psycopg.Connection]:
+    """Someone whom no privilege stops."""
+    assert attacked.record.name == LEDGER
+    if request.param == "owner":
+        with connect(conninfo, OWNER) as connection:
+            yield connection
+        return
+    role = "replica" if request.param.endswith("replica") else "origin"
+    as_superuser.execute(f"set session_replication_role = {role}")
+    yield as_superuser
+    as_superuser.execute("set session_replication_role = origin")
+
+
+def any_column(connection, table):
+    [(column,)] = connection.execute(
+        "select attname from pg_attribute where attrelid = %s::regclass and attnum = 1", (table,)
+    ).fetchall()
+    return column
+
+
+@pytest.mark.parametrize("table", PERMANENT)
+def test_rows_of_history_are_never_updated(strong, table):
+    column = any_column(strong, table)
+
+    with pytest.raises(psycopg.errors.RestrictViolation, match="append-only"):
+        strong.execute(f"update {table} set {column} = {column}")
+
+
+@pytest.mark.parametrize("table", PERMANENT + KEPT)
+def test_rows_are_never_deleted(strong, table):
+    with pytest.raises(psycopg.errors.RestrictViolation, match="append-only"):
+        strong.execute(f"delete from {table}")
+
+
+@pytest.mark.parametrize("table", PERMANENT + KEPT)
+def test_tables_are_never_truncated(strong, table):
+    with pytest.raises(psycopg.errors.RestrictViolation, match="append-only"):
+        strong.execute(f"truncate {table} cascade")
+
+
+@pytest.mark.parametrize("table", ["heads", "published"])
+def test_what_grows_never_shrinks(strong, table):
+    with pytest.raises(psycopg.errors.RestrictViolation, match="would shrink"):
+        strong.execute(f"update {table} set size = size - 1 where size > 0")
+
+
+def test_a_payload_is_erased_and_never_edited(strong):
+    with pytest.raises(psycopg.errors.RestrictViolation, match="erased, not edited"):
+        strong.execute("update payloads set media_type = 'text/html'")
+    with pytest.raises(psycopg.errors.RestrictViolation, match="erased, not edited"):
+        strong.execute("update payloads set sealed = '\\x00'")
+
+
+def test_every_table_of_the_schema_has_a_rule(as_superuser):
+    """A table that holds history cannot be added without a guard."""
+    rows = as_superuser.execute(
+        "select relname from pg_class "
+        "where relnamespace = 'effect_ledger'::regnamespace and relkind in ('r', 'p')"
+    ).fetchall()
+    free = {"api_keys", "verifications", "schema_versions"}
+
+    assert {name for (name,) in rows} == {*PERMANENT, *KEPT} | free
+
+
+MOVED = ("heads", "published", "positions")
+DEEDS = {
+    "delete": "delete from {0}",
+    "truncate": "truncate {0}",
+    "update": "update {0} set {1} = {1}",
+}
+
+
+@pytest.mark.usefixtures("attacked")
+@pytest.mark.parametrize(
+    ("role", "table", "deed"),
+    [
+        (role, table, deed)
+        for role in (WRITER, READER)
+        for table in PERMANENT + KEPT
+        for deed in DEEDS
+        # The writer moves these; the triggers above and the positions' check hold them.
+        if (role, deed, table in MOVED) != (WRITER, "update", True)
+    ],
+)
+def test_no_role_of_the_service_has_the_privilege(conninfo, as_superuser, role, table, deed):
+    statement = DEEDS[deed].format(table, any_column(as_superuser, table))
+
+    with (
+        connect(conninfo, role) as connection,
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+    ):
+        connection.execute(statement)
+
+
+WAYS_AROUND = {
+    "replica": "set session_replication_role = replica",
+    "disable": "alter table entries disable trigger append_only",
+    "drop-trigger": "drop trigger append_only on entries",
+    "drop-table": "drop table entries",
+    "disarm": "create or replace function refuse_change() returns trigger "
+    "language plpgsql as 'begin return new; end'",
+}
+
+
+@pytest.mark.usefixtures("attacked")
+@pytest.mark.parametrize("way", WAYS_AROUND)
+def test_the_writer_has_no_way_around_the_guards(conninfo, way):
+    with (
+        connect(conninfo, WRITER) as connection,
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+    ):
+        connection.execute(WAYS_AROUND[way])

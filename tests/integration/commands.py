@@ -1,0 +1,115 @@
+"""What the tests of the commands run them with: real processes, a real service."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+COMMAND = [sys.executable, "-m", "ledger.cli.main"]
+TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """A command that ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one JSON object on standard output; fails where there is anything else."""
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shell:
+    """Runs commands with one environment."""
+
+    data_dir: Path
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Nothing of the settings of whoever runs the tests."""
+        mine = {k: v for k, v in os.environ.items() if not k.startswith("EFFECT_LEDGER_")}
+        return mine | {"EFFECT_LEDGER_DATA_DIR": str(self.data_dir)} | dict(self.variables)
+
+    def set(self, **variables: str) -> Shell:
+        """The same shell with more variables, by their names after the prefix."""
+        named = {f"EFFECT_LEDGER_{name}": value for name, value in variables.items()}
+        return replace(self, variables={**self.variables, **named})
+
+    def run(self, *arguments: str | Path, stdin: str = "") -> Done:
+        """Run a command to its end."""
+        done = subprocess.run(
+            [*COMMAND, *map(str, arguments)],
+            env=self.environment,
+            input=stdin,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+        # A person is told what to do; a traceback tells them that we did not think of it.
+        assert "Traceback" not in done.stderr, done.stderr
+        return Done(code=done.returncode, out=done.stdout, err=done.stderr)
+
+    def good(self, *arguments: str | Path, stdin: str = "") -> Any:
+        """Run a command with --json that must succeed; what it printed."""
+        done = self.run(*arguments, "--json", stdin=stdin)
+        assert done.code == 0, done.err
+        return done.json
+
+    @contextmanager
+    def serving(self, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], Any]]:
+        """`serve` on a free port until the block ends: the process, and what it announced."""
+        service = subprocess.Popen(
+            [*COMMAND, "serve", "--port", str(free_port()), "--json", *arguments],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            encoding="utf-8",
+        )
+        try:
+            assert service.stdout is not None
+            line = service.stdout.readline()
+            assert line, f"serve ended with {service.wait()}"
+            yield service, json.loads(line)
+        finally:
+            if service.poll() is None:
+                service.send_signal(signal.SIGTERM)
+            service.wait(TIMEOUT_S)
+            service.stdout.close()
+
+
+@contextmanager
+def passable_directory() -> Iterator[Path]:
+    """
+    A directory every user may pass through, as the database's own user must where root tests.
+
+    Not one of pytest's: each run closes those of all others.
+    """
+    with tempfile.TemporaryDirectory(prefix="effect-ledger-test-") as made:
+        path = Path(made)
+        path.chmod(0o711)
+        yield path
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port

@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 import ledger as library
 from api.auth import Authenticator
@@ -25,6 +26,7 @@ from api.errors import (
     NoSuchPathError,
 )
 from api.heads import Heads
+from api.lean import LeanRoute, find_lean, serve_lean
 from api.metrics import Metrics
 from api.observation import Observation
 from api.openapi import describe
@@ -51,14 +53,7 @@ def create_app(engine: Engine) -> FastAPI:
     """
     metrics = Metrics()
     heads = Heads(engine.reader.size)
-    app = FastAPI(
-        title="Effect Ledger",
-        version=library.__version__,
-        # Served by a route of ours: nothing but health answers without a credential.
-        openapi_url=None,
-        redirect_slashes=False,
-        lifespan=_lifespan,
-    )
+    app = Application(metrics)
     app.state.skin = Skin(
         engine=engine,
         authenticator=Authenticator(engine.credentials),
@@ -71,8 +66,32 @@ def create_app(engine: Engine) -> FastAPI:
     app.add_exception_handler(LedgerError, _on_ledger_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(HTTPException, _on_framework_error)
-    app.add_middleware(Observation, metrics=metrics)
     return app
+
+
+class Application(FastAPI):
+    """The framework's application, with the lean routes served before it; both observed."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        super().__init__(
+            title="Effect Ledger",
+            version=library.__version__,
+            # Served by a route of ours: nothing but health answers without a credential.
+            openapi_url=None,
+            redirect_slashes=False,
+            lifespan=_lifespan,
+        )
+        self.add_middleware(Observation, metrics=metrics)
+        self._lean_routes = [route for route in ROUTES if isinstance(route, LeanRoute)]
+        self._lean = Observation(serve_lean, metrics)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if find_lean(self._lean_routes, scope):
+            scope["app"] = self
+            await self._lean(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 @asynccontextmanager

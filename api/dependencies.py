@@ -7,7 +7,6 @@ Nothing here commits anything: the sequencer does, on its own thread.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from fastapi import Depends
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from api.arrivals import Arrivals
 from api.auth import Authenticator, check_ledger, check_scope
 from api.heads import Heads
 from api.metrics import Metrics
@@ -57,6 +57,7 @@ class Skin:
     metrics: Metrics
     heads: Heads
     _records: dict[str, LedgerRecord] = field(default_factory=dict)
+    _arrivals: Arrivals = field(default_factory=Arrivals)
 
     async def access(self, request: Request, *scopes: str) -> Access:
         """
@@ -99,8 +100,7 @@ class Skin:
             PushbackError, OutcomeUnknownError, LedgerBrokenError: As the sequencer says.
         """
         answer: Future[list[Outcome]] = self.engine.sequencer.submit(posting)
-        # The queued future is running and refuses to be cancelled with this one.
-        return await asyncio.wrap_future(answer)
+        return await self._arrivals.of(answer)
 
 
 def skin_of(request: Request) -> Skin:

@@ -1,24 +1,53 @@
 """
 Lean routes: described like every other in OpenAPI, served without the framework's machinery.
 
-The hot path reads its request itself; resolving dependencies would cost more than the rest
-of the skin.
+The hot path reads its request itself. Routing, middleware and dependency resolution of the
+framework would cost several times what the request itself costs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from api.problems import problem_response
+from ledger.errors import LedgerError
+
+Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class LeanRoute(APIRoute):
     """A route whose endpoint takes the request and returns the response, and nothing else."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def get_route_handler(self) -> Endpoint:
         """The endpoint itself."""
-        endpoint: Callable[[Request], Coroutine[Any, Any, Response]] = self.endpoint
+        endpoint: Endpoint = self.endpoint
         return endpoint
+
+
+def find_lean(routes: Sequence[LeanRoute], scope: Scope) -> bool:
+    """Whether one of `routes` serves this request; if so, `scope` says which and its parameters."""
+    if scope["type"] != "http":
+        return False
+    method, path = scope["method"], scope["path"]
+    for route in routes:
+        if method in (route.methods or ()):
+            found = route.path_regex.match(path)
+            if found is not None:
+                scope["route"], scope["path_params"] = route, found.groupdict()
+                return True
+    return False
+
+
+async def serve_lean(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request for the lean route that `find_lean` found."""
+    try:
+        response: Response = await scope["route"].endpoint(Request(scope, receive))
+    except LedgerError as error:
+        response = problem_response(error, trace_id=scope["state"]["trace_id"])
+    await response(scope, receive, send)

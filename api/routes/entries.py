@@ -13,7 +13,7 @@ from api import examples
 from api.answers import JSON, base64_or_none, entry_document, json_answer
 from api.dependencies import AnyReach, EntriesRead, PayloadRead, skin_of
 from api.errors import InvalidParameterError, UnexpectedError
-from api.openapi import ACCESS, answer, problems, text_answer
+from api.openapi import ACCESS, answer, problems
 from api.schemas import (
     PAGE_MAX,
     EntryOut,
@@ -136,7 +136,10 @@ def get_entry(request: Request, access: EntriesRead, place: str) -> Response:
     "/entries/{place}/bytes",
     summary="The bytes of an entry, exactly as hashed",
     responses={
-        200: text_answer("SHA-256(0x00 || these bytes) is the entry hash.", JSON),
+        200: {
+            "description": "SHA-256(0x00 || these bytes) is the entry hash.",
+            "content": {JSON: {"schema": {"type": "object"}, "example": examples.ENTRY["entry"]}},
+        },
         **READ_PROBLEMS,
     },
     response_class=Response,

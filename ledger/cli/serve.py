@@ -83,6 +83,8 @@ def answer_requests(service: Any, listener: socket.socket) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        # No address of a client is looked at, so none is taken from a proxy's word.
+        proxy_headers=False,
         timeout_graceful_shutdown=GRACE_S,
     )
     uvicorn.Server(config).run(sockets=[listener])

@@ -84,7 +84,8 @@ def _is_own_spelling(value: Any, encoded: bytes) -> bool:
 
 
 def _check_depth(value: Any) -> None:
-    layer = [value]
+    # The value stands in a list, so that it is looked at like all others; this is no level.
+    layer: list[Any] = [[value]]
     for _ in range(DEPTH_MAX + 1):
         layer = [
             item
@@ -136,8 +137,8 @@ def canonical_bytes(value: Any) -> bytes:
             subclasses are refused, for they have more than one spelling.
 
     Raises:
-        MalformedEffectError: Something else, a float, an integer beyond 53 bits, an unpaired
-            surrogate, or more than 64 nested containers; names where.
+        MalformedEffectError: Something else, a float, an integer beyond 53 bits or more than
+            64 nested containers, and where; or, wherever it is, an unpaired surrogate.
     """
     if isinstance(value, _CONTAINERS):
         names_are_ascii = _check_container(value, "", 1)

@@ -91,10 +91,6 @@ class Frontier:
         """32 bytes per set bit of the size, largest subtree first."""
         return b"".join(self.hashes)
 
-    def append(self, leaf: bytes) -> Frontier:
-        """The frontier after one more leaf hash."""
-        return self.extend((leaf,))
-
     def extend(self, leaves: Sequence[bytes]) -> Frontier:
         """The frontier after these leaf hashes, in order."""
         size = self.size + len(leaves)
@@ -179,17 +175,6 @@ class BatchProver:
 # ---- Building proofs from stored nodes ------------------------------------------------
 
 
-def inclusion_nodes(index: LeafIndex, size: TreeSize) -> list[tuple[int, int]]:
-    """
-    The nodes whose hashes prove leaf `index` in the tree of `size`, in the proof's order.
-
-    Returns:
-        (level, index) of each; one of them may be incomplete.
-    """
-    assert 0 <= index < size, f"leaf {index} is not in a tree of {size}"
-    return _path(0, index, size)
-
-
 def build_inclusion_proof(index: LeafIndex, size: TreeSize, read_node: ReadNode) -> list[bytes]:
     """
     Sibling hashes of leaf `index` in the tree of `size`, from the leaf upwards.
@@ -201,7 +186,8 @@ def build_inclusion_proof(index: LeafIndex, size: TreeSize, read_node: ReadNode)
 
     Source: RFC 9162 Section 2.1.3.1.
     """
-    return [_read(level, at, size, read_node) for level, at in inclusion_nodes(index, size)]
+    assert 0 <= index < size, f"leaf {index} is not in a tree of {size}"
+    return [_read(level, at, size, read_node) for level, at in _path(0, index, size)]
 
 
 def build_consistency_proof(old: TreeSize, new: TreeSize, read_node: ReadNode) -> list[bytes]:

@@ -31,13 +31,17 @@ NOTE_BYTES_MAX = 1_048_576
 """By bytes and not by lines: readers take at least 16 signatures, and a post-quantum one has
 3,300 characters."""
 
+TIME_END = 2**63
+"""Seconds that a cosignature can no longer name."""
+
 _KEY_ID_BYTES = 4
 _TIME_BYTES = 8
 _PUBLIC_KEY_BYTES = {ED25519: 32, ED25519_COSIGNATURE: 32, ML_DSA_44_COSIGNATURE: 1312}
 _LINE_START = "\N{EM DASH} "
 # signed-note: no control character but the newline.
 _CONTROLS = re.compile("[\x00-\x09\x0b-\x1f]")
-_NAME = re.compile(r"[^\s+]+")
+# An unpaired surrogate comes from arguments that are not UTF-8, and has no octets to hash.
+_NAME = re.compile(r"[^\s+\ud800-\udfff]+")
 _KEY_ID_HEX = re.compile("[0-9a-f]{8}")
 
 
@@ -95,7 +99,7 @@ class VerifierKey:
         identifier, also_plus, encoded = rest.partition("+")
         if not (plus and also_plus and _KEY_ID_HEX.fullmatch(identifier)):
             raise MalformedProofError(f"not a verifier key: {vkey[:80]!r}")
-        _check_name(name)
+        check_key_name(name)
         key = decode_base64(encoded)
         algorithm, public_key = key[0] if key else 0, key[1:]
         if len(public_key) != _PUBLIC_KEY_BYTES.get(algorithm):
@@ -135,12 +139,16 @@ class VerifierKey:
             if self.algorithm == ED25519:
                 self._verify_ed25519(text.encode(), signature)
             elif self.algorithm == ED25519_COSIGNATURE:
-                time, signature = _split_time(signature)
-                self._verify_ed25519(f"cosignature/v1\ntime {time}\n{text}".encode(), signature)
+                time, signature = split_time(signature)
+                self._verify_ed25519(dated_text(time, text), signature)
             else:
-                time, signature = _split_time(signature)
-                self._verify_ml_dsa_44(_subtree(self.name, time, text), signature)
-        except (InvalidSignature, UnsupportedAlgorithm, ValueError, OverflowError) as error:
+                time, signature = split_time(signature)
+                self._verify_ml_dsa_44(dated_tree(self.name, time, text), signature)
+        except UnsupportedAlgorithm as error:
+            raise SignatureError(
+                f"key {self.name}: signatures of type {self.algorithm:#04x} cannot be checked here"
+            ) from error
+        except (InvalidSignature, ValueError, OverflowError) as error:
             raise SignatureError(
                 f"key {self.name}+{self.key_id.hex()} did not sign this text",
                 name=self.name,
@@ -161,20 +169,39 @@ class VerifierKey:
         MLDSA44PublicKey.from_public_bytes(self.public_key).verify(signature, message)
 
 
-def _split_time(signature: bytes) -> tuple[int, bytes]:
-    """POSIX seconds of a cosignature, and the signature itself."""
+def split_time(signature: bytes) -> tuple[int, bytes]:
+    """
+    POSIX seconds of a cosignature, and the signature itself.
+
+    Raises:
+        ValueError: The time has more than 63 bits.
+    """
     time = int.from_bytes(signature[:_TIME_BYTES])
-    if time >= 2**63:
+    if time >= TIME_END:
         raise ValueError("tlog-cosignature: a time has 63 bits")
     return time, signature[_TIME_BYTES:]
 
 
-def _subtree(name: str, time: int, text: str) -> bytes:
-    """What ML-DSA-44 signs: not the text, but what its three lines state."""
+def dated_text(time: int, text: str) -> bytes:
+    """What a witness signs with Ed25519: when it saw the text, and all of the text."""
+    return f"cosignature/v1\ntime {time}\n{text}".encode()
+
+
+def dated_tree(name: str, time: int, text: str) -> bytes:
+    """
+    What ML-DSA-44 signs: not the text, but what the three lines of a checkpoint state.
+
+    Raises:
+        ValueError, OverflowError: The text is no checkpoint, or not in its one spelling.
+    """
     # A further line would stand above the signature without being under it.
     origin, size, root, nothing_else = text.split("\n")
     if nothing_else:
         raise ValueError("tlog-cosignature: only a checkpoint is signed")
+    octets = base64.b64decode(root, validate=True)
+    # So would another spelling: the signature is over the number and the hash.
+    if (str(int(size)), base64.b64encode(octets).decode()) != (size, root):
+        raise ValueError("tlog-cosignature: only a checkpoint in its one spelling is signed")
     return b"".join(
         [
             b"subtree/v1\n\x00",
@@ -185,7 +212,7 @@ def _subtree(name: str, time: int, text: str) -> bytes:
             origin.encode(),
             (0).to_bytes(8),
             int(size).to_bytes(8),
-            base64.b64decode(root, validate=True),
+            octets,
         ]
     )
 
@@ -198,7 +225,7 @@ class NoteKey:
     private_key: Ed25519PrivateKey = field(repr=False)
 
     def __post_init__(self) -> None:
-        _check_name(self.name)
+        check_key_name(self.name)
 
     @property
     def verifier(self) -> VerifierKey:
@@ -223,7 +250,8 @@ class NoteKey:
         return signature.encode()
 
 
-def _check_name(name: str) -> None:
+def check_key_name(name: str) -> None:
+    """Raise MalformedProofError unless `name` can stand in a signature line."""
     if not _NAME.fullmatch(name) or _CONTROLS.search(name):
         raise MalformedProofError(f"not a key name, which has no space or plus: {name[:80]!r}")
 
@@ -288,8 +316,19 @@ def parse_note(data: bytes) -> Note:
         raise MalformedProofError("the note has no signatures after a blank line")
     text += "\n"
     _check_text(text)
-    lines = signatures.removesuffix("\n").split("\n")
-    return Note(text=text, signatures=tuple(_parse_signature(line) for line in lines))
+    return Note(text=text, signatures=parse_signatures(signatures))
+
+
+def parse_signatures(text: str) -> tuple[Signature, ...]:
+    """
+    Signature lines as they stand under a note, or as a witness sends them. None is checked.
+
+    Raises:
+        MalformedProofError: A line is in another form, or the last one has no end.
+    """
+    if not text.endswith("\n"):
+        raise MalformedProofError("a signature line ends in a line end")
+    return tuple(_parse_signature(line) for line in text.removesuffix("\n").split("\n"))
 
 
 def _check_text(text: str) -> None:
@@ -303,7 +342,7 @@ def _parse_signature(line: str) -> Signature:
     name, space, encoded = line.removeprefix(_LINE_START).partition(" ")
     if not line.startswith(_LINE_START) or not space:
         raise MalformedProofError(f"not a signature line: {line[:80]!r}")
-    _check_name(name)
+    check_key_name(name)
     blob = decode_base64(encoded)
     if len(blob) <= _KEY_ID_BYTES:
         raise MalformedProofError(f"the signature line of {name[:80]!r} has no signature")

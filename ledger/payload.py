@@ -177,24 +177,6 @@ def commitment(salt: bytes, content: bytes) -> bytes:
     return hashlib.sha256(_COMMITMENT_PURPOSE + salt + content).digest()
 
 
-def verify_commitment(committed: Commitment, *, salt: bytes, content: bytes) -> None:
-    """
-    Check that `content` under `salt` is the payload an entry committed to.
-
-    Raises:
-        CommitmentError: It is another one, or the salt is not 16 bytes.
-    """
-    found = commitment(salt, content).hex() if len(salt) == SALT_BYTES else None
-    if found != committed.commitment:
-        raise CommitmentError(
-            f"payload {committed.name}: expected commitment {committed.commitment}, found "
-            f"{found or f'a salt of {len(salt)} bytes'}",
-            name=committed.name,
-            expected=committed.commitment,
-            found=found,
-        )
-
-
 def seal(
     content: bytes, salt: bytes, *, data_key: bytes, origin: str, entry_id: str, name: str
 ) -> bytes:

@@ -213,11 +213,15 @@ def parse_receipt_text(text: str) -> Receipt:
     The receipt that the one-file form is. Nothing is verified.
 
     Raises:
-        MalformedProofError: Not a proof, or one that carries no entry.
+        MalformedProofError: Not a proof, or one that carries no entry in UTF-8.
     """
     proof = parse_tlog_proof(text)
     if proof.extra is None:
         raise MalformedProofError("the proof has no extra line with the entry")
+    try:
+        proof.extra.decode()
+    except UnicodeDecodeError as error:
+        raise MalformedProofError(f"the entry is not UTF-8 at byte {error.start}") from error
     return Receipt(level="log-signed", proof=text, entry=proof.extra)
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ledger.errors import CommitmentError
 from ledger.payload import (
+    KEY_BYTES,
     SALT_BYTES,
     Commitment,
     PayloadIn,
@@ -24,18 +25,16 @@ from ledger.payload import (
 )
 from ledger.ports import LedgerRecord, SealedPayload
 
-DATA_KEY_BYTES = 32
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenedPayload:
-    """A payload with the salt that opens its commitment."""
+    """A payload with the salt that opens its commitment. Both stay out of logs."""
 
     name: str
     media_type: str
     commitment: bytes
-    salt: bytes | None
-    content: bytes | None
+    salt: bytes | None = field(repr=False)
+    content: bytes | None = field(repr=False)
     """Both None once erased."""
 
 
@@ -44,7 +43,7 @@ class SaltedPayload:
     """A payload on its way into the vault: committed to, not sealed yet."""
 
     payload: PayloadIn
-    salt: bytes
+    salt: bytes = field(repr=False)
     commitment: Commitment
 
 
@@ -91,7 +90,7 @@ class Vault:
             subject = data_subject_of(item.payload, entry_id)
             if subject not in data_keys:
                 made[subject] = data_keys[subject] = wrap_data_key(
-                    self._payload_key, os.urandom(DATA_KEY_BYTES), record.name, subject
+                    self._payload_key, os.urandom(KEY_BYTES), record.name, subject
                 )
             data_key = unwrap_data_key(self._payload_key, data_keys[subject], record.name, subject)
             sealed.append(

@@ -12,14 +12,12 @@ from ledger import errors
 from ledger.errors import CommitmentError, MalformedEffectError, TooLargeError
 from ledger.payload import (
     PAYLOAD_BYTES_MAX,
-    Commitment,
     PayloadIn,
     build_payloads,
     commitment,
     open_sealed,
     seal,
     unwrap_data_key,
-    verify_commitment,
     wrap_data_key,
 )
 
@@ -89,6 +87,14 @@ def test_the_order_of_payloads_is_no_part_of_a_request():
     assert build_payloads(items) == build_payloads(items[::-1])
 
 
+def test_a_request_has_at_most_eight_payloads_the_note_among_them():
+    items = [{"name": f"p{at}", "text": "x"} for at in range(8)]
+
+    assert len(build_payloads(items)) == len(build_payloads(items[1:], note="y")) == 8
+    with pytest.raises(TooLargeError, match="has 9 items, the limit is 8"):
+        build_payloads(items, note="y")
+
+
 @pytest.mark.parametrize(
     "item",
     [
@@ -103,6 +109,21 @@ def test_a_payload_has_at_most_one_mebibyte(item):
     with pytest.raises(TooLargeError) as caught:
         build_payloads([item(PAYLOAD_BYTES_MAX + 1)])
     assert caught.value.details["limit"] == PAYLOAD_BYTES_MAX
+
+
+def test_base64_that_is_too_long_is_not_even_decoded():
+    """What it stands for is not base64 at all; the limit is told first."""
+    with pytest.raises(TooLargeError) as caught:
+        build_payloads([{"name": "a", "base64": "?" * (2 * PAYLOAD_BYTES_MAX)}])
+    assert caught.value.details["limit"] == PAYLOAD_BYTES_MAX
+
+
+@pytest.mark.parametrize("form", ["text", "base64"])
+@pytest.mark.parametrize("value", [7, None, ["x"]])
+def test_text_and_base64_are_strings(form, value):
+    with pytest.raises(MalformedEffectError, match="must be a string") as caught:
+        build_payloads([{"name": "a", form: value}])
+    assert caught.value.details["pointer"] == f"/payloads/0/{form}"
 
 
 def test_text_with_an_unpaired_surrogate_is_refused():
@@ -128,14 +149,19 @@ def test_what_a_payload_says_stays_out_of_its_repr():
 
 
 @given(content=st.binary(max_size=64), other=st.binary(max_size=64))
-def test_a_commitment_opens_for_its_own_content_only(content, other):
-    committed = Commitment(name="n", media_type="t/p", commitment=commitment(SALT, content).hex())
+def test_a_commitment_is_to_one_content_under_one_salt(content, other):
+    committed = commitment(SALT, content)
 
-    verify_commitment(committed, salt=SALT, content=content)
-    for salt, found in ((SALT, other), (SALT[::-1], content), (b"", SALT + content)):
-        if (salt, found) != (SALT, content):
-            with pytest.raises(CommitmentError):
-                verify_commitment(committed, salt=salt, content=found)
+    assert commitment(SALT, bytes(content)) == committed
+    assert commitment(SALT[::-1], content) != committed
+    assert (commitment(SALT, other) == committed) == (other == content)
+
+
+@pytest.mark.parametrize("length", [0, 15, 17])
+def test_a_salt_that_is_not_whole_commits_to_nothing(length):
+    """A shorter one would let the content's first octets stand in for the salt's last."""
+    with pytest.raises(AssertionError):
+        commitment(bytes(length), b"content")
 
 
 @given(content=st.binary(max_size=64))

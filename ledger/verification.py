@@ -2,18 +2,22 @@
 Verification: runs the auditor over a stored ledger, at once or as a job with progress.
 
 What is checked is said by `verify`. Jobs are rows of the table `verifications`: any process
-can tell how one stands, also after the process that ran it is gone.
+can tell how one stands, also after the process that ran it is gone. A long one runs in a
+process of its own, so that writers keep their interpreter and go first on the processors.
 """
 
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from multiprocessing.connection import Connection as Pipe
 from typing import Any
 from uuid import uuid4
 
@@ -31,6 +35,8 @@ from ledger.errors import (
     OverloadedError,
 )
 from ledger.ports import LedgerRecord, SealedPayload
+from ledger.storage.database import WRITER, Conninfo
+from ledger.storage.database import engine as make_engine
 from ledger.storage.postgres import SELECT_LEDGER
 from ledger.storage.scan import PostgresScan
 from ledger.vault import Vault
@@ -49,8 +55,13 @@ logger = logging.getLogger(__name__)
 JOBS_MAX = 2
 """Jobs one process runs at a time: each keeps a processor and a connection busy."""
 PROGRESS_EVERY_S = 0.5
+APART_FROM = 20_000
+"""Entries; fewer are verified sooner than a process starts."""
+NICENESS = 10
 STALE_AFTER_S = 60
 """A running job that said nothing for so long has lost its process."""
+# Spawned and not forked: locks and connections of this process must not be inherited.
+_spawn = multiprocessing.get_context("spawn")
 # A payload has up to 1 MiB; so many are held in memory at once.
 OPENED_BYTES_MAX = 8 * 1024 * 1024
 
@@ -211,6 +222,8 @@ class _Job:
     ledger: str
     mode: Mode
     trusted: Checkpoint | None
+    size: int
+    """Entries when it began."""
     told_at: float = 0.0
 
 
@@ -221,6 +234,7 @@ class Verifications:
         self,
         engine: Engine,
         *,
+        conninfo: Conninfo | None = None,
         read_signed: ReadSigned | None = None,
         vault: Vault | None = None,
     ) -> None:
@@ -229,10 +243,12 @@ class Verifications:
 
         Args:
             engine: A job keeps one connection, and borrows a second one now and then.
+            conninfo: How a process of its own connects; None runs every job in this one.
             read_signed: Reads the signer's record.
             vault: Opens payloads.
         """
         self._engine = engine
+        self._conninfo = conninfo
         self._read_signed = read_signed
         self._vault = vault
         self._lock = threading.Lock()
@@ -267,10 +283,10 @@ class Verifications:
                 raise OverloadedError(f"ledger {ledger} is being verified already", ledger=ledger)
             if len(self._threads) >= JOBS_MAX:
                 raise OverloadedError(f"{JOBS_MAX} ledgers are being verified already")
-            # Two processes may both come through here; then two jobs run, and harm nobody.
-            job = _Job(id=str(uuid4()), ledger=ledger, mode=mode, trusted=checkpoint)
             head = connection.execute(SELECT_SIZE, (ledger,)).fetchone()
             size = 0 if head is None else head[0]
+            # Two processes may both come through here; then two jobs run, and harm nobody.
+            job = _Job(id=str(uuid4()), ledger=ledger, mode=mode, trusted=checkpoint, size=size)
             connection.execute(INSERT_JOB, (ledger, job.id, mode, Jsonb(requested), size))
             # A daemon: a process that ends does not wait for it, and the job shows as failed.
             thread = threading.Thread(
@@ -328,27 +344,73 @@ class Verifications:
 
     def _verify(self, job: _Job) -> tuple[str, dict[str, Any]]:
         try:
-            report = verify_ledger(
-                self._engine,
-                job.ledger,
-                mode=job.mode,
-                trusted=job.trusted,
-                read_signed=self._read_signed,
-                vault=self._vault,
-                progress=lambda checked, size: self._tell(job, checked, size),
-            )
+            if self._conninfo is not None and job.size >= APART_FROM:
+                document = self._verify_apart(job, self._conninfo(WRITER))
+            else:
+                document = verify_ledger(
+                    self._engine,
+                    job.ledger,
+                    mode=job.mode,
+                    trusted=job.trusted,
+                    read_signed=self._read_signed,
+                    vault=self._vault,
+                    progress=lambda checked, size: self._tell(job, checked, size),
+                ).document()
         except LedgerError as error:
             return "failed", {"error": error.message}
         except Exception:
             logger.exception("verification %s of ledger %s failed", job.id, job.ledger)
             return "failed", {"error": "the verification itself failed; the log says why"}
-        if not report.good:
-            first = report.first_bad
+        if "bad" in document["verdicts"].values():
+            first = document["first_bad"]
             logger.error(
-                "ledger %s does not verify: %s", job.ledger, first.message if first else ""
+                "ledger %s does not verify: %s", job.ledger, first["message"] if first else ""
             )
-        self._tell(job, report.size, report.size, least_s=0.0)
-        return "done", report.document()
+        self._tell(job, document["size"], document["size"], least_s=0.0)
+        return "done", document
+
+    def _verify_apart(self, job: _Job, conninfo: str) -> dict[str, Any]:
+        """The report as JSON, made by a process of its own."""
+        signed: dict[str, tuple[int, bytes] | None] = {}
+        if self._read_signed is not None:
+            with _connection(self._engine) as connection:
+                origin = _record(connection, job.ledger).origin
+            # Read now: what is signed while it runs is beyond what it checks against.
+            signed[origin] = self._read_signed(origin)
+        receiver, sender = _spawn.Pipe(duplex=False)
+        process = _spawn.Process(
+            target=_work,
+            args=(sender,),
+            kwargs={
+                "conninfo": conninfo,
+                "ledger": job.ledger,
+                "mode": job.mode,
+                "trusted": job.trusted,
+                "signed": signed,
+                "vault": self._vault,
+            },
+            name=f"verify {job.ledger}",
+            # Ends with the service: whoever asked for it asks again.
+            daemon=True,
+        )
+        process.start()
+        sender.close()
+        with receiver:
+            while True:
+                try:
+                    told = receiver.recv()
+                except EOFError as error:
+                    process.join()
+                    raise LedgerError(
+                        f"the process that verified ended with exit code {process.exitcode}"
+                    ) from error
+                if isinstance(told, dict):
+                    process.join()
+                    return told
+                if isinstance(told, LedgerError):
+                    process.join()
+                    raise told
+                self._tell(job, *told)
 
     def _tell(
         self, job: _Job, checked: int, size: int, *, least_s: float = PROGRESS_EVERY_S
@@ -358,6 +420,34 @@ class Verifications:
             job.told_at = now
             with _connection(self._engine) as connection:
                 connection.execute(UPDATE_PROGRESS, (checked, size, job.ledger, job.id))
+
+
+def _work(
+    told: Pipe,
+    *,
+    conninfo: str,
+    ledger: str,
+    mode: Mode,
+    trusted: Checkpoint | None,
+    signed: Mapping[str, tuple[int, bytes] | None],
+    vault: Vault | None,
+) -> None:
+    """Verify in a process of its own: tells progress, then a report's document or an error."""
+    os.nice(NICENESS)
+    engine = make_engine(lambda _role: conninfo, WRITER, pool_size=1)
+    try:
+        report = verify_ledger(
+            engine,
+            ledger,
+            mode=mode,
+            trusted=trusted,
+            read_signed=signed.get,
+            vault=vault,
+            progress=lambda checked, size: told.send((checked, size)),
+        )
+        told.send(report.document())
+    except LedgerError as error:
+        told.send(LedgerError(error.message))
 
 
 def _record(connection: psycopg.Connection[Any], ledger: str) -> LedgerRecord:

@@ -25,8 +25,8 @@ from api.errors import InvalidParameterError, UnexpectedError
 from api.openapi import ACCESS, answer, parameter, problems
 from api.problems import problem_document
 from api.schemas import PAGE_MAX, FeedOut
+from ledger.entry import UnreadEntry
 from ledger.errors import LedgerError, OverloadedError
-from ledger.reader import AnyEntry
 
 router = APIRouter(prefix="/v1/ledgers/{ledger}", tags=["feed"])
 
@@ -127,7 +127,7 @@ async def get_feed(
 
 
 async def _events(
-    request: Request, ledger: str, after: int, limit: int, entries: Sequence[AnyEntry]
+    request: Request, ledger: str, after: int, limit: int, entries: Sequence[UnreadEntry]
 ) -> AsyncIterator[bytes]:
     skin = skin_of(request)
     ends_at = time.monotonic() + STREAM_MAX_S
@@ -150,7 +150,7 @@ async def _events(
         yield b"event: problem\ndata: %b\n\n" % orjson.dumps(document, default=str)
 
 
-async def _entries_after(skin: Skin, ledger: str, after: int, limit: int) -> Sequence[AnyEntry]:
+async def _entries_after(skin: Skin, ledger: str, after: int, limit: int) -> Sequence[UnreadEntry]:
     return await run_in_threadpool(skin.engine.reader.entries_after, ledger, after, limit)
 
 

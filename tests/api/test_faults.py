@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import socket
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import orjson
 import psycopg
 import pytest
 
+from api.app import ROUTES
 from ledger import errors as domain
 from ledger.errors import LedgerError
 from tests.api.support import Api, capture, item
@@ -178,6 +180,23 @@ def await_size(api: Api, size: int) -> None:
             return
         time.sleep(0.01)
     pytest.fail(f"the ledger never had {size} entries")
+
+
+def test_no_dependency_yields() -> None:
+    """What comes after a yield runs when the answer has gone: nothing here waits so long."""
+    called = {
+        dependency.call
+        for route in ROUTES
+        for dependency in route.dependant.dependencies
+        if dependency.call is not None
+    }
+
+    assert called
+    assert not [
+        each
+        for each in called
+        if inspect.isgeneratorfunction(each) or inspect.isasyncgenfunction(each)
+    ]
 
 
 def test_trace_id_is_the_callers_where_it_gave_one(api: Api) -> None:

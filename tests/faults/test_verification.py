@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 import threading
+import time
 from uuid import uuid4
 
 import pytest
 
+from ledger import verification
 from ledger.errors import MalformedProofError, NotFoundError, OverloadedError, SignatureError
 from ledger.submission import Posting, Recorded
 from ledger.verification import STALE_AFTER_S, Verifications, verify_ledger
@@ -17,6 +20,17 @@ from tests.faults.attacks import EUR, LEDGER, OTHER, SIZE, submission
 @pytest.fixture
 def verifications(engine, attacked):
     jobs = Verifications(engine, vault=attacked.vault, read_signed=lambda _: attacked.signed)
+    yield jobs
+    jobs.wait(60)
+
+
+@pytest.fixture
+def apart(engine, conninfo, attacked, monkeypatch):
+    """Jobs that run in processes of their own, as those of large ledgers do."""
+    monkeypatch.setattr(verification, "APART_FROM", 0)
+    jobs = Verifications(
+        engine, conninfo=conninfo, vault=attacked.vault, read_signed=lambda _: attacked.signed
+    )
     yield jobs
     jobs.wait(60)
 
@@ -43,6 +57,29 @@ def test_a_job_ends_with_a_report(verifications):
     }
     assert report["verdicts"] == {"tamper": "ok", "completeness": "ok", "time": "ok"}
     assert (report["first_bad"], report["size"], report["level"]) == (None, SIZE, "log-signed")
+
+
+def test_a_process_of_its_own_reports_the_same(verifications, apart):
+    """Whatever the size of a ledger, its verification says the same."""
+    here = done(verifications, verifications.start(LEDGER))["report"]
+    there = done(apart, apart.start(LEDGER))["report"]
+
+    assert there | {"seconds": 0} == here | {"seconds": 0}
+
+
+def test_a_process_that_is_killed_is_a_failed_job(apart):
+    """It never passes for a good one."""
+    job = apart.start(LEDGER)
+    while not (processes := multiprocessing.active_children()):
+        time.sleep(0.005)
+    for process in processes:
+        process.kill()
+    apart.wait(60)
+
+    document = apart.get(LEDGER, job)
+
+    assert document["state"] == "failed"
+    assert "exit code -9" in document["report"]["error"]
 
 
 def test_progress_never_goes_beyond_the_size(engine):

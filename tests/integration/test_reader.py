@@ -20,9 +20,10 @@ from sqlalchemy import Connection, Engine
 from ledger import listing, reader
 from ledger.append import Appender
 from ledger.canonical import canonical_bytes
+from ledger.checkpoint import Checkpoint, open_checkpoint
 from ledger.clock import SystemClock
 from ledger.effect import Rules, build_effect
-from ledger.entry import Entry, UnreadEntry, genesis_hash
+from ledger.entry import Entry, UnreadEntry, genesis_hash, parse_entry
 from ledger.errors import (
     BadReferenceError,
     ChainBreakError,
@@ -36,7 +37,7 @@ from ledger.errors import (
     TooLargeError,
 )
 from ledger.listing import EntryFilter, Listing
-from ledger.merkle import leaf_hash, root_of, verify_consistency, verify_inclusion
+from ledger.merkle import EMPTY_ROOT, leaf_hash, root_of, verify_consistency, verify_inclusion
 from ledger.note import VerifierKey
 from ledger.payload import build_payloads
 from ledger.ports import LedgerRecord
@@ -133,7 +134,8 @@ def fresh(house) -> str:
 @pytest.fixture(scope="module")
 def entries(read) -> list[Entry]:
     """All that was recorded, as the feed tells it."""
-    return [*read.entries_after(LEDGER, -1, 400), *read.entries_after(LEDGER, 399, 1_000)]
+    found = [*read.entries_after(LEDGER, -1, 400), *read.entries_after(LEDGER, 399, 1_000)]
+    return [parse_entry(each.encoded) for each in found]
 
 
 @pytest.fixture(scope="module")
@@ -197,9 +199,16 @@ def test_an_empty_ledger_has_nothing(read, fresh):
     assert read.sizes()[fresh] == (0, 0)
     assert read.entries_after(fresh, -1, 10) == []
     assert read.page(fresh, EntryFilter()).entries == ()
-    for absent in (lambda: read.checkpoint(fresh), lambda: read.tile(fresh, "tile/0/000.p/1")):
-        with pytest.raises(NotFoundError):
-            absent()
+    with pytest.raises(NotFoundError):
+        read.tile(fresh, "tile/0/000.p/1")
+
+
+def test_an_empty_ledger_has_a_checkpoint(read, fresh):
+    """Of the tree without entries: whoever reads a log begins with its checkpoint."""
+    record = read.ledger(fresh)
+    signed = open_checkpoint(read.checkpoint(fresh), [VerifierKey.parse(record.vkey)])
+
+    assert signed == Checkpoint(origin=record.origin, size=0, root=EMPTY_ROOT)
 
 
 @pytest.mark.parametrize(
@@ -392,7 +401,7 @@ def test_entries_are_found_by_what_they_correct(read, entries):
 
     found = read.page(LEDGER, EntryFilter(corrects=corrected.id)).entries
 
-    assert [entry.effect.key for entry in found] == ["k9"]
+    assert [parse_entry(entry.encoded).effect.key for entry in found] == ["k9"]
 
 
 def test_recorded_range_is_a_range_of_seqs(read, entries):

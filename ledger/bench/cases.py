@@ -1,0 +1,615 @@
+"""
+Cases: one function for each published figure, each with its yardstick beside it.
+
+A figure is a ratio; above `reach` is good, or below it where `less_is_better`. What a ratio is
+made of is in its details, with latencies, so that nobody has to take our word for it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import psycopg
+
+from ledger.bench import filling, yardsticks
+from ledger.bench.load import Load, Request, drive, http_request, percentile
+from ledger.listing import EntryFilter
+from ledger.service import Service
+from ledger.storage.embedded import Attached, find_binaries
+from ledger.storage.embedded.cluster import SUPERUSER
+from ledger.submission import Posting
+
+CONNECTIONS = 64
+BATCH_ITEMS = 500
+BATCH_CONNECTIONS = 4
+LEDGERS = 16
+ROW_BYTES = 600
+KNOWN = 5_000
+PAGE = 100
+LARGE = "large"
+STEPS = (10_000, 1_000_000, 5_000_000)
+FAR_PAGE = 1_000
+WARM_UP_S = 2.0
+FILL_S_MAX = 600.0
+
+Tell = Callable[[int, int | None], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """A ratio, what it should reach, and what it is made of."""
+
+    ratio: float
+    details: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What is measured against what."""
+
+    name: str
+    what: str
+    yardstick: str
+    reach: float
+    run: Callable[[Bench], Figure]
+    less_is_better: bool = False
+    needs_large: bool = False
+    """Needs the large ledger, which takes a while to fill."""
+
+    def is_reached(self, figure: Figure) -> bool:
+        """Whether the figure is as good as it should be."""
+        if self.less_is_better:
+            return figure.ratio <= self.reach
+        return figure.ratio >= self.reach
+
+
+@dataclass(slots=True, kw_only=True)
+class Bench:
+    """A running service to measure, and the database behind it."""
+
+    port: int
+    token: str
+    service: Service
+    """The same data from within: what has no path, and the large ledger."""
+    server: Attached
+    seconds: float
+    entries: int
+    """Of the large ledger."""
+    tell: Tell = lambda _done, _of: None
+    _kept: dict[str, Any] = field(default_factory=dict)
+
+    def conninfo(self) -> str:
+        """Of the database's superuser: yardsticks make tables of their own."""
+        return self.server.conninfo(SUPERUSER)
+
+    def once(self, name: str, measure: Callable[[], Any]) -> Any:
+        """What `measure` says, asked once in a run: several figures have one yardstick."""
+        if name not in self._kept:
+            self._kept[name] = measure()
+        return self._kept[name]
+
+    def load(self, connections: int, request: Request, *, seconds: float | None = None) -> Load:
+        """Drive the service."""
+        return drive(self.port, connections, seconds or self.seconds, request)
+
+    def single(self, *ledgers: str) -> Request:
+        """Fresh effects, one per request, over these ledgers in turn."""
+        for ledger in ledgers:
+            self.service.registry.create_ledger(ledger)
+        paths = itertools.cycle([f"/v1/ledgers/{ledger}/effects" for ledger in ledgers])
+        numbers = itertools.count()
+
+        def request() -> bytes:
+            number = next(numbers)
+            return self.post(next(paths), _effect(number), key=uuid.uuid4().hex)
+
+        return request
+
+    def post(self, path: str, document: Any, *, key: str | None = None) -> bytes:
+        """A POST of `document`, as most clients write it: compactly."""
+        headers = {} if key is None else {"Idempotency-Key": key}
+        body = json.dumps(document, separators=(",", ":")).encode()
+        return http_request("POST", path, self.token, body, headers)
+
+    def large(self) -> str:
+        """The large ledger, filled; what appends cost on the way is kept for `growth`."""
+
+        def measure() -> dict[int, float]:
+            medians = {}
+            for step in sorted({min(step, self.entries) for step in STEPS}):
+                filling.fill(self.service, LARGE, step, self.tell)
+                medians[step] = _append_ms(self.service, LARGE, step)
+            return medians
+
+        self.once("growth", measure)
+        return LARGE
+
+
+def _effect(number: int) -> dict[str, Any]:
+    """A card payment of the usual size."""
+    return {
+        "type": "card.capture",
+        "occurred_at": "2026-01-01T00:00:00Z",
+        "subject": f"order/{number}",
+        "actor": {"id": "checkout", "kind": "service"},
+        "money": {"amount": "19.99", "currency": "EUR", "flow": "in"},
+        "evidence": [{"system": "psp", "rel": "transaction", "ref": f"ch_{number:x}"}],
+    }
+
+
+# ---- Writes ---------------------------------------------------------------------------
+
+
+def _fresh_writes(bench: Bench) -> Load:
+    def measure() -> Load:
+        request = bench.single("single")
+        bench.load(CONNECTIONS, request, seconds=WARM_UP_S)
+        return bench.load(CONNECTIONS, request)
+
+    load: Load = bench.once("fresh writes", measure)
+    return load
+
+
+def _ceiling(bench: Bench) -> Load:
+    def measure() -> Load:
+        nothing = http_request("GET", "/healthz", bench.token)
+        return bench.load(CONNECTIONS, lambda: nothing, seconds=WARM_UP_S)
+
+    load: Load = bench.once("ceiling", measure)
+    return load
+
+
+def _pgbench(bench: Bench) -> float:
+    def measure() -> float:
+        _prepare(bench)
+        return yardsticks.pgbench(
+            find_binaries(),
+            bench.conninfo(),
+            clients=CONNECTIONS,
+            seconds=bench.seconds,
+            row_bytes=ROW_BYTES,
+        )
+
+    commits: float = bench.once("pgbench", measure)
+    return commits
+
+
+def _prepare(bench: Bench) -> None:
+    def measure() -> None:
+        with psycopg.connect(bench.conninfo(), autocommit=True) as connection:
+            yardsticks.prepare(connection)
+
+    bench.once("tables", measure)
+
+
+def single_posts(bench: Bench) -> Figure:
+    """Fresh effects, one ledger, 64 connections, receipt in the answer."""
+    fresh, ceiling = _fresh_writes(bench), _ceiling(bench)
+    commits = _pgbench(bench)
+    return Figure(
+        ratio=fresh.per_second / commits,
+        details={
+            "posts": fresh.document(),
+            "pgbench_commits_per_second": round(commits, 1),
+            "ceiling_of_client_and_server": ceiling.document(),
+        },
+    )
+
+
+def batches(bench: Bench) -> Figure:
+    """Batches of 500, four connections."""
+    ledger = "batches"
+    bench.service.registry.create_ledger(ledger)
+    numbers = itertools.count()
+
+    def request() -> bytes:
+        items = [
+            {"kind": "effect", "key": uuid.uuid4().hex, **_effect(next(numbers))}
+            for _ in range(BATCH_ITEMS)
+        ]
+        document = {"mode": "atomic", "items": items}
+        return bench.post(f"/v1/ledgers/{ledger}/batch", document)
+
+    load = bench.load(BATCH_CONNECTIONS, request)
+    _prepare(bench)
+    rows = yardsticks.copy_rows(
+        bench.conninfo(),
+        ledger,
+        connections=BATCH_CONNECTIONS,
+        batch=BATCH_ITEMS,
+        seconds=bench.seconds,
+    )
+    effects = load.per_second * BATCH_ITEMS
+    return Figure(
+        ratio=effects / rows,
+        details={
+            "batches": load.document(),
+            "effects_per_second": round(effects),
+            "copied_rows_per_second": round(rows),
+        },
+    )
+
+
+def many_ledgers(bench: Bench) -> Figure:
+    """Fresh effects over 16 ledgers, against one ledger."""
+    request = bench.single(*(f"many-{number}" for number in range(LEDGERS)))
+    bench.load(CONNECTIONS, request, seconds=WARM_UP_S)
+    load = bench.load(CONNECTIONS, request)
+    one = _fresh_writes(bench)
+    return Figure(
+        ratio=load.per_second / one.per_second,
+        details={"sixteen": load.document(), "one_per_second": round(one.per_second, 1)},
+    )
+
+
+def one_client(bench: Bench) -> Figure:
+    """One request at a time, against one INSERT and COMMIT at a time."""
+    _prepare(bench)
+    load = bench.load(1, bench.single("one-client"))
+    insert_ms = yardsticks.insert_and_commit_ms(
+        bench.conninfo(), seconds=bench.seconds, row_bytes=ROW_BYTES
+    )
+    return Figure(
+        ratio=load.percentile_ms(50) / insert_ms,
+        details={"posts": load.document(), "insert_and_commit_p50_ms": round(insert_ms, 3)},
+    )
+
+
+def replays(bench: Bench) -> Figure:
+    """Known keys sent again, against fresh ones."""
+    ledger = "replays"
+    bench.service.registry.create_ledger(ledger)
+    known = [
+        bench.post(f"/v1/ledgers/{ledger}/effects", _effect(number), key=f"known-{number}")
+        for number in range(KNOWN)
+    ]
+    first = iter(known)
+    bench.load(CONNECTIONS, lambda: next(first, None), seconds=FILL_S_MAX)
+    again = itertools.cycle(known)
+    load = bench.load(CONNECTIONS, lambda: next(again))
+    one = _fresh_writes(bench)
+    return Figure(
+        ratio=load.per_second / one.per_second,
+        details={"replays": load.document(), "fresh_per_second": round(one.per_second, 1)},
+    )
+
+
+# ---- Verification ---------------------------------------------------------------------
+
+
+def verification(bench: Bench) -> Figure:
+    """Full verification in one process, against reading and hashing the same rows in one."""
+    ledger = bench.large()
+    size = bench.service.reader.size(ledger)
+    scanned = yardsticks.scan_and_hash(bench.conninfo(), ledger, size)
+    memory_before = _resident_bytes()
+    verifications = bench.service.verifications
+    job = verifications.start(ledger)
+    verifications.wait()
+    report = verifications.get(ledger, job)["report"]
+    assert set(report["verdicts"].values()) == {"ok"}, report
+    verified = report["entries"] / report["seconds"]
+    return Figure(
+        ratio=verified / scanned,
+        details={
+            "entries": report["entries"],
+            "verified_per_second": round(verified),
+            "scanned_and_hashed_per_second": round(scanned),
+            "memory_grew_by_bytes": _resident_bytes() - memory_before,
+        },
+    )
+
+
+def _resident_bytes() -> int:
+    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - not a file on disk
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def writes_beside_readers(bench: Bench) -> Figure:
+    """Fresh effects while a full verification and a feed reader run, against the same alone."""
+    large = bench.large()
+    alone = _fresh_writes(bench)
+    stop = threading.Event()
+    headers = {"Authorization": f"Bearer {bench.token}"}
+    fed = [0]
+
+    with httpx.Client(base_url=f"http://127.0.0.1:{bench.port}", headers=headers) as http:
+        job = http.post(f"/v1/ledgers/{large}/verifications", json={"mode": "full"}).json()
+
+        def follow() -> None:
+            after = -1
+            while not stop.is_set():
+                page = http.get(f"/v1/ledgers/{large}/feed", params={"after": after}).json()
+                fed[0] += len(page["entries"])
+                after = page["next_after"] if page["entries"] else -1
+
+        reader = threading.Thread(target=follow)
+        reader.start()
+        load = bench.load(CONNECTIONS, bench.single("single"))
+        stop.set()
+        reader.join()
+        state = http.get(f"/v1/ledgers/{large}/verifications/{job['id']}").json()
+    return Figure(
+        ratio=load.per_second / alone.per_second,
+        details={
+            "posts": load.document(),
+            "alone_per_second": round(alone.per_second, 1),
+            "verification": {"state": state["state"], **state["progress"]},
+            "fed_entries": fed[0],
+        },
+    )
+
+
+# ---- Reads at scale -------------------------------------------------------------------
+
+FILTERS: Mapping[str, Mapping[str, str]] = {
+    "none": {},
+    "kind": {"kind": "effect"},
+    "type": {"type": filling.TYPES[0]},
+    "key": {"key": "fill-1"},
+    "business_key": {"business_key": "invoice/1"},
+    "subject": {"subject": filling.HOT["subject"]},
+    "actor": {"actor": "worker-7"},
+    "poster": {"poster": filling.PRINCIPALS[0]},
+    "currency": {"currency": filling.CURRENCIES[0]},
+    "label": {"label": filling.HOT["label"]},
+    "evidence": {"evidence": filling.HOT["evidence"]},
+    "cause": {"cause": filling.HOT["cause"]},
+    "recorded": {"recorded_from": "2020-01-01T00:00:00Z"},
+    "occurred": {"occurred_from": "2020-01-01T00:00:00Z"},
+}
+"""Each documented filter with a value that many entries have, where there can be many."""
+READINGS = 40
+
+
+def pages(bench: Bench) -> Figure:
+    """First and 1,000th page under each filter, against 100 rows by primary key; the worst p95."""
+    ledger, reader = bench.large(), bench.service.reader
+    size = reader.size(ledger)
+    spread = [n * (size - PAGE) // READINGS for n in range(READINGS)]
+    rows_ms = percentile(yardsticks.reads_ms(bench.conninfo(), ledger, spread, rows=PAGE), 95)
+    corrected = {"corrects": reader.page(ledger, EntryFilter(key="fill-0")).entries[0].id}
+    details: dict[str, Any] = {"rows_by_primary_key_p95_ms": round(rows_ms, 2)}
+    worst = 0.0
+    for name, words in {**FILTERS, "corrects": corrected}.items():
+        filters = EntryFilter(**words)
+        cursor, far = None, 1
+        first_ms = _page_ms(bench, ledger, filters, None)
+        # Walked page by page, as a client would.
+        while far < FAR_PAGE:
+            found = reader.page(ledger, filters, cursor=cursor, limit=PAGE).next_cursor
+            if found is None:
+                break
+            cursor, far = found, far + 1
+        far_ms = _page_ms(bench, ledger, filters, cursor)
+        details[name] = {
+            "first_p95_ms": round(first_ms, 2),
+            "far_page": far,
+            "far_p95_ms": round(far_ms, 2),
+        }
+        worst = max(worst, first_ms, far_ms)
+    return Figure(ratio=worst / rows_ms, details=details)
+
+
+def _page_ms(bench: Bench, ledger: str, filters: EntryFilter, cursor: str | None) -> float:
+    took = []
+    for _ in range(READINGS):
+        began = time.perf_counter()
+        bench.service.reader.page(ledger, filters, cursor=cursor, limit=PAGE)
+        took.append(1_000 * (time.perf_counter() - began))
+    return percentile(sorted(took), 95)
+
+
+def proofs(bench: Bench) -> Figure:
+    """Inclusion and consistency proofs over HTTP, p99, against reading one row by primary key."""
+    ledger = bench.large()
+    size = bench.service.reader.published_size(ledger)
+    row_ms = percentile(
+        yardsticks.reads_ms(bench.conninfo(), ledger, range(0, size, size // 1_000), rows=1), 99
+    )
+    # A stride without a common factor with the size: places all over the tree.
+    places = itertools.cycle(range(0, size * 7_919, 7_919))
+    base = f"/v1/ledgers/{ledger}/proofs"
+
+    def inclusion() -> bytes:
+        return http_request(
+            "GET", f"{base}/inclusion?seq={next(places) % size}&size={size}", bench.token
+        )
+
+    def consistency() -> bytes:
+        return http_request(
+            "GET", f"{base}/consistency?from={next(places) % size}&to={size}", bench.token
+        )
+
+    seconds = bench.seconds / 2
+    included = bench.load(1, inclusion, seconds=seconds)
+    consistent = bench.load(1, consistency, seconds=seconds)
+    worst = max(included.percentile_ms(99), consistent.percentile_ms(99))
+    return Figure(
+        ratio=worst,
+        details={
+            "inclusion": included.document(),
+            "consistency": consistent.document(),
+            "one_row_p99_ms": round(row_ms, 2),
+            "times_one_row": round(worst / row_ms, 1),
+        },
+    )
+
+
+# ---- Growth ---------------------------------------------------------------------------
+
+SELECT_BYTES = """
+select c.relname, pg_table_size(c.oid), x.relname, pg_relation_size(x.oid)
+from pg_class c
+join pg_namespace n on n.oid = c.relnamespace and n.nspname = 'effect_ledger'
+left join pg_index i on i.indrelid = c.oid
+left join pg_class x on x.oid = i.indexrelid
+where c.relname in ('entries', 'entry_terms', 'tiles')
+order by 1, 3
+"""
+SELECT_BODIES = """
+select count(*), sum(octet_length(body)) from effect_ledger.entries where ledger = %s
+"""
+SELECT_COUNT = "select count(*) from effect_ledger.entries"
+
+
+def bytes_per_entry(bench: Bench) -> Figure:
+    """Tables, indexes and tiles on disk, against the entry bytes alone."""
+    ledger = bench.large()
+    with psycopg.connect(bench.conninfo(), autocommit=True) as connection:
+        # Bulk-loaded pages are as full as a live ledger's: both only grow at the end.
+        found = connection.execute(SELECT_BYTES).fetchall()
+        counted = connection.execute(SELECT_BODIES, (ledger,)).fetchone()
+        all_entries = connection.execute(SELECT_COUNT).fetchone()
+    assert counted is not None
+    assert all_entries is not None
+    entries, body_bytes = counted[0], int(counted[1])
+    per_entry = body_bytes / entries
+    sizes = {f"table {table}": table_bytes for table, table_bytes, _, _ in found}
+    sizes |= {f"index {index}": index_bytes for _, _, index, index_bytes in found if index}
+    total = sum(sizes.values()) / all_entries[0]
+    return Figure(
+        ratio=total / per_entry,
+        details={
+            "entry_bytes": round(per_entry, 1),
+            "stored_bytes_per_entry": round(total, 1),
+            "bytes_per_entry": {
+                name: round(size / all_entries[0], 1) for name, size in sizes.items()
+            },
+        },
+    )
+
+
+APPENDS = 100
+APPEND_ITEMS = 64
+
+
+def growth(bench: Bench) -> Figure:
+    """What an append of 64 costs at the large ledger's size, against itself at 10 thousand."""
+    bench.large()
+    medians: dict[int, float] = bench.once("growth", dict)
+    first, last = min(medians), max(medians)
+    return Figure(
+        ratio=max(medians[step] for step in medians) / medians[first],
+        details={
+            "append_of_64_p50_ms": {f"{step:,}": round(ms, 3) for step, ms in medians.items()},
+            "largest": last,
+        },
+    )
+
+
+def _append_ms(service: Service, ledger: str, size: int) -> float:
+    """Median milliseconds of an append of 64 effects, at about this size."""
+    rules = service.reader.ledger(ledger).rules
+    took = []
+    for number in range(size, size + APPENDS * APPEND_ITEMS, APPEND_ITEMS):
+        posting = Posting(
+            ledger=ledger,
+            principal=filling.PRINCIPALS[0],
+            submissions=tuple(filling.submissions(rules, number, number + APPEND_ITEMS)),
+        )
+        began = time.perf_counter()
+        service.appender.append(ledger, [posting])
+        took.append(1_000 * (time.perf_counter() - began))
+    return percentile(sorted(took), 50)
+
+
+CASES = (
+    Case(
+        name="R1",
+        what="single posts, one ledger, 64 connections, receipt in the answer",
+        yardstick="pgbench: prepared one-row insert with a unique key, 64 clients",
+        reach=1.0,
+        run=single_posts,
+    ),
+    Case(
+        name="R2",
+        what="batches of 500, 4 connections, effects per second",
+        yardstick="binary COPY of the same rows into a table with the same indexes",
+        reach=0.6,
+        run=batches,
+    ),
+    Case(
+        name="R3",
+        what="single posts over 16 ledgers",
+        yardstick="R1",
+        reach=1.0,
+        run=many_ledgers,
+    ),
+    Case(
+        name="R4",
+        what="one client, one post at a time, p50",
+        yardstick="p50 of one INSERT and COMMIT with psycopg",
+        reach=2.0,
+        run=one_client,
+        less_is_better=True,
+    ),
+    Case(
+        name="R5",
+        what="replays of known keys, receipt in the answer",
+        yardstick="R1",
+        reach=1.5,
+        run=replays,
+    ),
+    Case(
+        name="R6",
+        what="full verification, one process",
+        yardstick="scan and SHA-256 of the same rows, one process",
+        reach=0.4,
+        run=verification,
+        needs_large=True,
+    ),
+    Case(
+        name="R7",
+        what="first and 1,000th page of 100 under each filter, worst p95",
+        yardstick="100 rows by primary key, p95",
+        reach=3.0,
+        run=pages,
+        less_is_better=True,
+        needs_large=True,
+    ),
+    Case(
+        name="R8",
+        what="inclusion and consistency proofs over HTTP, p99, in milliseconds",
+        yardstick="5 ms",
+        reach=5.0,
+        run=proofs,
+        less_is_better=True,
+        needs_large=True,
+    ),
+    Case(
+        name="R9",
+        what="R1 while a full verification and a feed reader run",
+        yardstick="R1",
+        reach=0.8,
+        run=writes_beside_readers,
+        needs_large=True,
+    ),
+    Case(
+        name="R10",
+        what="bytes on disk per entry: table, indexes, terms and tiles",
+        yardstick="entry bytes",
+        reach=2.8,
+        run=bytes_per_entry,
+        less_is_better=True,
+        needs_large=True,
+    ),
+    Case(
+        name="R11",
+        what="an append of 64 at 10 thousand, 1 million and 5 million entries, p50",
+        yardstick="itself at 10 thousand",
+        reach=1.15,
+        run=growth,
+        less_is_better=True,
+        needs_large=True,
+    ),
+)

@@ -105,13 +105,54 @@ def is_same_request(submission: Submission, principal: str, encoded: bytes) -> b
     ]
 
 
+def conflict(effect: Effect) -> IdempotencyConflictError:
+    """What is told of a key that is taken: nothing of the first request, which may be another's."""
+    return IdempotencyConflictError(
+        f"key {effect.key} already names another request", key=effect.key
+    )
+
+
+def told_by_key(error: RejectedError, unrecorded: Sequence[Admitted]) -> RejectedError:
+    """`error` naming what was admitted and not recorded by key: its id and number lead nowhere."""
+    for item in unrecorded:
+        if item.id in error.details.values():
+            key = item.effect.key
+            given_out = {
+                name: None if name == "seq" or value == item.id else value
+                for name, value in error.details.items()
+            }
+            message = error.message.replace(f"entry {item.id}", f"item {key}")
+            return type(error)(message, **given_out | {"key": key})
+    return error
+
+
 class Admission:
     """One batch under the head lock, or one dry run; judged in order."""
 
-    def __init__(self, found: Found, *, new_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        found: Found,
+        *,
+        new_id: Callable[[], str],
+        size: int | None = None,
+        check_payloads: Callable[[Submission, bytes], None] = lambda _submission, _encoded: None,
+    ) -> None:
+        """
+        Begin with what history says.
+
+        Args:
+            found: Answers to all that is `wanted` by what will be judged.
+            new_id: Makes the id of each admitted.
+            size: Size of the ledger, which is the number of the first admitted; None where
+                no numbers are given.
+            check_payloads: Given a submission and the entry it asks for again; raises where the
+                payloads that stand there are other ones.
+        """
         self._found = found
         self._new_id = new_id
-        self._history = _history(found)
+        self._size = size
+        self._check_payloads = check_payloads
+        self._history = history_of(found)
         self._group = _Group([], [], [], {})
 
     @property
@@ -145,8 +186,9 @@ class Admission:
         )
         verdicts = [self._judge(submission, posting) for submission in posting.submissions]
         if any(isinstance(verdict, RejectedError) for verdict in verdicts):
+            dropped = self._group.admitted[len(group.admitted) :]
             self._history, self._group = history, group
-            return [_abandoned(verdict) for verdict in verdicts]
+            return [_abandoned(verdict, dropped) for verdict in verdicts]
         history.join(self._history)
         self._history = history
         return verdicts
@@ -161,19 +203,22 @@ class Admission:
         effect = submission.effect
         encoded = self._found.replays.get(effect.key)
         if encoded is not None:
-            if is_same_request(submission, posting.principal, encoded):
-                return Replay(encoded=encoded)
-            raise _conflict(effect)
+            if not is_same_request(submission, posting.principal, encoded):
+                raise conflict(effect)
+            if submission.payloads:
+                self._check_payloads(submission, encoded)
+            return Replay(encoded=encoded)
         earlier = self._group.keys.get(effect.key)
         if earlier is not None:
             if self._repeats_admitted(submission, posting.principal, earlier):
                 return Place(index=earlier, replayed=True)
-            raise _conflict(effect)
+            raise conflict(effect)
         self._check_signature(submission, posting.principal)
         entry_id = self._new_id()
-        target = self._history.admit(effect, entry_id)
-        payloads = salted(submission.payloads)
         index = len(self._group.admitted)
+        seq = None if self._size is None else self._size + index
+        target = self._history.admit(effect, entry_id, seq=seq)
+        payloads = salted(submission.payloads)
         self._group.admitted.append(
             Admitted(
                 effect=effect,
@@ -217,7 +262,8 @@ class Admission:
             ) from error
 
 
-def _history(found: Found) -> History:
+def history_of(found: Found) -> History:
+    """What the corrections of a batch are held to, as it was found under the head's lock."""
     recorded = []
     keys = {}
     for encoded, target in found.lineage:
@@ -249,14 +295,7 @@ def _money(members: dict[str, str] | None) -> Money | None:
     )
 
 
-def _conflict(effect: Effect) -> IdempotencyConflictError:
-    # Nothing of the first request is said: it may be another principal's.
-    return IdempotencyConflictError(
-        f"key {effect.key} already names another request", key=effect.key
-    )
-
-
-def _abandoned(verdict: Verdict) -> RejectedError:
+def _abandoned(verdict: Verdict, dropped: Sequence[Admitted]) -> RejectedError:
     if isinstance(verdict, RejectedError):
-        return verdict
+        return told_by_key(verdict, dropped)
     return AbandonedError("another item of this atomic batch was refused; none was recorded")

@@ -10,14 +10,16 @@ from __future__ import annotations
 import threading
 from typing import Protocol
 
-from ledger.admission import Admission, Place, Replay, wanted
+from ledger.admission import Admission, Place, Replay, Verdict, told_by_key, wanted
+from ledger.append import PayloadStore, replayed_payloads
 from ledger.entry import new_entry_id, recorded_entry
-from ledger.errors import RejectedError
+from ledger.errors import LedgerError, RejectedError
 from ledger.ports import Clock, Found, LedgerRecord, Wanted
-from ledger.submission import Posting, Provisional
+from ledger.submission import Posting, Provisional, Submission
+from ledger.vault import Vault
 
 
-class Snapshot(Protocol):
+class Snapshot(PayloadStore, Protocol):
     """History as it stands, read without locking. `PostgresStorage` is one."""
 
     def ledger(self, name: str) -> LedgerRecord:
@@ -30,12 +32,13 @@ class Snapshot(Protocol):
 class DryRun:
     """Judges postings without recording them; safe to share between threads."""
 
-    def __init__(self, snapshot: Snapshot, clock: Clock) -> None:
+    def __init__(self, snapshot: Snapshot, vault: Vault, clock: Clock) -> None:
         self._snapshot = snapshot
+        self._vault = vault
         self._clock = clock
         self._one_at_a_time = threading.Lock()
 
-    def run(self, posting: Posting) -> list[Provisional | RejectedError]:
+    def run(self, posting: Posting) -> list[Provisional | LedgerError]:
         """
         What an append of `posting` would answer now.
 
@@ -43,21 +46,50 @@ class DryRun:
             NotFoundError: No ledger has this name.
             DatabaseUnavailableError: The database does not answer.
         """
+        now_ms = int(self._clock.now().timestamp() * 1000)
+        # One connection, used by one request at a time.
         with self._one_at_a_time:
             record = self._snapshot.ledger(posting.ledger)
             found = self._snapshot.peek(record, wanted([posting]))
-        now_ms = int(self._clock.now().timestamp() * 1000)
-        admission = Admission(found, new_id=lambda: new_entry_id(now_ms))
-        verdicts = admission.judge(posting)
-        return [
-            verdict
-            if isinstance(verdict, RejectedError)
-            else Provisional(
-                effect=submission.effect,
-                target=admission.targets[verdict.index] if isinstance(verdict, Place) else None,
-                replays=recorded_entry(verdict.encoded, submission.effect)
-                if isinstance(verdict, Replay)
-                else None,
+            admission = Admission(
+                found,
+                new_id=lambda: new_entry_id(now_ms),
+                check_payloads=lambda submission, encoded: self._check_payloads(
+                    record, submission, encoded
+                ),
             )
-            for verdict, submission in zip(verdicts, posting.submissions, strict=True)
-        ]
+            verdicts = admission.judge(posting)
+            return [
+                self._foretell(record, admission, verdict, submission)
+                for verdict, submission in zip(verdicts, posting.submissions, strict=True)
+            ]
+
+    def _foretell(
+        self, record: LedgerRecord, admission: Admission, verdict: Verdict, submission: Submission
+    ) -> Provisional | LedgerError:
+        if isinstance(verdict, RejectedError):
+            return told_by_key(verdict, admission.admitted)
+        if isinstance(verdict, Place):
+            target = admission.targets[verdict.index]
+            # An item of the same request has no id yet.
+            recorded = target not in {item.id for item in admission.admitted}
+            return Provisional(
+                effect=submission.effect, target=target if recorded else None, replays=None
+            )
+        return self._replay(record, verdict, submission)
+
+    def _check_payloads(self, record: LedgerRecord, submission: Submission, encoded: bytes) -> None:
+        # Here too, so that what is foretold of an atomic request is what would become of it.
+        told = self._replay(record, Replay(encoded=encoded), submission)
+        if isinstance(told, RejectedError):
+            raise told
+
+    def _replay(
+        self, record: LedgerRecord, verdict: Replay, submission: Submission
+    ) -> Provisional | LedgerError:
+        try:
+            entry = recorded_entry(verdict.encoded, submission.effect)
+            replayed_payloads(self._snapshot, self._vault, record, entry, submission)
+        except LedgerError as error:
+            return error
+        return Provisional(effect=submission.effect, target=None, replays=entry)

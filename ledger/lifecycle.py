@@ -44,7 +44,7 @@ class Recorded:
 
     id: str
     seq: int | None
-    """None until the batch is numbered."""
+    """None where it was admitted without a number, as in a dry run."""
     kind: Kind
     type: str
     money: Money | None
@@ -127,9 +127,9 @@ class History:
         """Positions the admitted corrections moved or began, in the order of the first move."""
         return list(self._positions.maps[0].values())
 
-    def admit(self, effect: Effect, entry_id: str) -> str | None:
+    def admit(self, effect: Effect, entry_id: str, *, seq: int | None = None) -> str | None:
         """
-        Let `effect` into history as entry `entry_id`, or raise and change nothing.
+        Let `effect` into history as entry `entry_id` at `seq`, or raise and change nothing.
 
         The first of these that applies is told: what it names is not there; it does not fit
         what it corrects; its business key is taken; too little remains.
@@ -154,7 +154,7 @@ class History:
         moved = self._move(effect, target) if target is not None else {}
 
         self._positions.update(moved)
-        self._register(effect, entry_id, target)
+        self._register(effect, entry_id, seq, target)
         return target.id if target is not None else None
 
     def fork(self) -> History:
@@ -246,10 +246,12 @@ class History:
             excess=None if entry.kind is Kind.ADJUSTMENT else 0,
         )
 
-    def _register(self, effect: Effect, entry_id: str, target: Recorded | None) -> None:
+    def _register(
+        self, effect: Effect, entry_id: str, seq: int | None, target: Recorded | None
+    ) -> None:
         self._entries[entry_id] = Recorded(
             id=entry_id,
-            seq=None,
+            seq=seq,
             kind=effect.kind,
             type=effect.type,
             money=effect.money,
@@ -258,7 +260,7 @@ class History:
         )
         self._keys[effect.key] = entry_id
         if effect.business_key is not None and effect.repeat_of is None:
-            self._business_keys[effect.kind, effect.type, effect.business_key] = (entry_id, None)
+            self._business_keys[effect.kind, effect.type, effect.business_key] = (entry_id, seq)
 
 
 def _not_there(pointer: str, named: str) -> BadReferenceError:

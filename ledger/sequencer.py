@@ -84,29 +84,40 @@ class Sequencer:
         with self._changed:
             if self._stopping:
                 raise OverloadedError("the service is stopping")
-            if (
-                self._items + len(posting.submissions) > WAITING_ITEMS_MAX
-                or self._bytes + posting.weight > WAITING_BYTES_MAX
-            ):
-                raise OverloadedError(
-                    f"{self._items} submissions wait already, at most {WAITING_ITEMS_MAX}",
-                    waiting=self._items,
-                    waiting_max=WAITING_ITEMS_MAX,
-                )
+            self._check_room(posting)
             self._items += len(posting.submissions)
             self._bytes += posting.weight
             self._queues.setdefault(posting.ledger, deque()).append(waiting)
             self._changed.notify()
         return waiting.answer
 
+    def _check_room(self, posting: Posting) -> None:
+        for unit, waiting, asked, limit in (
+            ("submissions", self._items, len(posting.submissions), WAITING_ITEMS_MAX),
+            ("bytes", self._bytes, posting.weight, WAITING_BYTES_MAX),
+        ):
+            if waiting + asked > limit:
+                raise OverloadedError(
+                    f"{waiting} {unit} wait already, {asked} more would pass the limit of {limit}",
+                    unit=unit,
+                    waiting=waiting,
+                    waiting_max=limit,
+                )
+
     def _run(self) -> None:
         appender = self._open_appender()
         while (taken := self._take()) is not None:
             ledger, batch = taken
-            self._commit(appender, ledger, batch)
+            answers = self._commit(appender, ledger, batch)
             with self._changed:
                 self._items -= sum(len(waiting.posting.submissions) for waiting in batch)
                 self._bytes -= sum(waiting.posting.weight for waiting in batch)
+            # Last of all: whoever has its answer finds room for its next request.
+            for waiting, answer in zip(batch, answers, strict=True):
+                if isinstance(answer, LedgerError):
+                    waiting.answer.set_exception(answer)
+                else:
+                    waiting.answer.set_result(answer)
 
     def _take(self) -> tuple[str, list[_Waiting]] | None:
         """Everything that waits for the next ledger in turn, up to one batch; None at the end."""
@@ -126,22 +137,32 @@ class Sequencer:
                 self._queues[ledger] = queue
             return ledger, batch
 
-    def _commit(self, appender: Appender, ledger: str, batch: Sequence[_Waiting]) -> None:
+    def _commit(
+        self, appender: Appender, ledger: str, batch: Sequence[_Waiting]
+    ) -> Sequence[list[Outcome] | LedgerError]:
+        """What each posting of the batch is told: its outcomes, or the error of all."""
         began = time.perf_counter()
         try:
             outcomes = appender.append(ledger, [waiting.posting for waiting in batch])
+            assert len(outcomes) == len(batch), "every posting has its outcomes"
         except LedgerError as error:
-            for waiting in batch:
-                waiting.answer.set_exception(error)
+            return [error] * len(batch)
         except Exception as error:
             # A bug of ours. Whether the commit was sent is not known here, so say that.
             logger.exception("a batch of ledger %s failed", ledger)
-            for waiting in batch:
-                unknown = OutcomeUnknownError("the outcome is not known; the same key tells it")
-                unknown.__cause__ = error
-                waiting.answer.set_exception(unknown)
-        else:
-            if self.on_batch:
-                self.on_batch(ledger, outcomes, time.perf_counter() - began)
-            for waiting, answer in zip(batch, outcomes, strict=True):
-                waiting.answer.set_result(answer)
+            unknown = OutcomeUnknownError("the outcome is not known; the same key tells it")
+            unknown.__cause__ = error
+            return [unknown] * len(batch)
+        self._tell(ledger, outcomes, time.perf_counter() - began)
+        return outcomes
+
+    def _tell(self, ledger: str, outcomes: Sequence[list[Outcome]], seconds: float) -> None:
+        # Read once: whoever listens may go away at any time.
+        on_batch = self.on_batch
+        if on_batch is None:
+            return
+        try:
+            on_batch(ledger, outcomes, seconds)
+        except Exception:
+            # Harmless: the batch is on disk, and those who posted it are to be told so.
+            logger.exception("a batch of ledger %s was not counted", ledger)

@@ -73,7 +73,7 @@ class Provisional:
 
     effect: Effect
     target: str | None
-    """Entry id the correction would reach, resolved."""
+    """Id of the entry the correction would reach; None where that is yet to be recorded, too."""
     replays: Entry | None
 
 

@@ -25,6 +25,7 @@ from ledger.dry_run import DryRun
 from ledger.ports import LedgerRecord
 from ledger.reader import Reader
 from ledger.sequencer import Sequencer
+from ledger.stops import Stops
 from ledger.submission import Outcome, Posting
 from ledger.verification import Verifications
 
@@ -38,6 +39,7 @@ class Engine:
     dry_run: DryRun
     verifications: Verifications
     credentials: Credentials
+    stops: Stops
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

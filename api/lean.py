@@ -34,10 +34,13 @@ def find_lean(routes: Sequence[LeanRoute], scope: Scope) -> bool:
     """Whether one of `routes` serves this request; if so, `scope` says which and its parameters."""
     if scope["type"] != "http":
         return False
-    method, path = scope["method"], scope["path"]
+    path = scope["path"]
+    # RFC 9110 Section 9.3.2: HEAD is GET without the body, which the server leaves out by itself.
+    method = "GET" if scope["method"] == "HEAD" else scope["method"]
     for route in routes:
         if method in (route.methods or ()):
-            found = route.path_regex.match(path)
+            # Not `match`: its `$` overlooks a newline at the end of the path.
+            found = route.path_regex.fullmatch(path)
             if found is not None:
                 scope["route"], scope["path_params"] = route, found.groupdict()
                 return True

@@ -8,7 +8,7 @@ No label holds a key, a subject or a principal.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -80,16 +80,25 @@ class Metrics:
         self._batch_items.observe(sum(counts.values()))
         self._batch_seconds.observe(seconds)
 
-    def page(self, *, waiting: int, sizes: Mapping[str, tuple[int, int]]) -> bytes:
+    def page(
+        self,
+        *,
+        waiting: int,
+        sizes: Mapping[str, tuple[int, int]],
+        quorums: Mapping[str, tuple[int, float]],
+        stopped: Collection[str],
+    ) -> bytes:
         """
         Everything, in the text format.
 
         Args:
             waiting: Submissions that wait in this process.
             sizes: Ledger -> entries sequenced, and entries under a published checkpoint.
+            quorums: Ledger -> size of its newest cosigned checkpoint, and seconds since then.
+            stopped: Ledgers that take no writes.
         """
         registry = CollectorRegistry()
-        registry.register(_Now(waiting, sizes))
+        registry.register(_Now(waiting, sizes, quorums, stopped))
         counted = self._registry
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             counted = CollectorRegistry()
@@ -100,9 +109,17 @@ class Metrics:
 class _Now(Collector):
     """What is read at the moment somebody asks."""
 
-    def __init__(self, waiting: int, sizes: Mapping[str, tuple[int, int]]) -> None:
+    def __init__(
+        self,
+        waiting: int,
+        sizes: Mapping[str, tuple[int, int]],
+        quorums: Mapping[str, tuple[int, float]],
+        stopped: Collection[str],
+    ) -> None:
         self._waiting = waiting
         self._sizes = sizes
+        self._quorums = quorums
+        self._stopped = stopped
 
     def collect(self) -> Iterable[Metric]:
         """The gauges, one family after the other."""
@@ -126,3 +143,26 @@ class _Now(Collector):
             lag.add_metric([ledger], sequenced - published)
         yield size
         yield lag
+        cosigned = GaugeMetricFamily(
+            "effect_ledger_cosigned_size",
+            "Entries under the newest checkpoint that a quorum of witnesses cosigned.",
+            labels=["ledger"],
+        )
+        age = GaugeMetricFamily(
+            "effect_ledger_quorum_age_seconds",
+            "Time since a quorum of witnesses was last reached.",
+            labels=["ledger"],
+        )
+        for ledger, (covered, age_s) in sorted(self._quorums.items()):
+            cosigned.add_metric([ledger], covered)
+            age.add_metric([ledger], age_s)
+        yield cosigned
+        yield age
+        stopped = GaugeMetricFamily(
+            "effect_ledger_stopped",
+            "1 for a ledger that takes no writes until a person has looked.",
+            labels=["ledger"],
+        )
+        for ledger in sorted(self._sizes):
+            stopped.add_metric([ledger], ledger in self._stopped)
+        yield stopped

@@ -142,6 +142,16 @@ PROBLEMS: Mapping[type[LedgerError], Problem] = {
     domain.TooLargeError: _fix("TOO_LARGE", 413, "request.size", "Something is over a limit"),
     http.NoSuchPathError: _fix("NO_SUCH_PATH", 404, "request.path", "There is no such path"),
     domain.NotFoundError: _fix("NOT_FOUND", 404, "request.name", "There is nothing of that name"),
+    domain.NotCosignedYetError: Problem(
+        code="NOT_COSIGNED_YET",
+        status=404,
+        world="RML2",
+        action="retry-with-backoff",
+        reason="receipt.level",
+        severity="info",
+        title="No quorum of witnesses has seen the entry yet",
+        retry_after_ms=5_000,
+    ),
     http.MethodNotAllowedError: _fix(
         "METHOD_NOT_ALLOWED", 405, "request.method", "The path does not take this method"
     ),

@@ -620,6 +620,16 @@ class HealthOut(BaseModel):
     status: Literal["ok", "unavailable"]
 
 
+class ReadyOut(HealthOut):
+    """Whether this process can serve, and what an operator should look at."""
+
+    quorum_age_s: float | None
+    """Seconds since the ledger whose witnesses were silent for longest had its quorum; null where
+    nothing is witnessed."""
+    ledgers_stopped: int
+    """Ledgers that take no writes until a person has looked."""
+
+
 MODELS: tuple[type[BaseModel], ...] = (
     EffectIn,
     RefundIn,
@@ -645,5 +655,6 @@ MODELS: tuple[type[BaseModel], ...] = (
     ConsistencyOut,
     LedgerOut,
     HealthOut,
+    ReadyOut,
 )
 """What the OpenAPI document describes."""

@@ -16,6 +16,15 @@ create role effect_ledger_reader nologin;
 create role effect_ledger_eraser nologin;
 create role effect_ledger_service login password :'writer_password' in role effect_ledger_writer;
 
+-- The first line of an error may quote what was sent, and that may be a person's. The client
+-- hears it; the server's log gets neither values nor statements of these two.
+alter role effect_ledger_owner set log_min_messages = fatal;
+alter role effect_ledger_owner set log_min_error_statement = panic;
+alter role effect_ledger_service set log_min_messages = fatal;
+alter role effect_ledger_service set log_min_error_statement = panic;
+alter role effect_ledger_service set log_parameter_max_length = 0;
+alter role effect_ledger_service set log_parameter_max_length_on_error = 0;
+
 create database effect_ledger
     owner effect_ledger_owner
     template template0 encoding 'UTF8' locale 'C.UTF-8';

@@ -11,19 +11,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
-from ledger.admission import Admission, Replay, Verdict, is_same_request, wanted
+from ledger.admission import Admission, Replay, Verdict, conflict, is_same_request, wanted
 from ledger.checkpoint import Checkpoint
 from ledger.clock import ClockGuard
 from ledger.entry import Entry, Head, chain, new_entry_id, recorded_entry
 from ledger.errors import (
     CommitmentError,
     ForeignSignerError,
-    IdempotencyConflictError,
     LedgerBrokenError,
+    LedgerError,
+    PushbackError,
     RejectedError,
-    SignerUnavailableError,
+    VerificationError,
 )
 from ledger.merkle import BatchProver, Frontier, LeafIndex, TreeSize
 from ledger.payload import commitment
@@ -34,6 +36,7 @@ from ledger.ports import (
     LedgerRecord,
     SealedPayload,
     Signer,
+    Stops,
     Storage,
 )
 from ledger.receipt import Receipt, TlogProof
@@ -81,7 +84,15 @@ class Appender:
     row's lock orders them, and the signer's record is shared.
     """
 
-    def __init__(self, storage: Storage, signer: Signer, vault: Vault, clock: Clock) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        signer: Signer,
+        vault: Vault,
+        clock: Clock,
+        stops: Stops | None = None,
+    ) -> None:
+        self._stops = stops
         self._storage = storage
         self._signer = signer
         self._vault = vault
@@ -106,7 +117,10 @@ class Appender:
         record = self._record(ledger)
         known = self._storage.replays(ledger, wanted(postings).keys)
         fresh = [posting for posting in postings if not _all_known(posting, known)]
-        recorded = iter(self._record_fresh(record, fresh) if fresh else ())
+        if len(fresh) == len(postings):
+            return self._record_fresh(record, fresh)
+        # Replays need no lock and no signer: what befalls the others is none of theirs.
+        recorded = iter(self._record_half(record, fresh) if fresh else ())
         return [
             [self._replay(record, known[s.effect.key], s, posting) for s in posting.submissions]
             if _all_known(posting, known)
@@ -116,7 +130,7 @@ class Appender:
 
     def publish(self, ledger: str) -> None:
         """
-        Sign and publish what is committed, where a crash cut that short.
+        Sign and publish what is committed, where a crash cut that short; or nothing, at first.
 
         Raises:
             RolledBackError, ForkedError: As for `append`.
@@ -125,33 +139,53 @@ class Appender:
         with self._storage.append_transaction(record, wanted(())) as transaction:
             self._show_base(record, transaction)
             size = transaction.head.size
-        if size:
-            self._sign(record, size, ())
+        signed = self._sign(record, size, ())
+        self._storage.publish(record.name, signed.checkpoint, signed.note)
 
     def _record_fresh(
         self, record: LedgerRecord, postings: Sequence[Posting]
     ) -> list[list[Outcome]]:
         try:
             return self._append(record, postings)
-        except RejectedError as error:
-            # The database refused a value: halve the batch until the item is alone.
-            if len(postings) == 1:
-                return [[error for _ in postings[0].submissions]]
-            middle = len(postings) // 2
-            return [
-                *self._record_fresh(record, postings[:middle]),
-                *self._record_fresh(record, postings[middle:]),
-            ]
+        except (RejectedError, CommitmentError) as error:
+            # The database refused a value, or the vault a data key: halve the batch until
+            # the item is alone.
+            halves = _halves(postings)
+            if halves is None:
+                return _all_told(error, postings)
+        first, second = (self._record_half(record, half) for half in halves)
+        if len(postings) == 1:
+            return [[*first[0], *second[0]]]
+        return [*first, *second]
+
+    def _record_half(
+        self, record: LedgerRecord, postings: Sequence[Posting]
+    ) -> list[list[Outcome]]:
+        try:
+            return self._record_fresh(record, postings)
+        except LedgerError as error:
+            # The other half may be on disk, so what befell this one is told to this one only.
+            return _all_told(error, postings)
 
     def _append(self, record: LedgerRecord, postings: Sequence[Posting]) -> list[list[Outcome]]:
+        if self._stops is not None:
+            # What was recorded before is answered all the same: only history stands still.
+            self._stops.check(record.name)
         with self._storage.append_transaction(record, wanted(postings)) as transaction:
             self._show_base(record, transaction)
-            admission = Admission(transaction.found, new_id=self._new_id)
+            admission = Admission(
+                transaction.found,
+                new_id=self._new_id,
+                size=transaction.head.size,
+                check_payloads=lambda submission, encoded: self._check_payloads(
+                    record, submission, encoded
+                ),
+            )
             verdicts = [admission.judge(posting) for posting in postings]
             committed = self._insert(record, transaction, admission)
         # Only past the commit: a receipt for an entry that rolled back is a false receipt.
         signed = self._sign_batch(record, committed)
-        proofs = self._proofs(record, committed, signed) if signed else None
+        proofs = self._prove(record, committed, signed) if signed else None
         placed = [
             _Placed(
                 entry=entry,
@@ -171,12 +205,7 @@ class Appender:
         ]
 
     def _show_base(self, record: LedgerRecord, transaction: AppendTransaction) -> None:
-        if record.signer != self._signer.identity:
-            raise ForeignSignerError(
-                f"ledger {record.name} is signed by {record.signer}, "
-                f"this process holds {self._signer.identity}",
-                ledger=record.name,
-            )
+        check_owner(record, self._signer)
         head = transaction.head
         self._signer.show_base(
             record.origin, head.size, head.frontier.root(), transaction.leaf_hashes
@@ -232,14 +261,18 @@ class Appender:
         if not committed.entries:
             return None
         leaves = [entry.hash for entry in committed.entries]
+        signed = None
         try:
-            return self._sign(record, committed.base.size, leaves)
+            signed = self._sign(record, committed.base.size, leaves)
+            self._storage.publish(record.name, signed.checkpoint, signed.note)
         except LedgerBrokenError:
             # What is committed stays; the next base that is shown stops the ledger.
             logger.exception("the signer refuses ledger %s", record.name)
-        except SignerUnavailableError:
-            logger.warning("the signer is away: receipts of %s come unsigned", record.name)
-        return None
+        except PushbackError as error:
+            # Of the signer or the database. The batch is on disk, and nobody may be told that
+            # it is not: the next checkpoint covers it.
+            logger.warning("ledger %s is not published to its end: %s", record.name, error)
+        return signed
 
     def _sign(self, record: LedgerRecord, start: int, leaves: Sequence[bytes]) -> _Signed:
         checkpoint, note = self._signer.sign(
@@ -248,8 +281,17 @@ class Appender:
             leaves,
             lambda first, last: self._storage.leaf_hashes(record.name, first, last),
         )
-        self._storage.publish(record.name, checkpoint, note)
         return _Signed(checkpoint=checkpoint, note=note)
+
+    def _prove(
+        self, record: LedgerRecord, committed: _Committed, signed: _Signed
+    ) -> Sequence[TlogProof] | None:
+        try:
+            return self._proofs(record, committed, signed)
+        except LedgerError as error:
+            # The batch is on disk; its receipts can be asked for once the tree can be read.
+            logger.warning("receipts of ledger %s come unsigned: %s", record.name, error)
+            return None
 
     def _proofs(
         self, record: LedgerRecord, committed: _Committed, signed: _Signed
@@ -306,49 +348,34 @@ class Appender:
     def _replay(
         self, record: LedgerRecord, encoded: bytes, submission: Submission, posting: Posting
     ) -> Outcome:
-        conflict = IdempotencyConflictError(
-            f"key {submission.effect.key} already names another request",
-            key=submission.effect.key,
-        )
-        if not is_same_request(submission, posting.principal, encoded):
-            return conflict
-        entry = recorded_entry(encoded, submission.effect)
-        payloads: tuple[KeptPayload, ...] = ()
-        if submission.payloads:
-            try:
-                payloads = self._replayed_payloads(record, entry, submission)
-            except CommitmentError:
-                return conflict
-        receipt = self._stored_receipt(record, entry) if posting.with_receipts else None
-        return Recorded(entry=entry, replayed=True, receipt=receipt, payloads=payloads)
-
-    def _replayed_payloads(
-        self, record: LedgerRecord, entry: Entry, submission: Submission
-    ) -> tuple[KeptPayload, ...]:
-        rows = self._storage.sealed_payloads(record.name, [entry.seq])
-        data_keys = self._storage.data_keys(record.name, [row.data_subject for row in rows])
-        opened = {p.name: p for p in self._vault.open(record, entry.id, rows, data_keys)}
-        kept = []
-        for sent in submission.payloads:
-            stored = opened[sent.name]
-            # Erased payloads cannot be compared; the answer shows it by the missing salt.
-            if stored.salt is not None and (
-                commitment(stored.salt, sent.content) != stored.commitment
-            ):
-                raise CommitmentError(f"payload {sent.name} differs from the one recorded")
-            kept.append(
-                KeptPayload(
-                    name=stored.name,
-                    media_type=stored.media_type,
-                    commitment=stored.commitment.hex(),
-                    salt=stored.salt,
-                )
+        try:
+            if not is_same_request(submission, posting.principal, encoded):
+                raise conflict(submission.effect)
+            entry = recorded_entry(encoded, submission.effect)
+            return Recorded(
+                entry=entry,
+                replayed=True,
+                receipt=self._stored_receipt(record, entry) if posting.with_receipts else None,
+                payloads=replayed_payloads(self._storage, self._vault, record, entry, submission),
             )
-        return tuple(kept)
+        except LedgerError as error:
+            # Told to this one only: others that came with it may have been recorded.
+            return error
+
+    def _check_payloads(self, record: LedgerRecord, submission: Submission, encoded: bytes) -> None:
+        # Before the commit, for an atomic request stands or falls with each of its items.
+        try:
+            entry = recorded_entry(encoded, submission.effect)
+            replayed_payloads(self._storage, self._vault, record, entry, submission)
+        except VerificationError:
+            # What stands there was damaged: told to whoever asks for it, and to nobody else.
+            return
 
     def _stored_receipt(self, record: LedgerRecord, entry: Entry) -> Receipt:
         published = self._storage.published(record.name)
         if published is None or published[0].size <= entry.seq:
+            published = self._catch_up(record)
+        if published is None:
             return _receipt(entry, None)
         checkpoint, note = published
         hashes = self._tree(record.name).inclusion_proof(
@@ -356,6 +383,15 @@ class Appender:
         )
         proof = TlogProof(index=entry.seq, hashes=tuple(hashes), checkpoint_note=note, extra=None)
         return _receipt(entry, proof)
+
+    def _catch_up(self, record: LedgerRecord) -> tuple[Checkpoint, bytes] | None:
+        """The checkpoint over what a crash, or a signer that was away, left unsigned."""
+        try:
+            self.publish(record.name)
+        except (PushbackError, LedgerBrokenError) as error:
+            logger.warning("ledger %s is not published to its end: %s", record.name, error)
+            return None
+        return self._storage.published(record.name)
 
     def _record(self, ledger: str) -> LedgerRecord:
         # A ledger's record never changes, so one reading is enough.
@@ -372,6 +408,83 @@ class Appender:
 
     def _new_id(self) -> str:
         return new_entry_id(int(self._clock.now().timestamp() * 1000))
+
+
+def check_owner(record: LedgerRecord, signer: Signer) -> None:
+    """
+    Check that `signer` is the one that may sign for this ledger.
+
+    Raises:
+        ForeignSignerError: It is another.
+    """
+    if record.signer != signer.identity:
+        raise ForeignSignerError(
+            f"ledger {record.name} is signed by {record.signer}, "
+            f"this process holds {signer.identity}",
+            ledger=record.name,
+        )
+
+
+class PayloadStore(Protocol):
+    """Where payloads are kept. `PostgresStorage` is one."""
+
+    def sealed_payloads(self, ledger: str, seqs: Sequence[int]) -> Sequence[SealedPayload]:
+        """The payloads of these entries as they are stored."""
+
+    def data_keys(self, ledger: str, subjects: Sequence[str]) -> Mapping[str, bytes]:
+        """Wrapped data keys by data subject, for those that stand."""
+
+
+def replayed_payloads(
+    store: PayloadStore, vault: Vault, record: LedgerRecord, entry: Entry, submission: Submission
+) -> tuple[KeptPayload, ...]:
+    """
+    What stands of the payloads of `entry`, which `submission` asks for again.
+
+    Raises:
+        IdempotencyConflictError: One that was sent is not the one recorded.
+        CommitmentError: One that is stored is not the one committed to.
+    """
+    if not submission.payloads:
+        return ()
+    rows = store.sealed_payloads(record.name, [entry.seq])
+    data_keys = store.data_keys(record.name, [row.data_subject for row in rows])
+    opened = {each.name: each for each in vault.open(record, entry.id, rows, data_keys)}
+    kept = []
+    for sent, committed in zip(submission.payloads, entry.payloads, strict=True):
+        # Erased or lost, it cannot be compared; the answer shows it by the missing salt.
+        salt = opened[sent.name].salt if sent.name in opened else None
+        if salt is not None and commitment(salt, sent.content).hex() != committed.commitment:
+            raise conflict(submission.effect)
+        kept.append(
+            KeptPayload(
+                name=committed.name,
+                media_type=committed.media_type,
+                commitment=committed.commitment,
+                salt=salt,
+            )
+        )
+    return tuple(kept)
+
+
+def _halves(postings: Sequence[Posting]) -> tuple[Sequence[Posting], Sequence[Posting]] | None:
+    """Two smaller batches in the same order; None where what is left stands or falls whole."""
+    if len(postings) > 1:
+        middle = len(postings) // 2
+        return postings[:middle], postings[middle:]
+    [posting] = postings
+    items = posting.submissions
+    if posting.atomic or len(items) == 1:
+        return None
+    middle = len(items) // 2
+    return (
+        [replace(posting, submissions=items[:middle])],
+        [replace(posting, submissions=items[middle:])],
+    )
+
+
+def _all_told(error: LedgerError, postings: Sequence[Posting]) -> list[list[Outcome]]:
+    return [[error for _ in posting.submissions] for posting in postings]
 
 
 def _all_known(posting: Posting, known: Mapping[str, bytes]) -> bool:

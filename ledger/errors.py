@@ -19,6 +19,7 @@ Every error of the ledger, grouped by what the caller does next.
     |  |__UnauthenticatedError       no credential, or one we do not know
     |  |__ForbiddenError             the credential does not reach that far
     |__NotFoundError                 nothing under that name
+    |  |__NotCosignedYetError        no quorum of witnesses has seen it yet; ask again later
     |__PushbackError                 nothing written; send the same request later
     |  |__OverloadedError            too many requests wait already
     |  |__DatabaseUnavailableError   the database is away
@@ -115,6 +116,10 @@ class ForbiddenError(AccessError):
 
 class NotFoundError(LedgerError):
     """There is nothing under that name."""
+
+
+class NotCosignedYetError(NotFoundError):
+    """No checkpoint that covers the entry was cosigned by a quorum yet; ask again later."""
 
 
 class PushbackError(LedgerError):

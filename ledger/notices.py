@@ -172,6 +172,16 @@ _erased = members(
     }
 )
 
+_lost_members = members({"from_seq": integer(0), "to_seq": integer(0)})
+
+
+def _lost(value: Any, pointer: str) -> Any:
+    parsed = _lost_members(value, pointer)
+    if parsed["to_seq"] < parsed["from_seq"]:
+        raise wrong(f"{pointer}/to_seq", "must not be below from_seq")
+    return parsed
+
+
 # The data subject of a hold or an erasure is never hashed: storage knows whom an id means.
 _placed = members({"hold_id": uuid, "entry": uuid}, optional=["entry"])
 _released = members({"hold_id": uuid})
@@ -197,6 +207,7 @@ SCHEMAS: Mapping[str, Callable[[Any, str], Any]] = {
     "key.added": _by_purpose({"log": _log_key_added, "poster": _poster_key_added}),
     "key.retired": _by_purpose({"log": _log_key_retired, "poster": _poster_key_retired}),
     "payload.erased": _erased,
+    "payload.lost": _lost,
     "hold.placed": _placed,
     "hold.released": _released,
     "period.closed": _closed,
@@ -212,6 +223,8 @@ Type of notice -> parser of its `data`.
     key.retired          {key_id, purpose: log, origin, ledger?, final_size} or
                          {key_id, purpose: poster, principal}
     payload.erased       {payloads: [{entry, name}]}, 1 to 200
+    payload.lost         {from_seq, to_seq}; the octets of these entries' payloads, which no
+                         log has, were not brought back with the entries
     hold.placed          {hold_id, entry?}; without entry the hold is on a data subject
     hold.released        {hold_id}
     period.closed        {name, from_at?, to_at?, from_seq, to_seq, root, counts: {kind: n},

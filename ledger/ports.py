@@ -211,6 +211,18 @@ class Signer(Protocol):
         """
 
 
+class Stops(Protocol):
+    """Ledgers that take no writes until a person has looked."""
+
+    def check(self, ledger: str) -> None:
+        """
+        Let a write pass; asked before each batch, from any thread.
+
+        Raises:
+            LedgerBrokenError: The ledger is stopped.
+        """
+
+
 class Clock(Protocol):
     """Time as the process sees it."""
 

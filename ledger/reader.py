@@ -28,15 +28,18 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from ledger.checkpoint import parse_checkpoint
 from ledger.clock import SystemClock
 from ledger.effect import Kind
-from ledger.entry import Entry, UnreadEntry, parse_entry
+from ledger.entry import Entry, UnreadEntry, parse_entry, parse_place
 from ledger.errors import (
     BadReferenceError,
     ChainBreakError,
     MalformedProofError,
+    NotCosignedYetError,
     NotFoundError,
     OverloadedError,
+    RejectedError,
     SettingsError,
     TooLargeError,
 )
@@ -44,10 +47,13 @@ from ledger.grammar import UUID, integer, one_of
 from ledger.lifecycle import Position
 from ledger.listing import PAGE_MAX, EntryFilter, Listing
 from ledger.merkle import HASH_BYTES, LeafIndex, TreeSize, leaf_hash, verify_inclusion
+from ledger.names import check_ledger_name
+from ledger.note import parse_note
 from ledger.ports import Clock, LedgerRecord, SealedPayload
 from ledger.receipt import Receipt, TlogProof
 from ledger.storage.database import database_errors
 from ledger.storage.tables import (
+    cosigned,
     data_keys,
     entries,
     heads,
@@ -65,6 +71,7 @@ from ledger.views.story import Story, build_story
 __all__ = [
     "AnyEntry",
     "ConsistencyProof",
+    "CosignedCheckpoint",
     "EntryFilter",
     "InclusionProof",
     "Page",
@@ -93,6 +100,29 @@ SELECT_SIZES = (
     .order_by(heads.c.ledger)
 )
 SELECT_PUBLISHED = select(published).where(published.c.ledger == _LEDGER)
+
+# By the database's clock, which wrote the times: no other clock makes a quorum older.
+_COSIGNED = select(
+    cosigned.c.size,
+    cosigned.c.note,
+    func.extract("epoch", func.clock_timestamp() - cosigned.c.cosigned_at).label("age_s"),
+)
+_NEWEST = (cosigned.c.size.desc(), cosigned.c.cosigned_at.desc())
+SELECT_NEWEST_COSIGNED = _COSIGNED.where(cosigned.c.ledger == _LEDGER).order_by(*_NEWEST).limit(1)
+SELECT_FIRST_COSIGNED = (
+    _COSIGNED.where(cosigned.c.ledger == _LEDGER, cosigned.c.size > bindparam("seq"))
+    .order_by(cosigned.c.size, cosigned.c.cosigned_at)
+    .limit(1)
+)
+_newest_of_each = (
+    _COSIGNED.where(cosigned.c.ledger == ledgers.c.ledger)
+    .order_by(*_NEWEST)
+    .limit(1)
+    .lateral("newest")
+)
+SELECT_QUORUMS = select(
+    ledgers.c.ledger, _newest_of_each.c.size, _newest_of_each.c.age_s
+).join_from(ledgers, _newest_of_each, true())
 
 _BODY = select(entries.c.seq, entries.c.body).where(entries.c.ledger == _LEDGER)
 SELECT_BY_SEQ = _BODY.where(entries.c.seq == bindparam("seq"))
@@ -187,7 +217,7 @@ SELECT_STORY = _select_story()
 class Page:
     """Entries of a listing."""
 
-    entries: tuple[AnyEntry, ...]
+    entries: tuple[UnreadEntry, ...]
     """May be fewer than asked for, and none, before the last page."""
     next_cursor: str | None
     """Leads to the next page; None at the end."""
@@ -209,6 +239,17 @@ class ConsistencyProof:
     old_root: bytes
     new_root: bytes
     hashes: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CosignedCheckpoint:
+    """A checkpoint that enough witnesses have seen."""
+
+    size: int
+    note: bytes
+    """With the log's line and the witnesses'."""
+    age_s: float
+    """Seconds since the quorum was there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,7 +340,7 @@ class Reader:
             body: bytes = self._row(connection, ledger, place).body
         return body
 
-    def entries_after(self, ledger: str, after: int, limit: int) -> list[AnyEntry]:
+    def entries_after(self, ledger: str, after: int, limit: int) -> list[UnreadEntry]:
         """
         The first `limit` entries after entry `after`, which is -1 for all; without gaps.
 
@@ -313,7 +354,7 @@ class Reader:
                 SELECT_RANGE,
                 {"ledger": ledger, "start": after + 1, "stop": _SEQ_MAX, "limit": limit},
             ).all()
-        return [_parse(row) for row in rows]
+        return [_parse_place(row) for row in rows]
 
     def page(
         self,
@@ -361,7 +402,7 @@ class Reader:
             elif listing.is_checked:
                 reached = connection.execute(listing.select_walked(start, stop)).scalar()
         return Page(
-            entries=tuple(_parse(row) for row in rows),
+            entries=tuple(_parse_place(row) for row in rows),
             next_cursor=None if reached is None else listing.cursor(reached),
         )
 
@@ -459,6 +500,55 @@ class Reader:
         verify_inclusion(leaf_hash(row.body), index, size, hashes, covering.root)
         proof = TlogProof(index=index, hashes=tuple(hashes), checkpoint_note=covering.note)
         return Receipt(level="log-signed", proof=proof.encode(), entry=row.body)
+
+    def cosigned_receipt(self, ledger: str, place: int | str) -> Receipt:
+        """
+        What proves an entry under the first checkpoint that witnesses saw it in.
+
+        The first and not the newest: it says the most about when the entry was there, and
+        it stays the same for ever.
+
+        Raises:
+            NotFoundError: There is no entry at this place.
+            NotCosignedYetError: No quorum has seen it yet.
+            InclusionError: The entry as it is stored is not in the tree that was cosigned.
+            ChainBreakError: The stored tree lacks hashes.
+            MalformedProofError: What is stored is not a checkpoint.
+        """
+        with self._reading(ledger) as connection:
+            row = self._row(connection, ledger, place)
+            covering = connection.execute(
+                SELECT_FIRST_COSIGNED, {"ledger": ledger, "seq": row.seq}
+            ).one_or_none()
+            if covering is None:
+                raise NotCosignedYetError(
+                    f"no quorum of witnesses has seen entry {row.seq} of ledger {ledger} yet",
+                    ledger=ledger,
+                    seq=row.seq,
+                )
+            index, size = LeafIndex(row.seq), TreeSize(covering.size)
+            hashes = self._tree(connection, ledger).inclusion_proof(index, size)
+        root = parse_checkpoint(parse_note(covering.note).text).root
+        # A receipt that proves nothing must not leave the house.
+        verify_inclusion(leaf_hash(row.body), index, size, hashes, root)
+        proof = TlogProof(index=index, hashes=tuple(hashes), checkpoint_note=covering.note)
+        return Receipt(level="cosigned", proof=proof.encode(), entry=row.body)
+
+    def cosigned(self, ledger: str) -> CosignedCheckpoint | None:
+        """The newest checkpoint under which a quorum of witnesses was reached; None before."""
+        with self._reading(ledger) as connection:
+            row = connection.execute(SELECT_NEWEST_COSIGNED, {"ledger": ledger}).one_or_none()
+        if row is None:
+            return None
+        return CosignedCheckpoint(size=row.size, note=row.note, age_s=float(row.age_s))
+
+    def quorums(self) -> dict[str, tuple[int, float]]:
+        """Ledger -> size of its newest cosigned checkpoint, and the seconds since then."""
+        with self._connect() as connection:
+            return {
+                ledger: (size, float(age_s))
+                for ledger, size, age_s in connection.execute(SELECT_QUORUMS)
+            }
 
     def checkpoint(self, ledger: str) -> bytes:
         """
@@ -567,6 +657,11 @@ class Reader:
             yield connection
 
     def _read_record(self, name: str) -> LedgerRecord:
+        try:
+            check_ledger_name(name)
+        except RejectedError as error:
+            # Nobody can have created it; and not every text is one the database takes.
+            raise _no_ledger(name) from error
         with self._connect() as connection:
             row = connection.execute(SELECT_LEDGER, {"ledger": name}).one_or_none()
         if row is None:
@@ -662,6 +757,14 @@ def _parse(row: Any) -> AnyEntry:
     # answers as they are, and what is not an entry must not pass for one.
     try:
         return parse_entry(row.body)
+    except MalformedProofError as error:
+        raise MalformedProofError(f"entry {row.seq}: {error.message}", seq=row.seq) from error
+
+
+def _parse_place(row: Any) -> UnreadEntry:
+    # Of many entries only the place: reading what each says would cost more than finding it.
+    try:
+        return parse_place(row.body)
     except MalformedProofError as error:
         raise MalformedProofError(f"entry {row.seq}: {error.message}", seq=row.seq) from error
 

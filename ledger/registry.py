@@ -8,6 +8,7 @@ can therefore always be recomputed from hashed bytes.
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -15,10 +16,12 @@ from typing import Any, Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ledger.append import Appender
-from ledger.effect import Kind, Rules, build_effect
+from ledger.checkpoint import Checkpoint
+from ledger.effect import Effect, Kind, Rules, build_effect
 from ledger.entry import Entry, genesis_hash, parse_entry
 from ledger.errors import (
     IdempotencyConflictError,
+    LedgerBrokenError,
     LedgerError,
     LedgerExistsError,
     NotFoundError,
@@ -31,6 +34,8 @@ from ledger.ports import LedgerRecord
 from ledger.signer import FileSigner
 from ledger.submission import Posting, Recorded, Submission
 from ledger.timestamps import format_time
+
+logger = logging.getLogger(__name__)
 
 # Checks applied to hashed text unless a ledger is created without them.
 SCREEN = frozenset({"at-sign", "iban", "card"})
@@ -47,6 +52,9 @@ class Shelf(Protocol):
 
     def add_ledger(self, record: LedgerRecord, last_hash: bytes, registry_seq: int | None) -> None:
         """Open a ledger; harmless where it stands already."""
+
+    def published(self, ledger: str) -> tuple[Checkpoint, bytes] | None:
+        """The newest published checkpoint and its note; None before the first."""
 
     def add_poster_key(
         self, key_id: str, principal: str, public_key: bytes, registry_seq: int
@@ -70,7 +78,7 @@ class Registry:
             origin_host: Host part of new origins; None draws one that resolves nowhere.
         """
         try:
-            return self._shelf.ledger(REGISTRY)
+            standing = self._shelf.ledger(REGISTRY)
         except NotFoundError:
             host = origin_host or f"{secrets.token_hex(4)}.effect-ledger.invalid"
             record = self._record(REGISTRY, f"{host}/{REGISTRY}", {}, "UTC", public=False)
@@ -78,8 +86,38 @@ class Registry:
             self._shelf.add_ledger(record, genesis_hash(record.origin), None)
             # Two processes may start at once: whichever row was first is the registry.
             standing = self._shelf.ledger(REGISTRY)
+        try:
+            # Also where the row was there: whoever made it may have died before its notice.
             self._announce("ledger.created", f"_ledger.created/{REGISTRY}", _created(standing))
-            return standing
+        except LedgerBrokenError as error:
+            # Harmless here: whatever else is announced meets the same, and reading goes on.
+            logger.critical("ledger %s takes no writes: %s", REGISTRY, error)
+        return standing
+
+    def reopen(self, notice: Entry) -> str | None:
+        """
+        Put back the row that follows from a notice, where a restored database lacks it.
+
+        Args:
+            notice: An entry of `_registry`, of any type.
+
+        Returns:
+            Name of the ledger that was opened again; None where there was none to open.
+        """
+        data: Mapping[str, Any] = notice.effect.data or {}
+        if notice.effect.type == "key.added" and data["purpose"] == "poster":
+            public_key = bytes.fromhex(data["public_key"])
+            self._shelf.add_poster_key(data["key_id"], data["principal"], public_key, notice.seq)
+        if notice.effect.type != "ledger.created":
+            return None
+        record = announced_ledger(notice)
+        try:
+            self._shelf.ledger(record.name)
+        except NotFoundError:
+            registry_seq = None if record.name == REGISTRY else notice.seq
+            self._shelf.add_ledger(record, genesis_hash(record.origin), registry_seq)
+            return record.name
+        return None
 
     def create_ledger(
         self,
@@ -126,6 +164,9 @@ class Registry:
             )
         self._signer.register(record.origin)
         self._shelf.add_ledger(record, genesis_hash(record.origin), notice.seq)
+        if self._shelf.published(name) is None:
+            # Whoever reads a log begins with its checkpoint: the empty tree has one too.
+            self._appender.publish(name)
         return record
 
     def enrol_poster_key(self, principal: str, public_key: bytes) -> str:
@@ -156,22 +197,10 @@ class Registry:
         """The notice under `key`, appended if it is not there."""
         standing = self._shelf.replays(REGISTRY, [key])
         if key not in standing:
-            now = datetime.now(UTC)
-            effect = build_effect(
-                {
-                    "kind": str(Kind.NOTICE),
-                    "type": type_,
-                    "key": key,
-                    "occurred_at": format_time(now),
-                    "data": data,
-                },
-                rules=Rules(units={}, screen=frozenset(), notices=True),
-                now=now,
-            )
             posting = Posting(
                 ledger=REGISTRY,
                 principal=LEDGER_ITSELF,
-                submissions=(Submission(effect=effect),),
+                submissions=(Submission(effect=build_notice(type_, key, data)),),
                 with_receipts=False,
             )
             [[outcome]] = self._appender.append(REGISTRY, [posting])
@@ -206,6 +235,41 @@ class Registry:
             public=public,
             screen=screen,
         )
+
+
+def announced_ledger(notice: Entry) -> LedgerRecord:
+    """
+    The ledger whose creation `notice` announces.
+
+    Its personal-data checks are all on: no notice records which are.
+    """
+    data: Mapping[str, Any] = notice.effect.data or {}
+    return LedgerRecord(
+        name=notice.effect.key.removeprefix("_ledger.created/"),
+        origin=data["origin"],
+        vkey=data["vkey"],
+        signer=data["signer"],
+        units=data["units"],
+        time_zone=data["time_zone"],
+        public=data["public"],
+        screen=SCREEN,
+    )
+
+
+def build_notice(type_: str, key: str, data: Mapping[str, Any]) -> Effect:
+    """What the ledger itself has to say, now."""
+    now = datetime.now(UTC)
+    return build_effect(
+        {
+            "kind": str(Kind.NOTICE),
+            "type": type_,
+            "key": key,
+            "occurred_at": format_time(now),
+            "data": dict(data),
+        },
+        rules=Rules(units={}, screen=frozenset(), notices=True),
+        now=now,
+    )
 
 
 def _created(record: LedgerRecord) -> dict[str, Any]:

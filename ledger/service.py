@@ -21,11 +21,15 @@ from ledger.dry_run import DryRun
 from ledger.errors import LedgerBrokenError, LedgerError, SettingsError
 from ledger.keys import load_payload_key, load_signing_key
 from ledger.names import REGISTRY
+from ledger.policy import Policy
+from ledger.publisher import Publisher, load_policy
 from ledger.reader import Reader
 from ledger.registry import Registry
+from ledger.restore import Restorer
 from ledger.sequencer import Sequencer
 from ledger.settings import Settings
 from ledger.signer import FileSigner
+from ledger.stops import Stops
 from ledger.storage.database import WRITER, Conninfo, database_errors, engine
 from ledger.storage.embedded import open_server
 from ledger.storage.postgres import PostgresStorage
@@ -54,6 +58,11 @@ class Service:
     """Used by one thread at a time."""
     appender: Appender
     """The registry's; used by the same thread."""
+    restorer: Restorer
+    """Likewise."""
+    stops: Stops
+    publisher: Publisher | None
+    """None where no policy names witnesses. Started by those who serve."""
 
     def prepare(self) -> str:
         """
@@ -84,11 +93,15 @@ def origin_host(registry_origin: str) -> str:
 
 
 @contextmanager
-def open_database(settings: Settings) -> Iterator[Conninfo]:
+def open_database(settings: Settings, *, stays: bool = False) -> Iterator[Conninfo]:
     """
     The database the settings name, for the length of a block.
 
     The embedded one is that of a running service, or else is started and stopped here.
+
+    Args:
+        settings: As read at the start of the process.
+        stays: Whether the caller is a service, which outlives others that share the database.
 
     Raises:
         SettingsError, DatabaseUnavailableError: As `embedded.open_server`.
@@ -97,16 +110,20 @@ def open_database(settings: Settings) -> Iterator[Conninfo]:
         url = settings.database_url
         yield lambda _role: url
     else:
-        with open_server(settings.data_dir) as server:
+        with open_server(settings.data_dir, stays=stays) as server:
             yield server.conninfo
 
 
 @contextmanager
-def open_service(settings: Settings) -> Iterator[Service]:
+def open_service(settings: Settings, *, stays: bool = False) -> Iterator[Service]:
     """
     The parts over the database the settings name, for the length of a block.
 
     The embedded database gets the newest schema; a database of yours must have it.
+
+    Args:
+        settings: As read at the start of the process.
+        stays: As for `open_database`.
 
     Raises:
         SettingsError: A setting opens nothing, or the schema of your database is another.
@@ -114,7 +131,8 @@ def open_service(settings: Settings) -> Iterator[Service]:
         SignerUnavailableError: The signer's record cannot be used.
     """
     _refuse_remote_signer(settings)
-    with open_database(settings) as conninfo, ExitStack() as opened:
+    policy = None if settings.policy is None else load_policy(settings.policy)
+    with open_database(settings, stays=stays) as conninfo, ExitStack() as opened:
         pool = engine(conninfo, WRITER, pool_size=POOL_SIZE)
         opened.callback(pool.dispose)
         if settings.database_url is None:
@@ -122,10 +140,16 @@ def open_service(settings: Settings) -> Iterator[Service]:
         else:
             with database_errors():
                 check_version(pool)
-        yield _compose(settings, conninfo, pool, opened)
+        yield _compose(settings, policy, conninfo, pool, opened)
 
 
-def _compose(settings: Settings, conninfo: Conninfo, pool: Engine, opened: ExitStack) -> Service:
+def _compose(
+    settings: Settings,
+    policy: Policy | None,
+    conninfo: Conninfo,
+    pool: Engine,
+    opened: ExitStack,
+) -> Service:
     keys = settings.data_dir / "keys"
     signer = FileSigner(
         settings.data_dir / "signer",
@@ -148,24 +172,49 @@ def _compose(settings: Settings, conninfo: Conninfo, pool: Engine, opened: ExitS
             return None
         return signed.size, signed.root
 
+    stops = Stops(pool)
+    # Before the first write: a ledger that was stopped does not go on with a new process.
+    stops.refresh()
     registry_storage = storage()
-    appender = Appender(registry_storage, signer, vault, clock)
-    verifications = Verifications(pool, read_signed=read_signed, vault=vault)
+    appender = Appender(registry_storage, signer, vault, clock, stops)
+    verifications = Verifications(pool, conninfo=conninfo, read_signed=read_signed, vault=vault)
     opened.callback(verifications.wait, VERIFICATIONS_PATIENCE_S)
     dry_run_storage, sequencer_storage = storage(), storage()
-    sequencer = Sequencer(lambda: Appender(sequencer_storage, signer, vault, clock))
+    sequencer = Sequencer(lambda: Appender(sequencer_storage, signer, vault, clock, stops))
     sequencer.start()
+    reader = Reader(pool, vault)
+    registry = Registry(appender, registry_storage, signer)
     # Taken back in reverse: what waits is committed first, while everything is still there.
     opened.callback(sequencer.stop)
+    publisher = None
+    if policy is not None:
+        publisher = Publisher(
+            reader=reader,
+            stops=stops,
+            engine=pool,
+            policy=policy,
+            every_s=settings.witness_interval,
+        )
+        opened.callback(publisher.stop)
     return Service(
         settings=settings,
         sequencer=sequencer,
-        reader=Reader(pool, vault),
-        dry_run=DryRun(dry_run_storage, clock),
+        reader=reader,
+        dry_run=DryRun(dry_run_storage, vault, clock),
         verifications=verifications,
         credentials=Credentials(pool),
-        registry=Registry(appender, registry_storage, signer),
+        registry=registry,
         appender=appender,
+        restorer=Restorer(
+            shelf=registry_storage,
+            signer=signer,
+            appender=appender,
+            registry=registry,
+            reader=reader,
+            clock=clock,
+        ),
+        stops=stops,
+        publisher=publisher,
     )
 
 

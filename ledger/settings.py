@@ -65,6 +65,10 @@ class Settings:
     """Signer shared by several hosts; None signs in this one."""
     payload_key: str | None
     """Secret. Key that wraps data keys; None uses the one in the data directory."""
+    policy: Path | None
+    """C2SP tlog-policy whose witnesses cosign; None asks nobody."""
+    witness_interval: int
+    """Seconds from one checkpoint that a witness is shown to the next."""
     log_level: LogLevel
     lines: tuple[SettingLine, ...]
     """The same for people, in a fixed order, secrets masked."""
@@ -225,5 +229,8 @@ _READERS: Mapping[str, _Reader] = {
     "signing_key": _Reader(parse=_VISIBLE, default=lambda: None, secret=True),
     "signer_url": _Reader(parse=_url("https", "http", "unix"), default=lambda: None),
     "payload_key": _Reader(parse=_VISIBLE, default=lambda: None, secret=True),
+    "policy": _Reader(parse=_path, default=lambda: None),
+    # Public witnesses count requests: this makes 8,640 a day.
+    "witness_interval": _Reader(parse=_integer(1, 86_400), default=lambda: 10),
     "log_level": _Reader(parse=_log_level, default=lambda: LogLevel.INFO),
 }

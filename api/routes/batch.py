@@ -45,7 +45,14 @@ from api.schemas import (
 )
 from ledger.canonical import parse_json
 from ledger.effect import KEY_MAX, Kind
-from ledger.errors import AbandonedError, LedgerError, MalformedEffectError, TooLargeError
+from ledger.errors import (
+    AbandonedError,
+    AccessError,
+    LedgerError,
+    MalformedEffectError,
+    RejectedError,
+    TooLargeError,
+)
 from ledger.submission import Posting, Provisional, Recorded, Submission
 
 router = APIRouter(prefix="/v1/ledgers/{ledger}", route_class=LeanRoute, tags=["writes"])
@@ -178,6 +185,9 @@ def _whole_batch_error(
 ) -> LedgerError:
     refused = [result for result in results if isinstance(result, LedgerError)]
     cause = next((error for error in refused if not isinstance(error, AbandonedError)), refused[0])
+    if not isinstance(cause, (RejectedError, AccessError)):
+        # No rule: it befell the batch, and says itself what is known of what was recorded.
+        return cause
     index = next(index for index, result in enumerate(results) if result is cause)
     # The class decides the answer: an atomic batch is refused as its first bad item is.
     return type(cause)(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api import examples
 from api.answers import JSON, base64_or_none, entry_document, json_answer
+from api.cosigned import PREFER_WAIT, cosigned_receipt, preferred_wait_s
 from api.dependencies import AnyReach, EntriesRead, PayloadRead, skin_of
 from api.errors import InvalidParameterError, UnexpectedError
 from api.openapi import ACCESS, answer, problems
@@ -40,6 +42,16 @@ READ_PROBLEMS = problems(
 
 # History never changes: what was read once may be kept by whoever may read it.
 PERMANENT = {"Cache-Control": "private, max-age=31536000, immutable"}
+
+
+class ReceiptQuery(BaseModel):
+    """How much the receipt must prove."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    level: Literal["cosigned"] | None = Field(
+        default=None, description="Refuse any receipt that proves less."
+    )
 
 
 class PageQuery(BaseModel):
@@ -159,20 +171,32 @@ def get_entry_bytes(request: Request, access: EntriesRead, place: str) -> Respon
             *ACCESS,
             InvalidParameterError,
             domain.OverloadedError,
+            domain.NotCosignedYetError,
             domain.InclusionError,
             domain.ChainBreakError,
+            domain.MalformedProofError,
             UnexpectedError,
         ),
     },
     response_class=Response,
+    openapi_extra={"parameters": [PREFER_WAIT]},
 )
-def get_entry_receipt(request: Request, access: EntriesRead, place: str) -> Response:
+async def get_entry_receipt(
+    request: Request, access: EntriesRead, place: str, query: Annotated[ReceiptQuery, Query()]
+) -> Response:
     """
     Under the newest published checkpoint, so it differs from the one first given and proves
-    the same entry. Scope: `entries:read`.
+    the same entry; with `level=cosigned` under the first one that a quorum of witnesses has
+    seen, which stays the same for ever. Scope: `entries:read`.
     """
-    receipt = skin_of(request).engine.reader.receipt(access.ledger.name, place)
-    return json_answer(receipt.to_document(), headers={"Cache-Control": "no-store"})
+    reader, ledger = skin_of(request).engine.reader, access.ledger.name
+    if query.level is None:
+        receipt = await run_in_threadpool(reader.receipt, ledger, place)
+        return json_answer(receipt.to_document(), headers={"Cache-Control": "no-store"})
+    wait_s = preferred_wait_s(request)
+    receipt = await cosigned_receipt(reader, ledger, place, wait_s)
+    applied = {"Preference-Applied": f"wait={wait_s}"} if wait_s else {}
+    return json_answer(receipt.to_document(), headers=PERMANENT | applied)
 
 
 @router.get(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter
@@ -14,7 +15,7 @@ from api.answers import json_answer
 from api.dependencies import skin_of
 from api.errors import UnexpectedError
 from api.openapi import answer, problems, text_answer
-from api.schemas import HealthOut
+from api.schemas import HealthOut, ReadyOut
 from ledger import errors as domain
 from ledger.names import REGISTRY
 
@@ -39,16 +40,29 @@ async def get_health() -> Response:
     "/readyz",
     summary="Whether the service can answer",
     responses={
-        200: answer("The database answers.", HealthOut, {"status": "ok"}),
-        **problems(domain.DatabaseUnavailableError, UnexpectedError),
+        200: answer(
+            "The database answers.",
+            ReadyOut,
+            {"status": "ok", "quorum_age_s": 4.2, "ledgers_stopped": 0},
+        ),
+        **problems(domain.DatabaseUnavailableError, domain.OverloadedError, UnexpectedError),
     },
     response_class=Response,
     openapi_extra=OPEN,
 )
 def get_readiness(request: Request) -> Response:
-    """Needs no credential."""
-    skin_of(request).engine.reader.size(REGISTRY)
-    return json_answer({"status": "ok"})
+    """Needs no credential, and names no ledger."""
+    engine = skin_of(request).engine
+    engine.reader.size(REGISTRY)
+    engine.stops.refresh()
+    ages = [age_s for _, age_s in engine.reader.quorums().values()]
+    return json_answer(
+        {
+            "status": "ok",
+            "quorum_age_s": round(max(ages), 3) if ages else None,
+            "ledgers_stopped": len({stop.ledger for stop in engine.stops.standing}),
+        }
+    )
 
 
 @router.get(
@@ -64,14 +78,23 @@ async def get_metrics(request: Request) -> Response:
     """Any credential; sizes are shown of the ledgers it reaches."""
     skin = skin_of(request)
     credential = await skin.authenticator.authenticate(request)
-    sizes = await run_in_threadpool(skin.engine.reader.sizes)
+    reader, stops = skin.engine.reader, skin.engine.stops
+    sizes = await run_in_threadpool(reader.sizes)
+    quorums = await run_in_threadpool(reader.quorums)
+    await run_in_threadpool(stops.refresh)
+
+    def reached(of_all: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            ledger: each
+            for ledger, each in of_all.items()
+            if credential.ledgers is None or ledger in credential.ledgers
+        }
+
     page = skin.metrics.page(
         waiting=skin.engine.sequencer.waiting,
-        sizes={
-            ledger: pair
-            for ledger, pair in sizes.items()
-            if credential.ledgers is None or ledger in credential.ledgers
-        },
+        sizes=reached(sizes),
+        quorums=reached(quorums),
+        stopped={stop.ledger for stop in stops.standing},
     )
     return Response(page, media_type=metrics.MEDIA_TYPE)
 

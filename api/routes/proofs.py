@@ -6,18 +6,23 @@ The paths under `/log/` are C2SP tlog-tiles: their bodies, types and statuses ar
 
 from __future__ import annotations
 
+import gzip
+import re
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api import examples
 from api.answers import json_answer
-from api.dependencies import Access, ProofsRead, skin_of
+from api.dependencies import ProofsRead, skin_of
 from api.errors import InvalidParameterError, UnexpectedError
-from api.openapi import ACCESS, answer, problems, text_answer
+from api.lean import LeanRoute
+from api.openapi import ACCESS, answer, parameter, problems, text_answer
 from api.schemas import ConsistencyOut, InclusionOut
 from ledger import errors as domain
 from ledger.ports import LedgerRecord
@@ -29,6 +34,13 @@ NOTE = "text/plain; charset=utf-8"
 TILE = "application/octet-stream"
 # A checkpoint is worth nothing if it is an old one.
 FRESH = {"Cache-Control": "no-store"}
+# What a tile holds never changes: kept for a week without asking.
+TILE_KEPT = "max-age=604800, immutable"
+BUNDLES = "tile/entries/"
+# Entries resemble each other: more effort gains little.
+GZIP_LEVEL = 4
+# RFC 9110 Section 12.4.2: any weight above zero.
+_WEIGHT = re.compile(r"q=(?:1(?:\.0{0,3})?|0\.(?!0*$)[0-9]{1,3})")
 
 PROOF_PROBLEMS = problems(
     *ACCESS,
@@ -58,31 +70,6 @@ class ConsistencyQuery(BaseModel):
 
     from_: int = Field(alias="from", ge=0, le=SIZE_MAX)
     to: int = Field(ge=0, le=SIZE_MAX)
-
-
-async def log_reader(request: Request) -> LedgerRecord:
-    """
-    The ledger whose log is read: with a credential, or by anyone where its log is public.
-
-    Raises:
-        UnauthenticatedError: A stranger asks for a log that is not public, or for none.
-    """
-    skin = skin_of(request)
-    if "authorization" in request.headers:
-        access: Access = await skin.access(request, "proofs:read")
-        return access.ledger
-    refused = domain.UnauthenticatedError("send a key as Authorization: Bearer")
-    try:
-        record = await skin.ledger(request.path_params["ledger"])
-    except domain.NotFoundError:
-        # Strangers do not learn which ledgers there are.
-        raise refused from None
-    if not record.public:
-        raise refused
-    return record
-
-
-LogRead = Annotated[LedgerRecord, Depends(log_reader)]
 
 
 @router.get(
@@ -148,39 +135,103 @@ def get_consistency(
     )
 
 
-@router.get(
-    "/log/checkpoint",
-    summary="The newest published checkpoint, where tile clients look for it",
-    responses={200: text_answer("A C2SP signed note.", NOTE), **PROOF_PROBLEMS},
-    response_class=Response,
-)
-def get_log_checkpoint(request: Request, record: LogRead) -> Response:
-    """As `/checkpoint`; open to anyone where the log is public. Scope: `proofs:read`."""
-    return _checkpoint(request, record)
+# ---- The log, as tile clients read it -------------------------------------------------
 
 
-@router.get(
-    "/log/tile/{path:path}",
-    summary="A tile of the tree, or a bundle of entries",
-    responses={200: text_answer("The tile.", TILE, binary=True), **PROOF_PROBLEMS},
-    response_class=Response,
-)
-def get_tile(request: Request, record: LogRead, path: str) -> Response:
+async def get_log(request: Request) -> Response:
+    """The checkpoint, a tile or a bundle; exactly 404 for every other path."""
+    record = await _log_reader(request)
+    path = request.path_params["path"]
+    if path == "checkpoint":
+        return await run_in_threadpool(_checkpoint, request, record)
+    return await run_in_threadpool(_tile, request, record, path)
+
+
+async def _log_reader(request: Request) -> LedgerRecord:
     """
-    C2SP tlog-tiles: `<level>/<index>[.p/<width>]` and `entries/<index>[.p/<width>]`.
+    The ledger whose log is read: by anyone where it is public, else with a credential.
 
-    `proofs:read` opens bundles of entries too: whoever verifies a log reads both.
+    Raises:
+        UnauthenticatedError, ForbiddenError, NotFoundError: As `Skin.access`; strangers do not
+            learn which ledgers there are.
     """
-    tile = skin_of(request).engine.reader.tile(record.name, f"tile/{path}")
-    # What a tile holds never changes; who may see it differs from log to log.
-    reach = "public" if record.public else "private"
-    return Response(
-        tile,
-        media_type=TILE,
-        headers={"Cache-Control": f"{reach}, max-age=604800, immutable"},
-    )
+    skin = skin_of(request)
+    try:
+        record = await skin.ledger(request.path_params["ledger"])
+    except domain.NotFoundError:
+        record = None
+    if record is not None and record.public:
+        # Also with a key that has expired: what is open to strangers is not closed to friends.
+        return record
+    return (await skin.access(request, "proofs:read")).ledger
 
 
 def _checkpoint(request: Request, record: LedgerRecord) -> Response:
     note = skin_of(request).engine.reader.checkpoint(record.name)
     return Response(note, media_type=NOTE, headers=FRESH)
+
+
+def _tile(request: Request, record: LedgerRecord, path: str) -> Response:
+    tile = skin_of(request).engine.reader.tile(record.name, path)
+    # What a tile holds never changes; who may see it differs from log to log.
+    reach = "public" if record.public else "private"
+    headers = {"Cache-Control": f"{reach}, {TILE_KEPT}"}
+    if path.startswith(BUNDLES):
+        headers["Vary"] = "Accept-Encoding"
+        if takes_gzip(request.headers.getlist("accept-encoding")):
+            headers["Content-Encoding"] = "gzip"
+            # Without a time: the same bundle is the same octets, whoever compresses it when.
+            tile = gzip.compress(tile, GZIP_LEVEL, mtime=0)
+    return Response(tile, media_type=TILE, headers=headers)
+
+
+def takes_gzip(accepted: list[str]) -> bool:
+    """Whether a request with these `Accept-Encoding` lines asks for gzip."""
+    taken = {}
+    for offer in ",".join(accepted).split(","):
+        coding, *parameters = (part.strip().lower() for part in offer.split(";"))
+        # What is no weight is not understood; gzip goes only to those who surely read it.
+        taken[coding] = all(map(_WEIGHT.fullmatch, parameters))
+    return taken.get("gzip", taken.get("*", False))
+
+
+class _Anything(Convertor[str]):
+    """What is left of a path, with every character a path can hold."""
+
+    # The framework's own `path` ends at a newline, and the rest would name another tile.
+    regex = "(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("anything", _Anything())
+
+LOG_ANSWER = text_answer("The checkpoint, which is a signed note; or a tile.", TILE, binary=True)
+LOG_ANSWER["content"] |= text_answer("", NOTE)["content"]
+
+router.add_api_route(
+    "/log/{path:anything}",
+    get_log,
+    methods=["GET"],
+    response_class=Response,
+    route_class_override=LeanRoute,
+    operation_id=get_log.__name__,
+    summary="The log, as tile clients read it",
+    description="C2SP tlog-tiles. `checkpoint` is the newest signed one, "
+    "`tile/<level>/<index>[.p/<width>]` a tile of the tree, and "
+    "`tile/entries/<index>[.p/<width>]` a bundle of entries, compressed where gzip is accepted. "
+    "Every width that a tile ever had is there; every other path is exactly 404.\n\n"
+    "Open to anyone where the log is public. Scope: `proofs:read`, for bundles too: whoever "
+    "verifies a log reads both.",
+    responses={200: LOG_ANSWER, **PROOF_PROBLEMS},
+    openapi_extra={
+        "parameters": [
+            parameter("ledger", "path", {"type": "string"}, "Name of the ledger."),
+            parameter("path", "path", {"type": "string"}, "Such as `tile/0/x001/234.p/5`."),
+        ]
+    },
+)

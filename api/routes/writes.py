@@ -7,6 +7,7 @@ Plain endpoints (see `api.lean`): check who calls, read, build, hand to the sequ
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from api import examples
 from api.answers import json_answer, provisional_document, recorded_document
 from api.auth import check_scope
 from api.body import EFFECT_BODY_BYTES_MAX, JSON, media_type, read_body
+from api.cosigned import cosigned_receipt, preferred_wait_s
 from api.dependencies import Access, skin_of
 from api.errors import (
     InvalidParameterError,
@@ -44,6 +46,7 @@ from ledger.canonical import parse_json
 from ledger.effect import Kind
 from ledger.errors import BadReferenceError, LedgerError, NotFoundError
 from ledger.grammar import UUID
+from ledger.reader import Reader
 from ledger.submission import Outcome, Posting, Provisional, Recorded, Submission
 
 router = APIRouter(prefix="/v1/ledgers/{ledger}", route_class=LeanRoute, tags=["writes"])
@@ -159,8 +162,22 @@ async def _post(
     if dry_run:
         found = await run_in_threadpool(skin.engine.dry_run.run, posting)
         return _provisional_answer(found[0], ledger, request.path_params.get("id"))
-    outcomes = await skin.record(posting)
-    return _answer(outcomes[0], request.path_params.get("id"))
+    [outcome] = await skin.record(posting)
+    wait_s = preferred_wait_s(request)
+    if wait_s and isinstance(outcome, Recorded) and outcome.receipt is not None:
+        outcome = await _cosigned(skin.engine.reader, outcome, wait_s)
+    return _answer(outcome, request.path_params.get("id"))
+
+
+async def _cosigned(reader: Reader, recorded: Recorded, wait_s: int) -> Recorded:
+    """The same, with a receipt that witnesses stand for, if they are as quick as that."""
+    try:
+        entry = recorded.entry
+        receipt = await cosigned_receipt(reader, entry.ledger, entry.seq, wait_s)
+    except LedgerError:
+        # It is on disk, whatever befalls its proof; the receipt there is says what it is.
+        return recorded
+    return replace(recorded, receipt=receipt)
 
 
 def _answer(outcome: Outcome, target: str | None) -> Response:
@@ -275,7 +292,8 @@ PREFER = parameter(
     "header",
     {"type": "string"},
     "`return=minimal` leaves the receipt out of the answer of a single write; `return=receipt` "
-    "puts receipts into the answer of a batch.",
+    "puts receipts into the answer of a batch; `wait=N` waits up to N seconds for the receipt of "
+    "a single write to be cosigned.",
 )
 DRY_RUN = parameter(
     "dry_run",

@@ -6,6 +6,7 @@ from typing import Any
 
 from ledger.cli.words import CorrectionWords, send, takes
 from ledger.errors import SettingsError
+from ledger.grammar import UUID
 
 TARGETS = ("corrects", "corrects_key", "corrects_external")
 
@@ -37,6 +38,10 @@ def _body(words: CorrectionWords, kind: str) -> dict[str, Any]:
     if sum(name in body for name in TARGETS) != 1:
         raise SettingsError(
             "say which entry it corrects: its ID, or --corrects-key, or --corrects-external"
+        )
+    if "corrects" in body and not UUID.fullmatch(str(body["corrects"])):
+        raise SettingsError(
+            "the ID of an entry is a UUID, as `effect-ledger show` prints it for a seq or a key"
         )
     body.setdefault("type", kind)
     return body

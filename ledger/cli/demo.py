@@ -401,7 +401,8 @@ def _next_steps(
             f"EFFECT_LEDGER_DATA_DIR={shlex.quote(str(data_dir.absolute()))} effect-ledger serve"
         )
         return f"Start it again with\n\n    {again}\n\nand try, at its own URL:\n\n{commands}\n"
+    # Commands with a key and a URL that are gone would only disappoint.
     return (
         "The service ends here, and leaves nothing behind. `effect-ledger demo --keep` leaves it "
-        f"running, with a URL and a key of its own, for you to try:\n\n{commands}\n"
+        "running, with curl commands for you to try.\n"
     )

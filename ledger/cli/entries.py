@@ -172,16 +172,24 @@ def _prose(
         entry_hash=entry["entry_hash"],
         receipt=receipt,
     )
-    if corrections:
+    # The story of an effect knows the corrections of its corrections too.
+    lineage = corrections if story is None else story["corrections"] + story["explanations"]
+    if lineage:
         yield "Corrected by"
-        yield from map(line, corrections)
-    for title, claims in (
-        ("Can still be done", [] if story is None else story["rollback"]["can"]),
-        ("Cannot be undone", [] if story is None else story["rollback"]["cannot"]),
+        yield from ("  " * (each.get("depth", 1) - 1) + line(each) for each in lineage)
+    for title, claims, limit in (
+        ("Can still be done", [] if story is None else story["rollback"]["can"], "up_to"),
+        ("Cannot be undone", [] if story is None else story["rollback"]["cannot"], "amount"),
     ):
         if claims:
             yield title
-            yield from (f"  {claim['says']}" for claim in claims)
+            yield from (_claim(claim["says"], claim[limit]) for claim in claims)
+
+
+def _claim(says: str, limit: Mapping[str, str] | None) -> str:
+    if limit is None:
+        return f"  {says}"
+    return f"  {says.removesuffix('.')} ({limit['amount']} {limit['currency']})."
 
 
 def _amount(effect: Mapping[str, Any]) -> str | None:

@@ -299,6 +299,7 @@ def _prose(ledger: str, tally: Tally, errors: Path | None) -> str:
         f"\n  {currency}  {flows['in']:f} in, {flows['out']:f} out"
         for currency, flows in sorted(tally.totals.items())
     )
-    return f"{WORLDS['RML3']}: {tally.seen:,} items for {ledger}.\n{told}" + (
-        f"\nTotals of what the ledger holds of this file{sums}" if sums else ""
+    return (
+        f"{WORLDS['RML3']}: {tally.seen:,} item{'s' * (tally.seen != 1)} for {ledger}.\n{told}"
+        + (f"\nTotals of what the ledger holds of this file{sums}" if sums else "")
     )

@@ -23,7 +23,12 @@ def create(
         str, typer.Option(help="The principal: whom entries posted with the key name, for ever.")
     ],
     scope: Annotated[
-        list[str], typer.Option(help="What it is good for; '*' is everything. Repeatable.")
+        list[str],
+        typer.Option(
+            help="What it is good for: *, or of effects:write refunds:write adjustments:write "
+            "explanations:write observe entries:read payload:read proofs:read verify and more. "
+            "Repeatable."
+        ),
     ],
     ledger: Annotated[
         list[str] | None,

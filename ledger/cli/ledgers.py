@@ -61,6 +61,25 @@ def create(
     )
 
 
+@app.command()
+def resume(
+    name: Annotated[str, typer.Argument(help="Name of a ledger that was stopped.")],
+    *,
+    because: Annotated[str, typer.Option(help="What you found; kept beside the stop, for ever.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Let a ledger take writes again that a witness or a verification stopped."""
+    # Imported here: it takes longer to load than most commands take to run.
+    from ledger.service import open_service
+
+    with open_service(read_settings()) as service:
+        lifted = service.stops.lift(name, because)
+    Output(as_json).answer(
+        {"ledger": name, "lifted": lifted},
+        f"Ledger {name} takes writes again; lifted: {', '.join(lifted)}.",
+    )
+
+
 @app.command("list")
 def list_ledgers(as_json: JsonOption = False) -> None:
     """List all ledgers with their sizes."""

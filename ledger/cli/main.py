@@ -12,17 +12,21 @@ import typer
 
 from ledger import __version__
 from ledger.cli import (
+    bench,
     corrections,
     database,
     demo,
     effects,
     entries,
+    export,
     items,
     keys,
     ledgers,
+    restore,
     serve,
     settings,
     verify,
+    witness,
 )
 from ledger.cli.output import BAD_INPUT, Output, print_json
 from ledger.errors import LedgerError
@@ -70,6 +74,10 @@ app.command("tail")(entries.tail)
 app.command("dry-run")(items.dry_run)
 app.command("import")(items.import_file)
 app.command("verify")(verify.verify)
+app.command("export")(export.export)
+app.command("restore")(restore.restore)
+app.command("witness")(witness.witness)
+app.command("bench")(bench.bench)
 app.command("settings")(settings.settings)
 
 

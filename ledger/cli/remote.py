@@ -69,11 +69,15 @@ class UnreachableError(LedgerError):
 
 
 class Remote:
-    """One service, spoken to with one key."""
+    """One service, spoken to with one key, or as a stranger."""
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, key: str | None) -> None:
         """
         Speak to the service at `url`; nothing is sent yet.
+
+        Args:
+            url: Where it is.
+            key: API key; without one, only what is open to strangers is.
 
         Raises:
             SettingsError: The URL is none, or the key cannot stand in a header.
@@ -85,9 +89,10 @@ class Remote:
                 f"{KEY_VARIABLE} must be a key as `effect-ledger key create` prints"
             )
         self.url = url.rstrip("/")
+        self.is_stranger = key is None
         self._http = httpx.Client(
             base_url=self.url,
-            headers={"Authorization": f"Bearer {key}"},
+            headers={} if key is None else {"Authorization": f"Bearer {key}"},
             timeout=TIMEOUT,
         )
 
@@ -220,15 +225,19 @@ class Remote:
         raise _refusal(answer)
 
 
-def open_remote(url: str | None = None) -> Remote:
+def open_remote(url: str | None = None, *, as_stranger: bool = False) -> Remote:
     """
     The service at `url`, by default the one that the environment names, with its key.
+
+    Args:
+        url: Where it is.
+        as_stranger: Whether to do without a key where the environment has none.
 
     Raises:
         SettingsError: A variable is missing or wrong.
     """
-    key = os.environ.get(KEY_VARIABLE)
-    if not key:
+    key = os.environ.get(KEY_VARIABLE) or None
+    if key is None and not as_stranger:
         raise SettingsError(
             f"set {KEY_VARIABLE} to an API key; make one with "
             "`effect-ledger key create --name NAME --scope SCOPE`"

@@ -50,9 +50,9 @@ def serve(
     # Imported here: it takes longer to load than most commands take to run.
     from ledger.service import open_service
 
-    with stopped_by_signals(), _bound(settings) as listener:
+    with stopped_by_signals(), bound(settings) as listener:
         log(settings)
-        with open_service(settings) as service:
+        with open_service(settings, stays=True) as service:
             origin_host = service.prepare()
             listener.listen(BACKLOG)
             _announce(Output(as_json), settings, origin_host)
@@ -73,13 +73,20 @@ def answer_requests(service: Any, listener: socket.socket) -> None:
         service: As `open_service` gives it.
         listener: Bound; shared with other workers where there are any.
     """
+    if service.publisher is not None:
+        service.publisher.start()
+    # By name: the skin stands above the commands, which start it and know no more of it.
+    skin = importlib.import_module("api.app")
+    run_app(skin.create_app(service), listener)
+
+
+def run_app(app: Any, listener: socket.socket) -> None:
+    """Serve an ASGI application on `listener`, which is bound, until a signal ends it."""
     # Imported here: it takes longer to load than most commands take to run.
     import uvicorn
 
-    # By name: the skin stands above the commands, which start it and know no more of it.
-    skin = importlib.import_module("api.app")
     config = uvicorn.Config(
-        skin.create_app(service),
+        app,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -114,7 +121,7 @@ def stopped_by_signals() -> Iterator[None]:
 
 
 def _announce(output: Output, settings: Settings, origin_host: str) -> None:
-    url = f"http://{_in_url(settings.host)}:{settings.port}"
+    url = url_of(settings)
     database = (
         f"embedded PostgreSQL in {settings.data_dir / 'postgres'}"
         if settings.database_url is None
@@ -144,9 +151,9 @@ def _announce(output: Output, settings: Settings, origin_host: str) -> None:
 
 
 @contextmanager
-def _bound(settings: Settings) -> Iterator[socket.socket]:
+def bound(settings: Settings) -> Iterator[socket.socket]:
     """A socket with our address, before anything slow: a port that is taken is told at once."""
-    where = f"{_in_url(settings.host)}:{settings.port}"
+    where = url_of(settings).removeprefix("http://")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -166,5 +173,7 @@ def _bound(settings: Settings) -> Iterator[socket.socket]:
         yield listener
 
 
-def _in_url(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+def url_of(settings: Settings) -> str:
+    """Where a process with these settings answers."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{settings.port}"

@@ -27,6 +27,7 @@ from ledger.cli.remote import (
     open_remote,
 )
 from ledger.cli.words import read_file
+from ledger.cosignature import is_checkable
 from ledger.entry import Entry, UnreadEntry, parse_entry
 from ledger.errors import (
     MalformedJsonError,
@@ -36,6 +37,7 @@ from ledger.errors import (
     VerificationError,
 )
 from ledger.note import VerifierKey
+from ledger.policy import Policy, parse_policy, verify_receipt_under
 from ledger.receipt import (
     Receipt,
     VerifiedEntry,
@@ -65,6 +67,8 @@ class Trusted:
     logs: tuple[VerifierKey, ...]
     witnesses: tuple[VerifierKey, ...]
     quorum: int
+    policy: Policy | None = None
+    """Says who else counts, and how many; then there are no `witnesses` beside it."""
 
 
 def verify(
@@ -76,6 +80,10 @@ def verify(
     vkey_file: VkeyFileOption = None,
     witness: WitnessOption = None,
     quorum: Annotated[int, typer.Option(help="How many of the witnesses must agree.")] = 0,
+    policy: Annotated[
+        Path | None,
+        typer.Option(help="C2SP tlog-policy file: the logs and witnesses that you trust."),
+    ] = None,
     checkpoint: Annotated[
         Path | None,
         typer.Option(help="For a URL: a checkpoint you kept, which the history must extend."),
@@ -90,10 +98,14 @@ def verify(
     where the evidence is bad.
     """
     output = Output(as_json, quiet)
+    if policy is not None and (witness or quorum):
+        raise SettingsError("--policy says which witnesses count; leave --witness and --quorum out")
+    stated = None if policy is None else parse_policy(read_file(policy))
     trusted = Trusted(
-        logs=_keys([*(vkey or ()), *_lines(vkey_file)]),
+        logs=(*trusted_keys(vkey, vkey_file), *_logs_of(stated)),
         witnesses=_keys(witness or []),
         quorum=quorum,
+        policy=stated,
     )
     if urlsplit(what).scheme in {"http", "https"}:
         return _verify_ledger(output, what, trusted, checkpoint)
@@ -110,9 +122,12 @@ def verify(
 
 def _verify_receipt(output: Output, path: Path, trusted: Trusted) -> int:
     receipt, answer = read_receipt(path)
-    verified = verify_receipt(
-        receipt, trusted.logs, witnesses=trusted.witnesses, quorum=trusted.quorum
-    )
+    if trusted.policy is None:
+        verified = verify_receipt(
+            receipt, trusted.logs, witnesses=trusted.witnesses, quorum=trusted.quorum
+        )
+    else:
+        verified = verify_receipt_under(trusted.policy, receipt, trusted.logs)
     entry = parse_entry(verified.entry)
     _check_answer(answer, entry)
     not_checked = _not_checked(receipt, entry, trusted)
@@ -207,7 +222,13 @@ def _not_checked(receipt: Receipt, entry: Entry | UnreadEntry, trusted: Trusted)
         missing.append("the poster's own signature")
     if receipt.registry is not None:
         missing.append("the registry's proof")
-    if not trusted.witnesses:
+    if trusted.policy is not None:
+        missing += [
+            f"witness {each.name}: its kind of signature cannot be checked here"
+            for each in trusted.policy.witnesses
+            if not is_checkable(each.verifier)
+        ]
+    elif not trusted.witnesses:
         missing.append("witnesses: give theirs with --witness to learn whether they saw it")
     return missing
 
@@ -329,6 +350,20 @@ def _split_url(url: str) -> tuple[str, str]:
 
 
 # ---- Keys -----------------------------------------------------------------------------
+
+
+def trusted_keys(vkeys: list[str] | None, path: Path | None) -> tuple[VerifierKey, ...]:
+    """
+    The keys that were given as options, and those in a file, one per line.
+
+    Raises:
+        SettingsError: One is none, or the file cannot be read.
+    """
+    return _keys([*(vkeys or ()), *_lines(path)])
+
+
+def _logs_of(policy: Policy | None) -> tuple[VerifierKey, ...]:
+    return () if policy is None else tuple(log.verifier for log in policy.logs)
 
 
 def _lines(path: Path | None) -> list[str]:

@@ -52,6 +52,9 @@ def connect(conninfo: Conninfo, role: str) -> psycopg.Connection[Any]:
             application_name="effect-ledger",
         )
         _become(connection, role)
+    except psycopg.errors.InsufficientPrivilege as error:
+        # As with the owner's URL in place of the service's; the cause names both roles.
+        raise DatabaseUnavailableError("the database gives this login too few rights") from error
     except psycopg.Error as error:
         raise DatabaseUnavailableError("the database does not answer") from error
     return connection

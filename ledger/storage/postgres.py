@@ -40,6 +40,9 @@ logger = logging.getLogger(__name__)
 
 # A writer that waits longer than this is told to come back: the queue stays short.
 LOCK_TIMEOUT_MS = 2_000
+# No append takes this long. Frozen between two statements its session ends by itself; frozen
+# within a pipeline no timeout of the server runs, and whoever waits behind it ends it.
+FROZEN_AFTER_S = 10
 
 SELECT_LEDGER = """
 select l.ledger, l.origin, l.vkey, l.signer, l.units, l.time_zone, l.public, l.screen
@@ -55,6 +58,15 @@ select size, last_hash, last_recorded_at, frontier from heads where ledger = %s 
 
 # A statement of its own: in the locking one it could be read before the lock is held.
 READ_CLOCK = "select clock_timestamp()"
+
+# Who holds a row is not listed, but to lock one of a table is to hold this lock on the table.
+# Sessions of the same login only: no other's may be ended, or is anything of ours.
+END_FROZEN = """
+select pg_terminate_backend(l.pid)
+from pg_locks l join pg_stat_activity a on a.pid = l.pid
+where l.relation = 'effect_ledger.heads'::regclass and l.mode = 'RowShareLock' and l.granted
+    and a.usename = session_user and a.xact_start < clock_timestamp() - make_interval(secs => %s)
+"""
 
 SELECT_REPLAYS = "select key, body from entries where ledger = %s and key = any(%s)"
 
@@ -89,6 +101,10 @@ SELECT_SIGNING_KEYS = "select key_id, principal, public_key from poster_keys whe
 SELECT_PAYLOADS = """
 select seq, name, media_type, commitment, data_subject, sealed
 from payloads where ledger = %s and seq = any(%s) order by seq, name
+"""
+
+SELECT_FIRST_EMPTIED = """
+select min(seq) from payloads where ledger = %s and seq >= %s and sealed is null
 """
 
 SELECT_HASHES = "select hash from entries where ledger = %s and seq >= %s and seq < %s order by seq"
@@ -174,7 +190,7 @@ class PostgresTransaction:
     def __init__(
         self,
         connection: psycopg.Connection[Any],
-        ledger: str,
+        pipeline: psycopg.Pipeline,
         head: Head,
         now: datetime,
         found: Found,
@@ -184,22 +200,24 @@ class PostgresTransaction:
         self.found = found
         self.batch: Batch | None = None
         self._connection = connection
-        self._ledger = ledger
+        self._pipeline = pipeline
+        self._ledger = head.ledger
 
     def read_tile(self, level: int, index: int) -> Sequence[bytes]:
         """The hashes that tile (level, index) holds so far."""
         start = index * TILE_WIDTH
         if level == 0:
             return self.leaf_hashes(start, start + TILE_WIDTH)
-        rows = self._connection.execute(
-            SELECT_TILE_ROOTS, (self._ledger, level - 1, start, start + TILE_WIDTH), binary=True
-        )
-        return [root for (root,) in rows]
+        return self._hashes(SELECT_TILE_ROOTS, level - 1, start, start + TILE_WIDTH)
 
     def leaf_hashes(self, start: int, stop: int) -> Sequence[bytes]:
         """Entry hashes [start, stop)."""
-        rows = self._connection.execute(SELECT_HASHES, (self._ledger, start, stop), binary=True)
-        return [leaf_hash for (leaf_hash,) in rows]
+        return self._hashes(SELECT_HASHES, start, stop)
+
+    def _hashes(self, statement: str, *place: int) -> list[bytes]:
+        rows = self._connection.execute(statement, (self._ledger, *place), binary=True)
+        self._pipeline.sync()
+        return [each for (each,) in rows]
 
     def insert(self, batch: Batch) -> None:
         """Write `batch` when the block ends."""
@@ -257,6 +275,11 @@ class PostgresStorage:
     def data_keys(self, ledger: str, subjects: Sequence[str]) -> Mapping[str, bytes]:
         """Wrapped data keys by data subject, for those that stand."""
         return dict(self._read(SELECT_DATA_KEYS, (ledger, list(subjects))).fetchall())
+
+    def first_emptied(self, ledger: str, start: int) -> int | None:
+        """Seq of the first entry from `start` on that has a payload without octets."""
+        row = self._read(SELECT_FIRST_EMPTIED, (ledger, start)).fetchone()
+        return None if row is None else row[0]
 
     def leaf_hashes(self, ledger: str, start: int, stop: int) -> Sequence[bytes]:
         """Committed entry hashes [start, stop)."""
@@ -345,57 +368,60 @@ class PostgresStorage:
     ) -> Iterator[PostgresTransaction]:
         """Hold the head until the block ends, then commit; see `ports.Storage`."""
         connection = self._open_connection()
+        committing = False
         try:
-            transaction = self._lock(connection, record, wanted)
-            yield transaction
+            with connection.pipeline() as pipeline:
+                transaction = self._lock(connection, pipeline, record, wanted)
+                yield transaction
+                if transaction.batch is None:
+                    connection.execute("rollback")
+                else:
+                    committing = True
+                    for statement, parameters in _statements(record.name, transaction.batch):
+                        connection.execute(statement, parameters)
+                    connection.execute("commit")
         except psycopg.Error as error:
-            self._rollback(connection)
-            raise _nothing_written(error) from error
-        except BaseException:
-            self._rollback(connection)
-            raise
-        if transaction.batch is None:
-            self._rollback(connection)
-        else:
-            self._commit(connection, record.name, transaction.batch)
-
-    def _lock(
-        self, connection: psycopg.Connection[Any], record: LedgerRecord, wanted: Wanted
-    ) -> PostgresTransaction:
-        ledger = record.name
-        with connection.pipeline():
-            connection.execute("begin")
-            connection.execute(f"set local lock_timeout = {LOCK_TIMEOUT_MS}")
-            head = connection.execute(LOCK_HEAD, (ledger,), binary=True)
-            clock = connection.execute(READ_CLOCK, binary=True)
-            answer = _ask(connection, ledger, wanted)
-        row = head.fetchone()
-        if row is None:
-            raise NotFoundError(f"there is no ledger {ledger}", ledger=ledger)
-        now = clock.fetchone()
-        assert now is not None
-        return PostgresTransaction(connection, ledger, _head(record, row), now[0], answer())
-
-    def _commit(self, connection: psycopg.Connection[Any], ledger: str, batch: Batch) -> None:
-        try:
-            with connection.pipeline():
-                for statement, parameters in _statements(ledger, batch):
-                    connection.execute(statement, parameters)
-                connection.execute("commit")
-        except psycopg.Error as error:
-            if connection.broken or connection.closed:
+            if committing and (connection.broken or connection.closed):
                 # The server may have committed before the connection broke.
                 self.close()
                 raise OutcomeUnknownError(
                     "the commit was sent and not confirmed; the same key tells the outcome"
                 ) from error
             # The server answered with an error: it aborted before the commit.
-            self._rollback(connection)
+            self._give_up_connection()
+            if isinstance(error, pg.LockNotAvailable):
+                self._end_frozen()
             raise _nothing_written(error) from error
         except BaseException:
-            # Our own code failed while sending: the commit was not among what was sent.
-            self.close()
+            if committing:
+                # Our own code failed while sending: the commit was not among what was sent.
+                self.close()
+            else:
+                self._rollback(connection)
             raise
+
+    def _lock(
+        self,
+        connection: psycopg.Connection[Any],
+        pipeline: psycopg.Pipeline,
+        record: LedgerRecord,
+        wanted: Wanted,
+    ) -> PostgresTransaction:
+        ledger = record.name
+        connection.execute("begin")
+        connection.execute(f"set local lock_timeout = {LOCK_TIMEOUT_MS}")
+        head = connection.execute(LOCK_HEAD, (ledger,), binary=True)
+        clock = connection.execute(READ_CLOCK, binary=True)
+        answer = _ask(connection, ledger, wanted)
+        # One pipeline to the end, and not one for each trip: psycopg closes a pipeline with a
+        # word too many, after which PostgreSQL's idle_in_transaction_session_timeout is off.
+        pipeline.sync()
+        row = head.fetchone()
+        if row is None:
+            raise NotFoundError(f"there is no ledger {ledger}", ledger=ledger)
+        now = clock.fetchone()
+        assert now is not None
+        return PostgresTransaction(connection, pipeline, _head(record, row), now[0], answer())
 
     def _rollback(self, connection: psycopg.Connection[Any]) -> None:
         try:
@@ -403,6 +429,26 @@ class PostgresStorage:
         except psycopg.Error:
             # Harmless: a broken connection rolls back by itself.
             self.close()
+
+    def _give_up_connection(self) -> None:
+        # The driver keeps a statement as prepared once it is sent, and behind an error in a
+        # pipeline the server reads nothing: on this connection it could fail for ever.
+        self.close()
+
+    def _end_frozen(self) -> None:
+        """End the sessions that have kept a head for so long that nobody is behind them."""
+        try:
+            connection = self._open_connection()
+            with connection.transaction():
+                # The session's own login sees and ends its other sessions; the role does not.
+                connection.execute("set local role none")
+                ended = connection.execute(END_FROZEN, (FROZEN_AFTER_S,)).rowcount
+        except (psycopg.Error, DatabaseUnavailableError):
+            # Harmless: the next one that has waited tries again.
+            self.close()
+            return
+        if ended:
+            logger.error("%d sessions were ended: each kept a ledger's head for long", ended)
 
     def _read(self, statement: str, parameters: tuple[Any, ...]) -> psycopg.Cursor[Any]:
         connection = self._open_connection()

@@ -12,7 +12,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, NullPool, create_engine, text
 
 import migrations
 from ledger.errors import SettingsError
@@ -29,7 +29,10 @@ def migrate(conninfo: Conninfo) -> str:
     Returns:
         The schema version that stands now.
     """
-    engine = create_engine("postgresql+psycopg://", creator=lambda: connect(conninfo, OWNER))
+    # No pool: the lock belongs to the connection, and is given back with it, also on failure.
+    engine = create_engine(
+        "postgresql+psycopg://", creator=lambda: connect(conninfo, OWNER), poolclass=NullPool
+    )
     config = _alembic_config()
     with engine.connect() as connection:
         connection.execute(text("set statement_timeout = 0"))
@@ -39,7 +42,6 @@ def migrate(conninfo: Conninfo) -> str:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
         connection.commit()
-    engine.dispose()
     return newest_version()
 
 

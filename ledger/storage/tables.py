@@ -178,3 +178,25 @@ verifications = Table(
     Column("started_at", _Time, nullable=False),
     Column("updated_at", _Time, nullable=False),
 )
+
+cosigned = Table(
+    "cosigned",
+    metadata,
+    Column("ledger", Text, primary_key=True),
+    Column("size", BigInteger, primary_key=True),
+    Column("cosigned_at", _Time, primary_key=True),
+    Column("reached_at", _Time, nullable=False),
+    Column("note", LargeBinary, nullable=False),
+)
+
+stops = Table(
+    "stops",
+    metadata,
+    Column("ledger", Text, primary_key=True),
+    Column("stopped_at", _Time, primary_key=True),
+    Column("code", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("details", JSONB, nullable=False),
+    Column("lifted_at", _Time),
+    Column("lifted_because", Text),
+)

@@ -34,7 +34,7 @@ that fail, with the reason.
 
 
 class Attachments:
-    """Compares payload rows page by page; remembers those that were erased."""
+    """Compares payload rows page by page; remembers those that are empty."""
 
     def __init__(
         self, source: Source, *, origin: str, open_payloads: OpenPayloads | None, add: Add
@@ -45,8 +45,11 @@ class Attachments:
         self._add = add
         self._rows: dict[tuple[int, str], StoredPayload] = {}
         self._sealed: list[SealedPayload] = []
-        self._erased: dict[tuple[str, str], int] = {}
-        self._announced: set[tuple[str, str]] = set()
+        self._empty: dict[tuple[str, str], int] = {}
+        self._erased: set[tuple[str, str]] = set()
+        self._lost: list[range] = []
+        self.lost = 0
+        """Payloads whose octets did not come back with their entries, as a notice says."""
 
     def begin_page(self, start: int, stop: int) -> None:
         """Read the rows of entries [start, stop)."""
@@ -67,14 +70,20 @@ class Attachments:
                 continue
             self._compare(where, committed, row)
             if row.sealed_bytes is None:
-                self._erased[entry.id, committed.name] = entry.seq
+                self._empty[entry.id, committed.name] = entry.seq
             else:
                 self._sealed.append(
                     SealedPayload(entry.seq, entry.id, committed.name, row.sealed_bytes)
                 )
         effect = entry.effect
-        if effect.kind is Kind.NOTICE and effect.type == "payload.erased" and effect.data:
-            self._announced |= {(each["entry"], each["name"]) for each in effect.data["payloads"]}
+        if effect.kind is not Kind.NOTICE or not effect.data:
+            return
+        if effect.type == "payload.erased":
+            self._erased |= {(each["entry"], each["name"]) for each in effect.data["payloads"]}
+        elif effect.type == "payload.lost":
+            # No more than what had been recorded by then can have been lost.
+            stop = min(effect.data["to_seq"] + 1, entry.seq)
+            self._lost.append(range(effect.data["from_seq"], stop))
 
     def take_unread(self, entry: UnreadEntry) -> None:
         """An entry of a later version, which may commit to payloads in its own way."""
@@ -116,9 +125,13 @@ class Attachments:
         self._sealed.clear()
 
     def end(self) -> None:
-        """A payload may be empty only if a notice says that it was erased."""
-        for (entry_id, name), seq in self._erased.items():
-            if (entry_id, name) not in self._announced:
+        """A payload may be empty only if a notice says that it was erased, or lost."""
+        for (entry_id, name), seq in self._empty.items():
+            if (entry_id, name) in self._erased:
+                continue
+            if any(seq in lost for lost in self._lost):
+                self.lost += 1
+            else:
                 self._add(
                     "payload.erased",
                     seq,

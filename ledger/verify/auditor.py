@@ -593,6 +593,11 @@ class _Audit:
             )
         if not self._opens_payloads:
             say("what payloads contain: no payload key was at hand")
+        if self._attachments.lost:
+            say(
+                f"what {self._attachments.lost} payloads contained: they were lost with a database "
+                "whose entries were restored from a log, as notices say, and not erased"
+            )
         if self._unread:
             say(
                 f"what {self._unread} entries of a later version say, their columns, terms and "

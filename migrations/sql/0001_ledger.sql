@@ -8,6 +8,12 @@
 
 create schema effect_ledger_keys;
 
+comment on schema effect_ledger is 'Append-only ledgers of effects that cannot be rolled back.';
+comment on schema effect_ledger_keys is
+    'Keys that open payloads: what an erasure must reach, and what backups leave out.';
+comment on table effect_ledger.schema_versions is
+    'Newest migration that was applied; the service refuses any other than its own.';
+
 -- Roles ------------------------------------------------------------------------------------------
 -- owner   runs migrations and nothing else
 -- writer  what the service connects as: appends, never edits or deletes history
@@ -56,6 +62,9 @@ begin
         using errcode = 'restrict_violation';
 end $$;
 
+comment on function effect_ledger.allow_erasure_only() is
+    'A payload''s octets may go, once; everything else about it stays.';
+
 create function effect_ledger.only_grow() returns trigger
 language plpgsql as $$
 begin
@@ -66,6 +75,9 @@ begin
         tg_table_name, old.ledger, old.size, new.size
         using errcode = 'restrict_violation';
 end $$;
+
+comment on function effect_ledger.only_grow() is
+    'A size that shrinks is history that was dropped.';
 
 -- Ledgers ----------------------------------------------------------------------------------------
 
@@ -90,6 +102,10 @@ comment on column effect_ledger.ledgers.signer is
     'Identity of the one signer record that may sign for this origin.';
 comment on column effect_ledger.ledgers.units is
     'Units declared beyond ISO 4217: name to exponent.';
+comment on column effect_ledger.ledgers.time_zone is
+    'IANA zone that periods are counted in; fixed at creation.';
+comment on column effect_ledger.ledgers.public is
+    'Whether anyone may read the log without a key; never taken back.';
 comment on column effect_ledger.ledgers.screen is
     'Personal-data checks applied to hashed text: at-sign, iban, card.';
 comment on column effect_ledger.ledgers.registry_seq is
@@ -119,6 +135,9 @@ create table effect_ledger.published (
 );
 comment on table effect_ledger.published is
     'The newest signed checkpoint of each ledger, as every process serves it.';
+comment on column effect_ledger.published.root is 'Merkle root of the first size entries.';
+comment on column effect_ledger.published.note is
+    'The checkpoint as served: a C2SP signed note of origin, size and root.';
 
 -- History ----------------------------------------------------------------------------------------
 
@@ -149,6 +168,18 @@ comment on table effect_ledger.entries is
     'History. The columns beside body are an index over it, which verification recomputes.';
 comment on column effect_ledger.entries.kind is
     'effect: the original; refund, adjustment, explanation: forward corrections; notice: the ledger itself.';
+comment on column effect_ledger.entries.type is 'Dotted code of what happened: card.capture.';
+comment on column effect_ledger.entries.poster is 'Principal whose API key posted it.';
+comment on column effect_ledger.entries.subject is
+    'Business reference it is about: order/12345. Never a person.';
+comment on column effect_ledger.entries.business_key is
+    'What it is: invoice/123. A second one of its kind and type is refused without repeat_of.';
+comment on column effect_ledger.entries.actor is 'Id of who caused it: a service, human or agent.';
+comment on column effect_ledger.entries.currency is
+    'Of its money, ISO 4217 or a unit the ledger declares; null where no money moved.';
+comment on column effect_ledger.entries.occurred_at is 'When it happened, as the poster says.';
+comment on column effect_ledger.entries.recorded_at is
+    'When it was appended, by this database''s clock; never earlier than the entry before.';
 comment on column effect_ledger.entries.corrects is
     'Entry this one corrects, also where the caller named it by its key.';
 comment on column effect_ledger.entries.repeat_of is
@@ -193,6 +224,10 @@ create table effect_ledger.tiles (
 alter table effect_ledger.tiles alter column hashes set storage external;
 comment on table effect_ledger.tiles is
     'Full tiles of the Merkle tree (C2SP tlog-tiles), inserted once; partial ones are range reads.';
+comment on column effect_ledger.tiles.level is '0: hashes of entries; above: roots of tiles below.';
+comment on column effect_ledger.tiles.idx is 'Position within its level, from 0.';
+comment on column effect_ledger.tiles.hashes is '256 hashes of 32 bytes, left to right.';
+comment on column effect_ledger.tiles.root is 'Root over hashes: one hash of the tile above.';
 
 create table effect_ledger.payloads (
     ledger       text collate "C" not null,
@@ -206,6 +241,9 @@ create table effect_ledger.payloads (
 );
 comment on table effect_ledger.payloads is
     'Octets an entry commits to. Detachable: erasing them leaves every proof valid.';
+comment on column effect_ledger.payloads.name is 'Name within its entry: note, message.';
+comment on column effect_ledger.payloads.commitment is
+    'What the entry says of it: SHA-256 over a purpose, a secret salt and the octets.';
 comment on column effect_ledger.payloads.data_subject is
     'Whose data key seals this payload: the opaque id the poster gave, or entry:<id>.';
 comment on column effect_ledger.payloads.sealed is
@@ -219,6 +257,9 @@ create table effect_ledger_keys.data_keys (
 );
 comment on table effect_ledger_keys.data_keys is
     'One data key per data subject, wrapped by the payload key. Deleting a row erases its payloads.';
+comment on column effect_ledger_keys.data_keys.data_subject is 'As in payloads.';
+comment on column effect_ledger_keys.data_keys.wrapped is
+    'The data key under AES-256-GCM of the payload key, which is not in the database.';
 
 -- Derived ----------------------------------------------------------------------------------------
 
@@ -236,6 +277,12 @@ create table effect_ledger.positions (
 );
 comment on table effect_ledger.positions is
     'What is left of an entry with money, in minor units; a row from its first money correction on.';
+comment on column effect_ledger.positions.entry is
+    'The entry corrected: an effect, a refund or an adjustment.';
+comment on column effect_ledger.positions.original is 'Its own amount.';
+comment on column effect_ledger.positions.adjusted is 'Signed sum of the adjustments of it.';
+comment on column effect_ledger.positions.refunded is
+    'Sum of its refunds, each with its own adjustments counted in.';
 comment on column effect_ledger.positions.held is 'Promised to open intents.';
 comment on column effect_ledger.positions.excess is
     'Surplus that observed facts took beyond the remainder; null on adjustments, which nothing bounds.';
@@ -259,6 +306,14 @@ create table effect_ledger.api_keys (
     expires_at  timestamptz,
     revoked_at  timestamptz
 );
+comment on table effect_ledger.api_keys is
+    'Keys that requests carry. They rotate under their principal; rows are kept once revoked.';
+comment on column effect_ledger.api_keys.id is 'Public part of the key.';
+comment on column effect_ledger.api_keys.principal is 'Whom entries posted with it name.';
+comment on column effect_ledger.api_keys.scopes is 'Acts it is good for; * is every one.';
+comment on column effect_ledger.api_keys.expires_at is 'Null: never.';
+comment on column effect_ledger.api_keys.revoked_at is
+    'Null: in force. Set once, and then the key opens nothing.';
 comment on column effect_ledger.api_keys.secret_hash is
     'SHA-256 of a 256-bit random secret: nothing to guess, so nothing to stretch.';
 comment on column effect_ledger.api_keys.ledgers is 'Null: all ledgers, present and future.';
@@ -271,6 +326,10 @@ create table effect_ledger.poster_keys (
 );
 comment on table effect_ledger.poster_keys is
     'Ed25519 keys posters sign their effects with, each announced by a key.added notice.';
+comment on column effect_ledger.poster_keys.key_id is
+    'Hash of principal and public key, as in a signed note; what signatures name.';
+comment on column effect_ledger.poster_keys.registry_seq is
+    'Where _registry holds the key.added notice.';
 
 -- Verification jobs ------------------------------------------------------------------------------
 
@@ -287,6 +346,17 @@ create table effect_ledger.verifications (
     updated_at  timestamptz not null default now(),
     primary key (ledger, id)
 );
+comment on table effect_ledger.verifications is
+    'Verifications that were asked for, with their progress and what they found.';
+comment on column effect_ledger.verifications.mode is
+    'full: from the first entry; incremental: from where the last good one ended.';
+comment on column effect_ledger.verifications.requested is
+    'What it is held against: checkpoints kept elsewhere, signatures checked.';
+comment on column effect_ledger.verifications.checked is 'Entries read so far.';
+comment on column effect_ledger.verifications.size is 'Entries to read.';
+comment on column effect_ledger.verifications.report is 'Null while it runs.';
+comment on column effect_ledger.verifications.updated_at is
+    'Last sign of life; a running one that gives none has lost its process.';
 comment on column effect_ledger.verifications.state is
     'running -> done (a report stands) | failed (could not be finished; says why in report)';
 

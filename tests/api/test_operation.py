@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 
 import orjson
 
@@ -13,9 +14,13 @@ from tests.api.support import Api, capture
 
 def test_health_and_readiness(api: Api) -> None:
     """The process runs; the database answers."""
-    for path in ("/healthz", "/readyz"):
-        response = api.http.get(path)
-        assert (response.status_code, response.json()) == (200, {"status": "ok"})
+    health, ready = (api.http.get(path) for path in ("/healthz", "/readyz"))
+
+    assert (health.status_code, health.json()) == (200, {"status": "ok"})
+    assert (ready.status_code, ready.json()) == (
+        200,
+        {"status": "ok", "quorum_age_s": None, "ledgers_stopped": 0},
+    )
 
 
 def test_not_ready_while_the_database_is_away(api: Api, engine, monkeypatch) -> None:
@@ -67,6 +72,11 @@ def test_access_line_names_no_secret(api: Api, caplog) -> None:
     """Template, status, time, principal and trace id; no path, key or body."""
     with caplog.at_level(logging.INFO, logger="api.access"):
         api.post("/effects", capture(subject="order/hush"), key="hush-key")
+        # Written once the answer is out, which may be after it was read.
+        ends_at = time.monotonic() + 10.0
+        while not any(record.name == "api.access" for record in list(caplog.records)):
+            assert time.monotonic() < ends_at
+            time.sleep(0.01)
 
     lines = [JsonLines().format(r) for r in caplog.records if r.name == "api.access"]
     posts = [line for line in map(orjson.loads, lines) if line["method"] == "POST"]

@@ -11,9 +11,24 @@ from ledger.storage.database import OWNER, READER, WRITER, connect
 from tests.faults.attacks import LEDGER
 
 # Table -> what nobody may do to its rows. Heads, checkpoints and positions move, payloads
-# are erased; each by its own rule below.
-PERMANENT = ("ledgers", "entries", "entry_terms", "tiles", "poster_keys")
-KEPT = ("heads", "published", "positions", "payloads", "principals")
+# are erased, stops are lifted; each by its own rule below.
+PERMANENT = ("ledgers", "entries", "entry_terms", "tiles", "poster_keys", "cosigned")
+KEPT = ("heads", "published", "positions", "payloads", "principals", "stops")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def witnessed(attacked, conninfo) -> None:
+    """What a witness said of the ledger; guards that act row by row need a row."""
+    assert attacked.record.name == LEDGER
+    with connect(conninfo, WRITER) as connection:
+        connection.execute(
+            "insert into cosigned (ledger, size, reached_at, note) values (%s, 1, now(), 'note')",
+            [LEDGER],
+        )
+        connection.execute(
+            "insert into stops (ledger, code, message, details) values (%s, 'forked', 'x', '{}')",
+            [LEDGER],
+        )
 
 
 @pytest.fixture(params=["superuser", "superuser as replica", "owner"])
@@ -68,6 +83,16 @@ def test_a_payload_is_erased_and_never_edited(strong):
         strong.execute("update payloads set media_type = 'text/html'")
     with pytest.raises(psycopg.errors.RestrictViolation, match="erased, not edited"):
         strong.execute("update payloads set sealed = '\\x00'")
+
+
+def test_a_stop_is_lifted_once_and_never_edited(strong):
+    with pytest.raises(psycopg.errors.RestrictViolation, match="lifted, once, and not edited"):
+        strong.execute("update stops set message = 'never mind'")
+    with strong.transaction(force_rollback=True):
+        lift = "update stops set lifted_at = now(), lifted_because = 'restored'"
+        assert strong.execute(lift).rowcount == 1
+        with pytest.raises(psycopg.errors.RestrictViolation, match="lifted, once, and not edited"):
+            strong.execute(lift)
 
 
 def test_every_table_of_the_schema_has_a_rule(as_superuser):

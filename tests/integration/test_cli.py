@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import httpx
 import pytest
@@ -27,7 +28,7 @@ REFUND = ("--currency", "EUR", "--reason", "customer.request")
 AT = ("--occurred-at", "2026-03-01T09:30:00Z")
 COMMANDS = (
     *("serve", "demo", "migrate", "ledger", "key", "post", "refund", "adjust", "explain", "show"),
-    *("tail", "dry-run", "import", "verify", "settings"),
+    *("tail", "dry-run", "import", "verify", "export", "settings"),
 )
 
 
@@ -92,6 +93,7 @@ def vkey(service, ledger) -> str:
         ("post", "no-such-ledger", "--key", "k", *CAPTURE),
         ("refund", "shop", "--key", "k", *REFUND),
         ("refund", "shop", "an-id", "--corrects-key", "a", "--key", "k", *REFUND),
+        ("explain", "shop", "0", "--key", "k", "--reason", "asked", "--note", "why"),
         ("show", "shop"),
         ("import", "shop", "/nonexistent"),
         ("verify", "/nonexistent", "--vkey", "nonsense"),
@@ -314,8 +316,31 @@ def test_show_tells_what_can_still_be_undone(shell, ledger):
     told = shell.run("show", ledger, "--key", "pay").out
 
     assert told.startswith("RML-3 history")
-    assert "70.00 EUR" in told
-    assert "Cannot be undone" in told
+    assert "Give back what remains (70.00 EUR)." in told
+    assert "Was given back already (30.00 EUR)." in told
+
+
+def test_show_has_corrections_of_corrections_under_their_own(shell, ledger):
+    """A person reads the lineage from the page: who corrects whom, and how much."""
+    shell.good("post", ledger, "--key", "pay", *CAPTURE, *AT)
+    shell.good(
+        "refund", ledger, "--corrects-key", "pay", "--key", "r", "--amount", "30.00", *REFUND, *AT
+    )
+    shell.good(
+        *("adjust", ledger, "--corrects-key", "r", "--key", "a", "--type", "refund.failed", *AT),
+        *("--amount", "-30.00", "--currency", "EUR", "--flow", "out", "--reason", "bank.rejected"),
+    )
+
+    told = shell.run("show", ledger, "--key", "pay").out.splitlines()
+
+    refund, failed = told[told.index("Corrected by") + 1 :][:2]
+    assert refund.split() == ["1", ANY, "refund", "refund", "30.00", "EUR", "out", "r"]
+    assert failed.split() == ["2", ANY, "adjustment", "refund.failed", "-30.00", "EUR", "out", "a"]
+    assert indent(failed) == indent(refund) + 2
+
+
+def indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
 
 
 def test_an_over_refund_says_its_world_first(shell, ledger):

@@ -52,7 +52,10 @@ def test_the_demo_shows_the_world_first_on_every_step(shell):
     assert {line[:15].strip() for line in steps} == {"RML-1 closed", "RML-3 history"}
     assert "OVER_REFUND" in done.out
     assert "Verified offline" in done.out
-    assert "curl" in done.out
+    # What is gone when it ends is not offered: neither its URL nor its key.
+    assert "demo --keep" in done.out
+    assert "elk_" not in done.out
+    assert "http://" not in done.out
 
 
 @pytest.mark.slow

@@ -278,7 +278,7 @@ def test_data_of_another_major_is_refused(data_dir: Path, directory: str) -> Non
     pgdata = data_dir / "postgres" / directory
     pgdata.mkdir(parents=True)
     (pgdata / "PG_VERSION").write_text("17\n")
-    with pytest.raises(SettingsError, match=r"PostgreSQL 17.*PostgreSQL 18.*upgrade-db"):
+    with pytest.raises(SettingsError, match=r"PostgreSQL 17.*PostgreSQL 18.*dump"):
         EmbeddedServer(data_dir).start()
 
 

@@ -189,6 +189,9 @@ def test_a_note_without_a_known_key_says_whose_lines_it_has():
         "expected": [WITNESS.encode()],
         "found": ["log.example/orders", "other.example"],
     }
+    strangers = [line_of(name, bytes(9)) for name in ("e", "b", "d", "a", "c")]
+    with pytest.raises(SignatureError, match=r"found a, b, c, d, e$"):
+        open_note(note_of(TEXT, *strangers), [LOG.verifier])
     with pytest.raises(SignatureError):
         open_note(GOOD, [])
 

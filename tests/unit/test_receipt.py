@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -326,6 +327,14 @@ def test_a_proof_reads_back(proof):
     assert parse_tlog_proof(proof.encode()) == proof
 
 
+def test_a_proof_has_a_hash_per_level_of_the_largest_tree_at_most():
+    largest = TlogProof(index=SIZE_MAX, hashes=(bytes(32),) * 63, checkpoint_note=NOTE.encode())
+
+    assert parse_tlog_proof(largest.encode()) == largest
+    with pytest.raises(MalformedProofError, match="has 64 hashes, the limit is 63"):
+        parse_tlog_proof(replace(largest, hashes=(bytes(32),) * 64).encode())
+
+
 LINES = st.sampled_from(
     [
         "c2sp.org/tlog-proof@v1",
@@ -377,6 +386,12 @@ NOT_A_RECEIPT = {
 def test_what_is_not_a_receipt_is_refused(document):
     with pytest.raises(MalformedProofError, match="receipt"):
         parse_receipt(document)
+
+
+def test_the_first_unknown_member_is_named():
+    strange = dict.fromkeys(["zebra", "yak", "xerus", "wolf", "vole", "aardvark"], 1)
+    with pytest.raises(MalformedProofError, match="aardvark is not a member known here"):
+        parse_receipt(DOCUMENT | strange)
 
 
 def test_an_entry_that_has_no_octets_is_refused():

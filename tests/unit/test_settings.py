@@ -41,7 +41,7 @@ def test_argument_wins_over_environment_wins_over_default() -> None:
 
 
 def test_every_setting_has_a_line_in_fixed_order() -> None:
-    """The ten names scripts depend on."""
+    """The names scripts depend on."""
     assert list(lines()) == [
         "DATA_DIR",
         "DATABASE_URL",
@@ -52,6 +52,8 @@ def test_every_setting_has_a_line_in_fixed_order() -> None:
         "SIGNING_KEY",
         "SIGNER_URL",
         "PAYLOAD_KEY",
+        "POLICY",
+        "WITNESS_INTERVAL",
         "LOG_LEVEL",
     ]
 

@@ -621,7 +621,7 @@ def test_the_content_of_a_later_version_is_reported_as_unchecked():
     row = memory.rows[0]
     body = row.body.replace(b'"v":1}', b'"v":2}')
     memory.rows[0] = row._replace(body=body, columns=(leaf_hash(body), *row.columns[1:]))
-    head = Frontier.empty().append(leaf_hash(body))
+    head = Frontier.empty().extend([leaf_hash(body)])
     memory.head = replace(memory.head, last_hash=leaf_hash(body), frontier=head.to_bytes())
     publish(memory, 1, head.root())
 

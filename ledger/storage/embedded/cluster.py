@@ -91,14 +91,15 @@ def check_major(layout: Layout) -> None:
     Check that the data is of this major version of PostgreSQL, or that there is none yet.
 
     Raises:
-        SettingsError: It is of another one; names both and says what to run.
+        SettingsError: It is of another one; names both and the way out.
     """
     found = {pgdata.name: _major_of(pgdata) for pgdata in _data_directories(layout)}
     major = found.get(str(MAJOR), str(MAJOR) if not found else max(found.values()))
     if major != str(MAJOR):
         raise SettingsError(
             f"the data in {layout.postgres} was written by PostgreSQL {major}, this service "
-            f"runs PostgreSQL {MAJOR}: run `effect-ledger upgrade-db`",
+            f"runs PostgreSQL {MAJOR}: dump it with the version of the service that wrote it, and "
+            "restore the dump into a new data directory beside the same keys and signer",
             found=major,
             expected=str(MAJOR),
         )

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ledger.errors import DatabaseUnavailableError, SettingsError
+from ledger.errors import DatabaseUnavailableError, LedgerError, SettingsError
 from ledger.storage.embedded import cluster, layout, postmaster
 from ledger.storage.embedded.account import Account, choose_account
 from ledger.storage.embedded.binaries import reachable_binaries
@@ -27,8 +27,10 @@ from ledger.storage.embedded.supervision import (
     Attached,
     ServerRecord,
     attach,
+    attach_to_service,
     read_record,
     supervise,
+    supervisor_of,
     write_record,
 )
 
@@ -50,8 +52,16 @@ class EmbeddedServer:
     ones with the same connection string. Safe to share between threads.
     """
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, *, stays: bool = True) -> None:
+        """
+        Look after the server of `data_dir`; nothing is started yet.
+
+        Args:
+            data_dir: Need not exist.
+            stays: Whether this process is a service, on whose server others may build.
+        """
         self._layout = layout.layout_of(data_dir)
+        self._stays = stays
         self._changing = threading.Lock()
         self._stopping = threading.Event()
         self._undo = ExitStack()
@@ -210,6 +220,7 @@ class EmbeddedServer:
                 pid=pid,
                 socket_dir=str(self._socket_dir),
                 started_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+                stays=self._stays,
             ),
         )
 
@@ -219,31 +230,88 @@ class EmbeddedServer:
         self._postmaster = None
 
 
+class _Heir:
+    """
+    Takes a server over when the process that looked after it ends.
+
+    Connections fail from that end until the server runs again; the connection string stays.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self._layout = layout.layout_of(data_dir)
+        self._server = EmbeddedServer(data_dir)
+        self._stopping = threading.Event()
+        self._waiter = threading.Thread(target=self._wait, name="postgresql-heir", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._waiter.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stopping.set()
+        # Once to end a start that waits for recovery, and once where it was just through.
+        self._server.stop()
+        self._waiter.join()
+        self._server.stop()
+
+    def _wait(self) -> None:
+        while not self._stopping.wait(WATCH_S):
+            if supervisor_of(self._layout) is not None:
+                continue
+            logger.warning("whoever looked after PostgreSQL has ended: this process does now")
+            try:
+                self._server.start()
+            except LedgerError as error:
+                # Harmless: another heir was first, or the next attempt succeeds.
+                logger.warning("PostgreSQL was not taken over: %s", error)
+            else:
+                return
+
+
 @contextmanager
-def open_server(data_dir: Path) -> Iterator[EmbeddedServer | Attached]:
+def open_server(data_dir: Path, *, stays: bool = False) -> Iterator[EmbeddedServer | Attached]:
     """
     The server of `data_dir` for the length of a block, whoever looks after it.
 
     A command beside a running service uses the service's server; a command alone starts one
-    and stops it at the end.
+    and stops it at the end. A service waits for such a command to end; beside another
+    service it uses that one's server, and takes it over when that one ends.
+
+    Args:
+        data_dir: Need not exist.
+        stays: Whether the caller is a service.
 
     Raises:
         SettingsError, DatabaseUnavailableError: As `EmbeddedServer.start` and `attach`.
     """
-    attached = attach(data_dir)
-    if attached is not None:
-        yield attached
-        return
+    found = _find_or_start(data_dir, stays=stays)
+    if isinstance(found, EmbeddedServer):
+        with found:
+            yield found
+    elif stays:
+        with _Heir(data_dir):
+            yield found
+    else:
+        yield found
 
-    server = EmbeddedServer(data_dir)
+
+def _find_or_start(data_dir: Path, *, stays: bool) -> EmbeddedServer | Attached:
+    find = attach_to_service if stays else attach
+    attached = find(data_dir)
+    if attached is not None:
+        return attached
+    server = EmbeddedServer(data_dir, stays=stays)
     try:
         server.start()
     except SettingsError:
-        # A service may have started between the look and the attempt.
-        attached = attach(data_dir)
-        if attached is None:
-            raise
-        yield attached
-        return
-    with server:
-        yield server
+        # Another process may have started between the look and the attempt, and ended since.
+        attached = find(data_dir)
+        if attached is not None:
+            return attached
+        server.start()
+    return server

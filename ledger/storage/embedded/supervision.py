@@ -23,6 +23,8 @@ from ledger.storage.embedded.layout import Layout, layout_of, write_atomically
 
 # A command may hold the lock for the second or two it works on its own.
 LOCK_PATIENCE_S = 3.0
+# What a service waits for such a command to end, before it uses the command's server.
+COMMAND_PATIENCE_S = 5.0
 # The supervisor may still wait for recovery; longer, and the caller is told.
 ATTACH_PATIENCE_S = 60.0
 POLL_S = 0.05
@@ -39,19 +41,26 @@ class ServerRecord:
     socket_dir: str
     started_at: str
     """RFC 3339, UTC."""
+    stays: bool = True
+    """Whether a service looks after it; the server of a command ends with the command."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attached:
     """A server that another process looks after."""
 
+    layout: Layout
     socket_dir: Path
     supervisor: int
     """Process id of that process."""
+    stays: bool
+    """Whether that process is a service."""
 
     def conninfo(self, role: str) -> str:
         """The libpq connection string of `role` in the ledger's database."""
-        return conninfo(self.socket_dir, role)
+        # Whoever looks after the server by now may have put its socket elsewhere.
+        record = read_record(self.layout)
+        return conninfo(self.socket_dir if record is None else Path(record.socket_dir), role)
 
 
 def attach(data_dir: Path) -> Attached | None:
@@ -66,16 +75,60 @@ def attach(data_dir: Path) -> Attached | None:
     """
     layout = layout_of(data_dir)
     patience_ends_at = time.monotonic() + ATTACH_PATIENCE_S
-    while (supervisor := _supervisor(layout)) is not None:
+    while (supervisor := supervisor_of(layout)) is not None:
         record = read_record(layout)
         # A record of an earlier supervisor may not have been replaced yet.
         if record is not None and record.pid is not None and record.supervisor == supervisor:
-            return Attached(socket_dir=Path(record.socket_dir), supervisor=supervisor)
+            return Attached(
+                layout=layout,
+                socket_dir=Path(record.socket_dir),
+                supervisor=supervisor,
+                stays=record.stays,
+            )
         if time.monotonic() > patience_ends_at:
             raise DatabaseUnavailableError(
                 f"process {supervisor} is still starting PostgreSQL in {layout.data_dir}"
             )
         time.sleep(POLL_S)
+    return None
+
+
+def attach_to_service(data_dir: Path) -> Attached | None:
+    """
+    As `attach`, for a process that stays: the server of a command is not one to build on.
+
+    Waits a while for the command to end. One that goes on is attached to, like a service.
+    """
+    patience_ends_at = time.monotonic() + COMMAND_PATIENCE_S
+    while (attached := attach(data_dir)) is not None:
+        if attached.stays or time.monotonic() > patience_ends_at:
+            return attached
+        time.sleep(POLL_S)
+    return None
+
+
+def supervisor_of(layout: Layout) -> int | None:
+    """
+    Process id of who supervises this data directory now; None if nobody does.
+
+    Raises:
+        SettingsError: The data directory belongs to another user.
+    """
+    try:
+        descriptor = os.open(layout.lock, os.O_RDONLY | os.O_NOFOLLOW)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except PermissionError as error:
+        raise SettingsError(
+            f"the database in {layout.data_dir} belongs to another user: run this as that user"
+        ) from error
+    try:
+        # Shared, so that two commands that look at once do not take each other for one.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _read_pid(descriptor)
+    finally:
+        os.close(descriptor)
     return None
 
 
@@ -118,25 +171,6 @@ def write_record(layout: Layout, account: Account, record: ServerRecord) -> None
     """Tell the others where the server is."""
     content = json.dumps(asdict(record), indent=2).encode() + b"\n"
     write_atomically(layout.record, content, uid=account.keeper_uid)
-
-
-def _supervisor(layout: Layout) -> int | None:
-    try:
-        descriptor = os.open(layout.lock, os.O_RDONLY | os.O_NOFOLLOW)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except PermissionError as error:
-        raise SettingsError(
-            f"the database in {layout.data_dir} belongs to another user: run this as that user"
-        ) from error
-    try:
-        # Shared, so that two commands that look at once do not take each other for one.
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return _read_pid(descriptor)
-    finally:
-        os.close(descriptor)
-    return None
 
 
 def _lock_patiently(descriptor: int) -> bool:

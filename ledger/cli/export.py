@@ -1,0 +1,141 @@
+"""Export: a log as plain files, which tools of others and `restore` read without a service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ledger.checkpoint import parse_checkpoint
+from ledger.cli.output import JsonOption, Output, QuietOption, facts
+from ledger.cli.remote import (
+    KEY_VARIABLE,
+    PATIENCE_S,
+    WORLDS,
+    ProblemError,
+    Remote,
+    ledger_path,
+    open_remote,
+)
+from ledger.cli.verify import VkeyFileOption, VkeyOption, trusted_keys
+from ledger.cli.words import read_file
+from ledger.errors import MalformedProofError, SettingsError
+from ledger.export import CHECKPOINT, Exported, Fetch, export_log
+from ledger.note import VerifierKey, parse_note
+
+THE_RULES = "what the entries say: effect-ledger verify holds them to the rules"
+THE_KEY = "whose key it is: it was the service's word. Give one you trust with --vkey"
+
+
+def export(
+    *,
+    tiles: Annotated[
+        Path, typer.Option(metavar="DIR", help="Directory for the log; an older export goes on.")
+    ],
+    ledger: Annotated[
+        str | None, typer.Option(help="Name of the ledger; without, the one DIR holds.")
+    ] = None,
+    vkey: VkeyOption = None,
+    vkey_file: VkeyFileOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """
+    Keep a copy of a ledger's log as plain files, in the layout of C2SP tlog-tiles.
+
+    Every file is held to the signed checkpoint, also those that are there already; what is
+    right is not fetched again. A public log needs no key. Exit code 1 where the service shows
+    something else than it signed, or no longer what it showed before.
+    """
+    output = Output(as_json, quiet)
+    trusted = trusted_keys(vkey, vkey_file)
+    name = ledger or _ledger_in(tiles)
+    with open_remote(as_stranger=True) as remote:
+        believed = trusted or _keys_by_word(remote, name)
+        fetch = _fetch_from(remote, name)
+        with output.progress(f"Exporting {name}", "entries") as tell:
+            exported = export_log(name, fetch, tiles, believed, tell)
+    not_checked = [THE_RULES, *([] if trusted else [THE_KEY])]
+    output.answer(
+        _document(exported, name, tiles, not_checked), _prose(exported, tiles, not_checked)
+    )
+
+
+def _ledger_in(directory: Path) -> str:
+    """The ledger whose log a directory says it holds; whether it does is checked later."""
+    file = directory / CHECKPOINT
+    if not file.is_file():
+        raise SettingsError(f"{directory} holds no export yet: say which ledger with --ledger NAME")
+    try:
+        origin = parse_checkpoint(parse_note(read_file(file)).text).origin
+    except MalformedProofError as error:
+        raise MalformedProofError(f"{file} is no checkpoint: {error.message}") from error
+    return origin.rpartition("/")[2]
+
+
+def _fetch_from(remote: Remote, ledger: str) -> Fetch:
+    log = ledger_path(ledger, "/log")
+
+    def fetch(path: str) -> bytes:
+        try:
+            return remote.send("GET", f"{log}/{path}", patience_s=PATIENCE_S)
+        except ProblemError as error:
+            if remote.is_stranger and error.problem["code"] == "UNAUTHENTICATED":
+                raise SettingsError(
+                    f"the log of {ledger} is not public: set {KEY_VARIABLE} to a key with scope "
+                    "proofs:read"
+                ) from error
+            raise
+
+    return fetch
+
+
+def _keys_by_word(remote: Remote, ledger: str) -> list[VerifierKey]:
+    """The key of a ledger as its service says, to those who may ask."""
+    if remote.is_stranger:
+        raise SettingsError(
+            f"say whose signature you trust: --vkey with the verifier key of {ledger}; or set "
+            f"{KEY_VARIABLE} and the service is asked, which proves less"
+        )
+    record = remote.get(ledger_path(ledger), patience_s=PATIENCE_S)
+    return [VerifierKey.parse(record["vkey"])]
+
+
+def _document(
+    exported: Exported, ledger: str, directory: Path, not_checked: list[str]
+) -> dict[str, Any]:
+    checkpoint = exported.checkpoint
+    return {
+        "ledger": ledger,
+        "origin": checkpoint.origin,
+        "size": checkpoint.size,
+        "root": checkpoint.root.hex(),
+        "directory": str(directory),
+        "grown_from": exported.grown_from,
+        "files": {
+            "kept": exported.kept,
+            "written": exported.written,
+            "repaired": exported.repaired,
+        },
+        "not_checked": not_checked,
+    }
+
+
+def _prose(exported: Exported, directory: Path, not_checked: list[str]) -> str:
+    checkpoint = exported.checkpoint
+    before = "" if exported.grown_from is None else f", {exported.grown_from:,} of them before"
+    if exported.grown_from == checkpoint.size:
+        before = ", none of them new"
+    repaired = f", {exported.repaired:,} of them in place of damaged ones"
+    told = facts(
+        log=checkpoint.origin,
+        entries=f"{checkpoint.size:,}{before}",
+        root=checkpoint.root.hex(),
+        files=f"{exported.kept:,} were there and right, {exported.written:,} written"
+        + (repaired if exported.repaired else ""),
+    )
+    return (
+        f"{WORLDS['RML3']}: {directory} holds the log, and every file of it is under the signed "
+        f"root.\n{told}\nNot checked\n" + "\n".join(f"  {each}" for each in not_checked)
+    )

@@ -1,0 +1,196 @@
+"""
+LogCopy: a copy of a log in files, as anybody may keep one: a directory, or a prefix over HTTP.
+
+    checkpoint   tile/<level>/<index>[.p/<width>]   tile/entries/<index>[.p/<width>]
+
+Reads what lies at a path and takes it apart. Whether a copy is what it claims to be is for
+whoever reads it to check. https://c2sp.org/tlog-tiles
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import httpx
+
+from ledger.errors import ChainBreakError, MalformedProofError, SettingsError
+from ledger.merkle import HASH_BYTES
+from ledger.tiles import (
+    ENTRY_BYTES_MAX,
+    TILE_WIDTH,
+    parse_entry_bundle,
+    partial_width,
+    tile_path,
+)
+
+FILE_BYTES_MAX = TILE_WIDTH * (2 + ENTRY_BYTES_MAX)
+"""Of the largest bundle there can be."""
+
+TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+# A copy is read for minutes; a server that restarts meanwhile is asked again.
+ATTEMPTS = 5
+PAUSE_S = 0.5
+
+_LEDGER_URL = re.compile("/v1/ledgers/[^/]+")
+
+
+class LogCopy(Protocol):
+    """Files below one prefix."""
+
+    @property
+    def where(self) -> str:
+        """What people call it."""
+
+    def read(self, path: str) -> bytes | None:
+        """
+        What lies at `path`; None where nothing does.
+
+        Raises:
+            SettingsError: It cannot be read.
+        """
+
+
+@contextmanager
+def open_copy(where: str, key: str | None = None) -> Iterator[LogCopy]:
+    """
+    The copy in a directory, or at a URL, for the length of a block.
+
+    Args:
+        where: Path of a directory, or URL of a log or of a ledger.
+        key: API key that a URL is asked with.
+
+    Raises:
+        SettingsError: There is no such directory, or the URL is none.
+    """
+    scheme = urlsplit(where).scheme
+    if scheme in {"http", "https"}:
+        if not urlsplit(where).hostname:
+            raise SettingsError(f"{where} is not a URL")
+        copy = _HttpCopy(where, key)
+        with copy.http:
+            yield copy
+    elif Path(where).is_dir():
+        yield _DirectoryCopy(where)
+    else:
+        raise SettingsError(f"{where} is neither a directory nor a URL")
+
+
+def read_bundle(copy: LogCopy, index: int, size: int) -> list[bytes]:
+    """
+    The entries of a bundle, all that a log of `size` entries has in it.
+
+    Raises:
+        ChainBreakError: The bundle is not there, or has fewer.
+        MalformedProofError: It ends within an entry, or has more.
+        SettingsError: It cannot be read.
+    """
+    width = partial_width("entries", index, size)
+    path = tile_path("entries", index, width)
+    data = _read(copy, path, index)
+    try:
+        entries = parse_entry_bundle(data)
+    except MalformedProofError as error:
+        raise MalformedProofError(
+            f"{path}, from entry {index * TILE_WIDTH} on: {error.message}", **error.details
+        ) from error
+    if len(entries) < width:
+        raise _ends(copy, path, index * TILE_WIDTH + len(entries))
+    if len(entries) > width:
+        raise MalformedProofError(f"{path} has {len(entries)} entries", expected=width)
+    return entries
+
+
+def read_leaf_hashes(copy: LogCopy, index: int, size: int) -> list[bytes]:
+    """
+    The hashes of the same entries, as the copy's tile of level 0 has them.
+
+    Raises:
+        ChainBreakError: The tile is not there, or has fewer.
+        SettingsError: It cannot be read.
+    """
+    width = partial_width(0, index, size)
+    path = tile_path(0, index, width)
+    data = _read(copy, path, index)
+    if len(data) < width * HASH_BYTES:
+        raise _ends(copy, path, index * TILE_WIDTH + len(data) // HASH_BYTES)
+    return [data[at : at + HASH_BYTES] for at in range(0, width * HASH_BYTES, HASH_BYTES)]
+
+
+def _read(copy: LogCopy, path: str, index: int) -> bytes:
+    data = copy.read(path)
+    if data is None:
+        raise _ends(copy, path, index * TILE_WIDTH)
+    return data
+
+
+def _ends(copy: LogCopy, path: str, seq: int) -> ChainBreakError:
+    return ChainBreakError(f"{copy.where} has no entry {seq} in {path}", seq=seq, path=path)
+
+
+class _DirectoryCopy:
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    def read(self, path: str) -> bytes | None:
+        file = Path(self.where, path)
+        try:
+            with file.open("rb") as opened:
+                return _limited(path, opened.read(FILE_BYTES_MAX + 1))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise SettingsError(f"{file} cannot be read: {error.strerror}") from error
+
+
+class _HttpCopy:
+    def __init__(self, where: str, key: str | None) -> None:
+        url = where.rstrip("/")
+        # Who gives the URL of the ledger means the log below it.
+        self.where = f"{url}/log" if _LEDGER_URL.fullmatch(urlsplit(url).path) else url
+        self.http = httpx.Client(
+            headers={"Authorization": f"Bearer {key}"} if key else {}, timeout=TIMEOUT
+        )
+
+    def read(self, path: str) -> bytes | None:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self._read_once(path)
+            except httpx.HTTPError as error:
+                if attempt == ATTEMPTS:
+                    raise SettingsError(
+                        f"{self.where}/{path} cannot be read: {error or type(error).__name__}"
+                    ) from error
+                time.sleep(PAUSE_S * attempt)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _read_once(self, path: str) -> bytes | None:
+        with self.http.stream("GET", f"{self.where}/{path}") as answer:
+            if answer.status_code == httpx.codes.NOT_FOUND:
+                return None
+            if answer.status_code == httpx.codes.TOO_MANY_REQUESTS or answer.is_server_error:
+                answer.raise_for_status()
+            if not answer.is_success:
+                # Asked again it would say the same.
+                raise SettingsError(
+                    f"{self.where} is not to be read (HTTP {answer.status_code}): it may want a "
+                    "key with scope proofs:read in EFFECT_LEDGER_KEY"
+                )
+            data = b""
+            for part in answer.iter_bytes():
+                data = _limited(path, data + part)
+        return data
+
+
+def _limited(path: str, data: bytes) -> bytes:
+    if len(data) > FILE_BYTES_MAX:
+        raise MalformedProofError(
+            f"{path} has more than {FILE_BYTES_MAX} bytes: no bundle is as large",
+            limit=FILE_BYTES_MAX,
+        )
+    return data

@@ -1,0 +1,359 @@
+"""
+Publisher: has the newest checkpoints cosigned by the witnesses of a policy, and stops a ledger
+whose witness has seen another one.
+
+    newest published checkpoint  ->  every witness, at once  ->  quorum?  ->  kept, for receipts
+                                             |__ larger, or another history  ->  the ledger stops
+
+One process does it at a time; all of them learn what was stopped. Which checkpoint is published
+is for `append`, and who may read a cosigned one for the entrances.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, func, insert, select
+from sqlalchemy.exc import DBAPIError
+
+from ledger.checkpoint import Checkpoint, open_checkpoint
+from ledger.cosignature import Cosignature
+from ledger.errors import LedgerBrokenError, LedgerError, NotFoundError, SettingsError
+from ledger.names import REGISTRY
+from ledger.note import VerifierKey
+from ledger.policy import Policy, Witnessed, parse_policy
+from ledger.ports import LedgerRecord
+from ledger.reader import Reader
+from ledger.stops import Stops
+from ledger.storage.database import database_errors
+from ledger.storage.tables import cosigned
+from ledger.witness.client import Extension, NotCosigned, WitnessClient
+
+logger = logging.getLogger(__name__)
+
+# What other processes stopped is known here after this; it is one read of an empty list.
+POLL_S = 1.0
+# A quorum is looked for again, later each time, and at least so often.
+PATIENCE_MAX_S = 60.0
+# A ledger in which nothing happens is cosigned again: that its newest checkpoint is an hour old
+# tells nobody whether it was cut off.
+REFRESH_S = 3_600.0
+LEADER_LOCK = 0x6566_776C
+
+INSERT_COSIGNED = insert(cosigned).values(cosigned_at=func.clock_timestamp())
+SELECT_ONE = select(1)
+TRY_LEADER_LOCK = select(func.pg_try_advisory_lock(LEADER_LOCK))
+RELEASE_LEADER_LOCK = select(func.pg_advisory_unlock(LEADER_LOCK))
+
+
+def load_policy(path: Path) -> Policy:
+    """
+    The policy in a file, which names a witness to ask for every one it counts.
+
+    Raises:
+        SettingsError: The file cannot be read, is no policy, or the quorum cannot be reached by
+            witnesses that have a URL.
+    """
+    try:
+        policy = parse_policy(path.read_bytes())
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
+    reachable = [witness.name for witness in policy.witnesses if witness.url is not None]
+    if not reachable or not policy.is_met_by(reachable):
+        raise SettingsError(
+            f"{path}: the quorum {policy.quorum} cannot be reached by those of its witnesses "
+            "that have a URL",
+            path=str(path),
+        )
+    return policy
+
+
+class LedgerLog:
+    """One of our ledgers, as a witness is told about it."""
+
+    def __init__(self, reader: Reader, ledger: str) -> None:
+        self._reader = reader
+        self._ledger = ledger
+
+    def size(self) -> int:
+        """Entries under the newest published checkpoint, read anew."""
+        return self._reader.published_size(self._ledger)
+
+    def extension(self, old: int, new: int) -> Extension:
+        """The proof that the published tree of `new` entries extends that of `old`."""
+        proof = self._reader.consistency(self._ledger, old, new)
+        return Extension(old_root=proof.old_root, hashes=proof.hashes)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Turn:
+    """When a ledger is looked at again, and what came of the last time; by the monotonic clock."""
+
+    at: float = -math.inf
+    patience_s: float
+    cosigned_size: int = -1
+    """Of the checkpoint that had its quorum last, in the life of this process."""
+    cosigned_at: float = -math.inf
+
+
+class Publisher:
+    """Feeds witnesses on a thread of its own."""
+
+    def __init__(
+        self,
+        *,
+        reader: Reader,
+        stops: Stops,
+        engine: Engine,
+        policy: Policy,
+        every_s: float,
+    ) -> None:
+        """
+        Prepare; nothing is sent before `start`, or `turn`.
+
+        Args:
+            reader: Of what is published.
+            stops: Where an alarm is raised.
+            engine: With the rights of the writer; one of its connections holds the lock of the
+                process that publishes.
+            policy: Its `log` lines name the ledgers; where it has none, `_registry` is meant.
+            every_s: Shortest time between two checkpoints of one ledger, for a witness counts
+                what it is asked.
+
+        Raises:
+            SettingsError: A witness has no URL of HTTP.
+        """
+        self._reader = reader
+        self._stops = stops
+        self._engine = engine
+        self._policy = policy
+        self._every_s = every_s
+        self._leader = _Leader(engine)
+        self._clients = [
+            WitnessClient(url, verifiers) for url, verifiers in _by_url(policy).items()
+        ]
+        self._threads = ThreadPoolExecutor(len(self._clients), "ask-witness")
+        self._turns: dict[str, _Turn] = {}
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+
+    def start(self) -> None:
+        """Begin to publish."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish what is being asked, and let another process publish."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._threads.shutdown()
+        for client in self._clients:
+            client.close()
+        self._leader.resign()
+
+    def turn(self) -> None:
+        """
+        Look once at what is stopped, and at each ledger whose time has come.
+
+        Raises:
+            PushbackError: The database does not answer.
+        """
+        self._stops.refresh()
+        if not self._leader.leads():
+            return
+        for record in self._reader.ledgers():
+            if self._is_witnessed(record) and self._is_due(record.name):
+                try:
+                    self._publish(record)
+                except LedgerError as error:
+                    # The others are none the worse for it.
+                    logger.warning("ledger %s is not witnessed now: %s", record.name, error)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self.turn()
+            except LedgerError as error:
+                # Harmless: entries are recorded meanwhile, and the next turn looks again.
+                logger.warning("nothing is witnessed now: %s", error)
+            except Exception:
+                # A bug must not end the thread in silence: the age of the last quorum tells too.
+                logger.exception("a turn of the publisher failed")
+            self._stopping.wait(POLL_S)
+
+    # ---- One ledger -------------------------------------------------------------------
+
+    def _is_witnessed(self, record: LedgerRecord) -> bool:
+        if any(stop.ledger == record.name for stop in self._stops.standing):
+            return False
+        vkeys = {log.verifier.encode() for log in self._policy.logs}
+        return record.vkey in vkeys if vkeys else record.name == REGISTRY
+
+    def _is_due(self, ledger: str) -> bool:
+        turn = self._turns.setdefault(ledger, _Turn(patience_s=self._every_s))
+        return time.monotonic() >= turn.at
+
+    def _publish(self, record: LedgerRecord) -> None:
+        try:
+            note = self._reader.checkpoint(record.name)
+        except NotFoundError:
+            # Nothing is published yet, and nothing is to be witnessed.
+            return
+        verifier = VerifierKey.parse(record.vkey)
+        checkpoint = open_checkpoint(note, [verifier])
+        turn, now = self._turns[record.name], time.monotonic()
+        # From memory, and not what is kept: a database that was restored would say that it was
+        # witnessed just now, and the question that finds it out would not be asked.
+        if turn.cosigned_size == checkpoint.size and now - turn.cosigned_at < REFRESH_S:
+            return
+        found = self._ask(record, verifier, checkpoint, note)
+        if found is None:
+            turn.at = time.monotonic() + turn.patience_s
+            turn.patience_s = min(2 * turn.patience_s, max(PATIENCE_MAX_S, self._every_s))
+            return
+        self._keep(record.name, found)
+        turn.cosigned_size, turn.cosigned_at = checkpoint.size, time.monotonic()
+        turn.at, turn.patience_s = turn.cosigned_at + self._every_s, self._every_s
+
+    def _ask(
+        self, record: LedgerRecord, verifier: VerifierKey, checkpoint: Checkpoint, note: bytes
+    ) -> Witnessed | None:
+        """What the witnesses say, where they are enough."""
+        log = LedgerLog(self._reader, record.name)
+
+        def ask(client: WitnessClient) -> tuple[Cosignature, ...] | NotCosigned | LedgerError:
+            try:
+                return client.cosign(checkpoint, note, log)
+            except LedgerError as error:
+                return error
+
+        lines = b""
+        answers = self._threads.map(ask, self._clients)
+        for client, answer in zip(self._clients, answers, strict=True):
+            if isinstance(answer, tuple):
+                lines += b"".join(each.line.encode().encode() for each in answer)
+            elif isinstance(answer, LedgerBrokenError):
+                self._raise(record, verifier, client, answer)
+            else:
+                reason = answer.reason if isinstance(answer, NotCosigned) else answer.message
+                logger.warning("%s is not cosigned: %s", record.name, reason)
+        found = self._policy.read(note + lines, [verifier])
+        if not found.cosignatures or not self._policy.is_met_by(found.names):
+            logger.warning(
+                "%s has no quorum at size %d, only %s",
+                record.name,
+                checkpoint.size,
+                ", ".join(found.names) or "nobody",
+            )
+            return None
+        return found
+
+    def _raise(
+        self,
+        record: LedgerRecord,
+        verifier: VerifierKey,
+        client: WitnessClient,
+        alarm: LedgerBrokenError,
+    ) -> None:
+        """Stop the ledger, and keep what the witness has to show for it."""
+        shown = client.latest(record.origin, [verifier])
+        evidence = {} if shown is None else {"shown": shown.decode()}
+        try:
+            self._stops.stop(record.name, alarm, **evidence)
+        except LedgerError:
+            # The witness says the same when it is asked again.
+            logger.exception("the stop of ledger %s could not be written down", record.name)
+
+    def _keep(self, ledger: str, found: Witnessed) -> None:
+        reached_at = found.reached_at
+        if reached_at is None:
+            # A quorum of nobody: what the first one says who came along.
+            reached_at = min(each.time for _, each in found.cosignatures)
+        with database_errors(), self._engine.connect() as connection:
+            connection.execute(
+                INSERT_COSIGNED,
+                {
+                    "ledger": ledger,
+                    "size": found.checkpoint.size,
+                    "reached_at": _moment(reached_at),
+                    "note": found.encode(),
+                },
+            )
+        logger.info(
+            "%s is cosigned at size %d by %s",
+            ledger,
+            found.checkpoint.size,
+            ", ".join(found.names),
+        )
+
+
+def _by_url(policy: Policy) -> dict[str, list[VerifierKey]]:
+    """A witness that cosigns with several keys has a line for each, and is asked once."""
+    verifiers: dict[str, list[VerifierKey]] = {}
+    for witness in policy.witnesses:
+        if witness.url is not None:
+            verifiers.setdefault(witness.url.rstrip("/"), []).append(witness.verifier)
+    return verifiers
+
+
+def _moment(time_s: int) -> datetime:
+    """A witness's time, as far as the calendar goes: it may say anything."""
+    return datetime.fromtimestamp(min(time_s, _CALENDAR_END), UTC)
+
+
+_CALENDAR_END = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp())
+
+
+class _Leader:
+    """Whether it is this process that publishes, by a lock of the database. For one thread."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Connection | None = None
+
+    def leads(self) -> bool:
+        """
+        Whether this process is the one, from now on or still.
+
+        Raises:
+            DatabaseUnavailableError: Nobody can say.
+        """
+        with database_errors():
+            if self._connection is not None:
+                try:
+                    self._connection.execute(SELECT_ONE)
+                except DBAPIError:
+                    # The lock went with the connection; another process may have it by now.
+                    self._drop()
+                else:
+                    return True
+            connection = self._engine.connect()
+            if connection.execute(TRY_LEADER_LOCK).scalar():
+                self._connection = connection
+                return True
+            connection.close()
+            return False
+
+    def resign(self) -> None:
+        """Let another process be the one."""
+        if self._connection is not None:
+            # Given back by name: of a connection that is closed, the server learns later.
+            with suppress(DBAPIError):
+                self._connection.execute(RELEASE_LEADER_LOCK)
+            # And not returned to the pool, in case it was not.
+            self._drop()
+
+    def _drop(self) -> None:
+        assert self._connection is not None, "there is a connection to drop"
+        connection, self._connection = self._connection, None
+        with suppress(DBAPIError):
+            connection.invalidate()
+        connection.close()

@@ -1,0 +1,40 @@
+"""Every file of the library has its floor in the house; imports are checked against it."""
+
+from __future__ import annotations
+
+import pkgutil
+import re
+
+import ledger
+from tests.architecture.repository import ROOT, project
+
+
+def layers() -> list[str]:
+    """Every module the contract names, from the street to the cellar."""
+    [contract] = project()["tool"]["importlinter"]["contracts"]
+    assert contract["type"] == "layers"
+    return [name.strip() for layer in contract["layers"] for name in re.split("[|:]", layer)]
+
+
+def test_every_module_of_the_library_is_in_the_contract():
+    """A module without a floor could import anything: the linter would not look at it."""
+    found = {f"ledger.{module.name}" for module in pkgutil.iter_modules(ledger.__path__)}
+
+    assert found - set(layers()) == set()
+
+
+def test_the_contract_names_no_module_that_is_gone():
+    for name in layers():
+        path = ROOT / name.replace(".", "/")
+        assert path.is_dir() or path.with_suffix(".py").is_file(), name
+
+
+def test_each_module_stands_on_one_floor():
+    assert len(layers()) == len(set(layers()))
+
+
+def test_the_whole_house_is_looked_at():
+    """Also what stands beside the library: all that is shipped."""
+    roots = project()["tool"]["importlinter"]["root_packages"]
+
+    assert sorted(roots) == ["api", "ledger", "migrations"]

@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import urlsplit
 
 import httpx
 
 from ledger.errors import ChainBreakError, MalformedProofError, SettingsError
+from ledger.grammar import KEY, KEY_FORM
 from ledger.merkle import HASH_BYTES
 from ledger.tiles import (
     ENTRY_BYTES_MAX,
@@ -32,6 +32,7 @@ from ledger.tiles import (
 FILE_BYTES_MAX = TILE_WIDTH * (2 + ENTRY_BYTES_MAX)
 """Of the largest bundle there can be."""
 
+PORT_MAX = 65_535
 TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 # A copy is read for minutes; a server that restarts meanwhile is asked again.
 ATTEMPTS = 5
@@ -66,16 +67,16 @@ def open_copy(where: str, key: str | None = None) -> Iterator[LogCopy]:
         key: API key that a URL is asked with.
 
     Raises:
-        SettingsError: There is no such directory, or the URL is none.
+        SettingsError: There is no such directory, the URL is none, or the key cannot stand in
+            a header.
     """
-    scheme = urlsplit(where).scheme
-    if scheme in {"http", "https"}:
-        if not urlsplit(where).hostname:
-            raise SettingsError(f"{where} is not a URL")
+    if where.startswith(("http://", "https://")):
+        if key and not KEY.fullmatch(key):
+            raise SettingsError(f"the key must be {KEY_FORM}")
         copy = _HttpCopy(where, key)
         with copy.http:
             yield copy
-    elif Path(where).is_dir():
+    elif where and Path(where).is_dir():
         yield _DirectoryCopy(where)
     else:
         raise SettingsError(f"{where} is neither a directory nor a URL")
@@ -151,8 +152,14 @@ class _DirectoryCopy:
 class _HttpCopy:
     def __init__(self, where: str, key: str | None) -> None:
         url = where.rstrip("/")
+        try:
+            parts = httpx.URL(url)
+        except httpx.InvalidURL as error:
+            raise SettingsError(f"{where} is not a URL: {error}") from error
+        if not parts.host or (parts.port or 0) > PORT_MAX:
+            raise SettingsError(f"{where} is not a URL: it names no host, or no port of one")
         # Who gives the URL of the ledger means the log below it.
-        self.where = f"{url}/log" if _LEDGER_URL.fullmatch(urlsplit(url).path) else url
+        self.where = f"{url}/log" if _LEDGER_URL.fullmatch(parts.path) else url
         self.http = httpx.Client(
             headers={"Authorization": f"Bearer {key}"} if key else {}, timeout=TIMEOUT
         )

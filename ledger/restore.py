@@ -14,6 +14,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import zip_longest
 from typing import Protocol
 
 from ledger.admission import history_of
@@ -501,7 +502,7 @@ def _digest(entries: Sequence[bytes]) -> bytes:
 
 
 def _first_unequal(found: Sequence[bytes], expected: Sequence[bytes]) -> int | None:
-    for at, (one, other) in enumerate(zip(found, expected, strict=True)):
+    for at, (one, other) in enumerate(zip_longest(found, expected)):
         if one != other:
             return at
     return None

@@ -9,6 +9,9 @@ from typing import Any
 import httpx
 import orjson
 
+NOBODYS_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
+"""In the form of an entry's id, and none."""
+
 Headers = Mapping[str, str | bytes] | Sequence[tuple[str, str]]
 
 

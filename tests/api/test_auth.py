@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.api.support import Api, capture, item, refund
+from tests.api.support import NOBODYS_ID, Api, capture, item, refund
 
 READS = [
     ("", None),
@@ -23,12 +23,11 @@ READS = [
     ("/log/tile/0/000.p/1", "proofs:read"),
     ("/log/tile/entries/000.p/1", "proofs:read"),
 ]
-SOME_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 WRITES = [
     ("/effects", "effects:write"),
-    (f"/effects/{SOME_ID}/refunds", "refunds:write"),
-    (f"/entries/{SOME_ID}/adjustments", "adjustments:write"),
-    (f"/entries/{SOME_ID}/explanations", "explanations:write"),
+    (f"/effects/{NOBODYS_ID}/refunds", "refunds:write"),
+    (f"/entries/{NOBODYS_ID}/adjustments", "adjustments:write"),
+    (f"/entries/{NOBODYS_ID}/explanations", "explanations:write"),
     ("/corrections", "refunds:write"),
     ("/batch", "effects:write"),
     ("/verifications", "verify"),

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from uuid import uuid4
 
 import orjson
 import pytest
 
-from tests.api.support import Api, capture, item, refund
+from tests.api.support import NOBODYS_ID, Api, capture, item, refund
 
 
 def record(api: Api, *bodies: dict[str, object]) -> list[str]:
@@ -53,7 +52,7 @@ def test_receipt_is_there_later(api: Api) -> None:
 
 @pytest.mark.parametrize("tail", ["", "/bytes", "/receipt", "/payloads"])
 @pytest.mark.parametrize(
-    "place", ["1", "99999999999999999999999", "-1", "x", str(uuid4()), "0.0", "%00"]
+    "place", ["1", "99999999999999999999999", "-1", "x", NOBODYS_ID, "0.0", "%00"]
 )
 def test_entry_that_is_not_there_is_not_found(api: Api, place: str, tail: str) -> None:
     """Whatever is asked for."""
@@ -200,7 +199,7 @@ def test_story_of_an_effect(api: Api) -> None:
     assert "6.00" in response.text
 
 
-@pytest.mark.parametrize("effect", [str(uuid4()), "x", "0"])
+@pytest.mark.parametrize("effect", [NOBODYS_ID, "x", "0"])
 def test_story_of_nothing_is_not_found(api: Api, effect: str) -> None:
     """An effect is named by its id."""
     response = api.get(f"/effects/{effect}")

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.api.support import Api, capture, refund
+from tests.api.support import NOBODYS_ID, Api, capture, refund
 
 
 def test_effect_is_recorded_with_its_receipt(api: Api) -> None:
@@ -176,7 +176,7 @@ def test_correction_of_the_wrong_kind_is_refused(api: Api) -> None:
     assert (response.status_code, response.json()["world"]) == (409, "RML3")
 
 
-@pytest.mark.parametrize("target", [str(uuid4()), "7", "not-an-id", "x" * 300])
+@pytest.mark.parametrize("target", [NOBODYS_ID, "7", "not-an-id", "x" * 300])
 def test_correction_of_nothing_is_not_found(api: Api, target: str) -> None:
     """What a path names and is not there is a 404."""
     for path, body in (

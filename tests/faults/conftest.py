@@ -8,22 +8,17 @@ import psycopg
 import pytest
 from sqlalchemy import Engine
 
-from ledger.storage.database import WRITER
+from ledger.storage.database import WRITER, Conninfo
 from ledger.storage.database import engine as make_engine
-from ledger.storage.embedded import open_server
 from ledger.storage.embedded.cluster import SUPERUSER
-from ledger.storage.schema import migrate
 from tests.faults.attacks import Attacked, recorded, superuser
+from tests.integration.commands import migrated_database
 
 
 @pytest.fixture(scope="session")
-def conninfo(tmp_path_factory):
-    data = tmp_path_factory.mktemp("faults")
-    for each in (data, *data.parents[:2]):
-        each.chmod(0o711)
-    with open_server(data / "data") as server:
-        migrate(server.conninfo)
-        yield server.conninfo
+def conninfo() -> Iterator[Conninfo]:
+    with migrated_database() as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

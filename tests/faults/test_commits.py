@@ -20,7 +20,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import BinaryIO
@@ -42,6 +41,8 @@ from ledger.errors import (
     SignerUnavailableError,
 )
 from ledger.names import REGISTRY
+from ledger.ports import LedgerRecord
+from ledger.registry import SCREEN
 from ledger.signer import FileSigner
 from ledger.storage import postgres
 from ledger.storage.database import WRITER, connect
@@ -518,12 +519,16 @@ def test_a_frozen_writer_is_ended_and_the_others_go_on(
 def test_a_registry_whose_maker_died_before_its_notice_is_announced_by_the_next():
     """Its row comes first, for nothing else can hold the notice; and then nothing."""
     with open_house() as house:
-        record = house.registry.ensure("ledger.example")
-    with open_house() as house:
-        made = replace(
-            record,
+        origin = f"ledger.example/{REGISTRY}"
+        made = LedgerRecord(
+            name=REGISTRY,
+            origin=origin,
+            vkey=house.signer.verifier(origin).encode(),
             signer=house.signer.identity,
-            vkey=house.signer.verifier(record.origin).encode(),
+            units={},
+            time_zone="UTC",
+            public=False,
+            screen=SCREEN,
         )
         house.signer.register(made.origin)
         house.storage.add_ledger(made, genesis_hash(made.origin), None)

@@ -15,6 +15,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ledger.storage.database import Conninfo
+from ledger.storage.embedded import open_server
+from ledger.storage.schema import migrate
+
 COMMAND = [sys.executable, "-m", "ledger.cli.main"]
 TIMEOUT_S = 60.0
 
@@ -105,6 +109,14 @@ def passable_directory() -> Iterator[Path]:
         path = Path(made)
         path.chmod(0o711)
         yield path
+
+
+@contextmanager
+def migrated_database() -> Iterator[Conninfo]:
+    """A fresh database with the newest schema, and how to connect to it as each role."""
+    with passable_directory() as path, open_server(path / "data") as server:
+        migrate(server.conninfo)
+        yield server.conninfo
 
 
 def free_port() -> int:

@@ -45,14 +45,13 @@ from ledger.reader import Reader
 from ledger.receipt import verify_receipt
 from ledger.registry import Registry
 from ledger.signer import FileSigner
-from ledger.storage.database import ERASER, READER, WRITER
+from ledger.storage.database import ERASER, READER, WRITER, Conninfo
 from ledger.storage.database import engine as make_engine
-from ledger.storage.embedded import open_server
 from ledger.storage.postgres import PostgresStorage, terms_of
-from ledger.storage.schema import migrate
 from ledger.submission import Posting, Recorded, Submission
 from ledger.tiles import parse_entry_bundle, partial_width, tile_path
 from ledger.vault import Vault
+from tests.integration.commands import migrated_database
 
 LEDGER = "shop"
 SIZE = 700
@@ -61,17 +60,11 @@ WRITERS_CLOCK = datetime(2026, 3, 1, tzinfo=UTC)
 
 pytestmark = pytest.mark.usefixtures("shop")
 
-Conninfo = Callable[[str], str]
-
 
 @pytest.fixture(scope="module")
-def conninfo(tmp_path_factory) -> Iterator[Conninfo]:
-    data = tmp_path_factory.mktemp("reader")
-    for each in (data, *data.parents[:2]):
-        each.chmod(0o711)
-    with open_server(data / "data") as server:
-        migrate(server.conninfo)
-        yield server.conninfo
+def conninfo() -> Iterator[Conninfo]:
+    with migrated_database() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -856,10 +856,37 @@ def test_the_url_of_a_ledger_means_its_log():
         assert copy.where == "http://localhost:8420/v1/ledgers/shop/log"
 
 
-@pytest.mark.parametrize("where", ["/nonexistent", "http://", "ftp://host/log", __file__])
+@pytest.mark.parametrize(
+    "where",
+    [
+        *("/nonexistent", __file__, "", "ftp://host/log", "http://", "https:///log"),
+        *("http://[::1/log", "http://host:99999999/log", "http://host:port/log"),
+    ],
+)
 def test_what_is_no_copy_is_bad_input(where):
     with pytest.raises(SettingsError), open_copy(where):
         pass
+
+
+def test_a_key_that_no_header_takes_is_bad_input():
+    with pytest.raises(SettingsError, match="key"), open_copy("http://localhost/log", "k\u00e9y"):
+        pass
+
+
+def test_a_database_that_lost_entries_of_its_own_is_told_from_where_on(house, lost):
+    """Older, and holes in it too: the copy is right, and an append is no cure."""
+    with house.superuser() as connection:
+        connection.execute("alter table entries disable trigger append_only")
+        connection.execute(
+            "delete from entries where ledger = %s and seq in (7, 8)", (lost.ledger,)
+        )
+        connection.execute(
+            "update heads set last_hash = %s where ledger = %s", (bytes(32), lost.ledger)
+        )
+        connection.execute("alter table entries enable always trigger append_only")
+
+    with pytest.raises(ForkedError, match="entry 7 of the database"):
+        restore(house, lost.ledger, lost.copy)
 
 
 def test_a_file_that_cannot_be_read_is_bad_input(tmp_path):

@@ -100,6 +100,8 @@ class Appender:
         self._guard = ClockGuard(clock)
         self._records: dict[str, LedgerRecord] = {}
         self._trees: dict[str, Tree] = {}
+        # The checkpoint that the replays of one batch are proved under.
+        self._covering: tuple[Checkpoint, bytes] | None = None
 
     def append(self, ledger: str, postings: Sequence[Posting]) -> list[list[Outcome]]:
         """
@@ -115,6 +117,7 @@ class Appender:
             LedgerBrokenError: The ledger takes no more writes.
         """
         record = self._record(ledger)
+        self._covering = None
         known = self._storage.replays(ledger, wanted(postings).keys)
         fresh = [posting for posting in postings if not _all_known(posting, known)]
         if len(fresh) == len(postings):
@@ -372,12 +375,14 @@ class Appender:
             return
 
     def _stored_receipt(self, record: LedgerRecord, entry: Entry) -> Receipt:
-        published = self._storage.published(record.name)
-        if published is None or published[0].size <= entry.seq:
-            published = self._catch_up(record)
-        if published is None:
+        covering = self._covering
+        if covering is None or covering[0].size <= entry.seq:
+            covering = self._storage.published(record.name)
+        if covering is None or covering[0].size <= entry.seq:
+            covering = self._catch_up(record)
+        if covering is None:
             return _receipt(entry, None)
-        checkpoint, note = published
+        self._covering = checkpoint, note = covering
         hashes = self._tree(record.name).inclusion_proof(
             LeafIndex(entry.seq), TreeSize(checkpoint.size)
         )

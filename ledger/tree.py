@@ -28,6 +28,9 @@ ReadTile = Callable[[int, int, int], Sequence[bytes]]
 """(level, index, width) -> the first `width` hashes of that tile: leaf hashes at level 0, roots
 of the tiles below at others."""
 
+Place = tuple[int, int, int]
+"""Level and index of a tile, and how many hashes it has at the size in question."""
+
 TILE_LEVELS = 8
 """Levels of the tree from one level of tiles to the next."""
 
@@ -37,32 +40,32 @@ TILES_KEPT = 256
 
 class TileCache:
     """
-    The full tiles that were used last, with the nodes inside them. Safe to share between threads.
+    The tiles that were used last, with the nodes inside them. Safe to share between threads.
 
-    A full tile never changes, so nothing here grows old.
+    A tile of so many hashes never changes, full or not, so nothing here grows old.
     """
 
     def __init__(self, tiles_max: int = TILES_KEPT) -> None:
         self._tiles_max = tiles_max
-        self._tiles: OrderedDict[tuple[str, int, int], _Pyramid] = OrderedDict()
+        self._tiles: OrderedDict[tuple[str, Place], _Pyramid] = OrderedDict()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._tiles)
 
-    def get(self, tree: str, level: int, index: int) -> _Pyramid | None:
-        """The tile, if it was kept."""
+    def get(self, tree: str, place: Place) -> _Pyramid | None:
+        """The tile at this place, if it was kept."""
         with self._lock:
-            tile = self._tiles.get((tree, level, index))
+            tile = self._tiles.get((tree, place))
             if tile is not None:
-                self._tiles.move_to_end((tree, level, index))
+                self._tiles.move_to_end((tree, place))
             return tile
 
-    def put(self, tree: str, level: int, index: int, tile: _Pyramid) -> None:
+    def put(self, tree: str, place: Place, tile: _Pyramid) -> None:
         """Keep the tile, and let go of the one that was not used for longest."""
         with self._lock:
-            self._tiles[tree, level, index] = tile
-            self._tiles.move_to_end((tree, level, index))
+            self._tiles[tree, place] = tile
+            self._tiles.move_to_end((tree, place))
             if len(self._tiles) > self._tiles_max:
                 self._tiles.popitem(last=False)
 
@@ -71,8 +74,8 @@ class Tree:
     """
     One ledger's tree, at any size it ever had; as safe to share between threads as `read_tile`.
 
-    Full tiles are read once and kept; of a partial one only what the size in question has is
-    read, each time, so nothing on the right edge is ever stored.
+    Tiles are read once and kept; of a partial one only what the size in question has is read,
+    so nothing on the right edge need ever be stored.
     """
 
     def __init__(
@@ -127,31 +130,22 @@ class Tree:
         return b"".join(self._hashes(level, index, width))
 
     def _node_reader(self, size: int) -> ReadNode:
-        """A reader of the complete nodes of the tree of `size`, for the length of one proof."""
-        # One proof may pass through the same partial tile several times.
-        partial: dict[tuple[int, int], _Pyramid] = {}
+        """A reader of the complete nodes of the tree of `size`."""
 
         def read_node(level: int, index: int) -> bytes:
             tile_level, height = divmod(level, TILE_LEVELS)
             tile_index, first = divmod(index << height, TILE_WIDTH)
             width = partial_width(tile_level, tile_index, size)
-            if width == TILE_WIDTH:
-                tile = self._full_tile(tile_level, tile_index)
-            else:
-                place = (tile_level, tile_index)
-                if place not in partial:
-                    partial[place] = _Pyramid(self._hashes(tile_level, tile_index, width))
-                tile = partial[place]
-            return tile.node(height, first >> height)
+            return self._tile((tile_level, tile_index, width)).node(height, first >> height)
 
         return read_node
 
-    def _full_tile(self, level: int, index: int) -> _Pyramid:
-        tile = self._cache.get(self._name, level, index)
+    def _tile(self, place: Place) -> _Pyramid:
+        tile = self._cache.get(self._name, place)
         if tile is None:
             # Not under the cache's lock: at worst two threads hash the same tile.
-            tile = _Pyramid(self._hashes(level, index, TILE_WIDTH))
-            self._cache.put(self._name, level, index, tile)
+            tile = _Pyramid(self._hashes(*place))
+            self._cache.put(self._name, place, tile)
         return tile
 
     def _hashes(self, level: int, index: int, width: int) -> Sequence[bytes]:

@@ -115,7 +115,10 @@ select root from tiles where ledger = %s and level = %s and idx >= %s and idx < 
 
 SELECT_FULL_TILE = "select hashes from tiles where ledger = %s and level = %s and idx = %s"
 
-SELECT_PUBLISHED = "select size, root, note from published where ledger = %s"
+SELECT_PUBLISHED = """
+select l.origin, p.size, p.root, p.note
+from published p join ledgers l on l.ledger = p.ledger where p.ledger = %s
+"""
 
 INSERT_LEDGER = """
 insert into ledgers (ledger, origin, vkey, signer, units, time_zone, public, screen, registry_seq)
@@ -304,8 +307,8 @@ class PostgresStorage:
         row = self._read(SELECT_PUBLISHED, (ledger,)).fetchone()
         if row is None:
             return None
-        size, root, note = row
-        return Checkpoint(origin=self.ledger(ledger).origin, size=size, root=root), note
+        origin, size, root, note = row
+        return Checkpoint(origin=origin, size=size, root=root), note
 
     def publish(self, ledger: str, checkpoint: Checkpoint, note: bytes) -> None:
         """Serve this checkpoint from every process, unless a larger one is served already."""

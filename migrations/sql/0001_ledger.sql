@@ -202,7 +202,6 @@ create index entries_by_currency on effect_ledger.entries (ledger, currency, seq
 create index entries_by_corrects on effect_ledger.entries (ledger, corrects, seq)
     where corrects is not null;
 create index entries_by_recorded_at on effect_ledger.entries (ledger, recorded_at, seq);
-create index entries_by_occurred_at on effect_ledger.entries (ledger, occurred_at, seq);
 
 create table effect_ledger.entry_terms (
     ledger text collate "C" not null,

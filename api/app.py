@@ -127,6 +127,8 @@ async def _on_invalid_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     # The first part of each location is "query" or "path".
     wrong = wrong_members(error.errors(), skip=1)
+    for each in wrong:
+        each["says"] = each["says"].replace("a member known here", "a parameter of this path")
     first = wrong[0]
     name = first["pointer"].removeprefix("/")
     return problem_response(

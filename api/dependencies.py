@@ -18,6 +18,7 @@ from starlette.requests import Request
 
 from api.arrivals import Arrivals
 from api.auth import Authenticator, check_ledger, check_scope
+from api.errors import InvalidParameterError
 from api.heads import Heads
 from api.metrics import Metrics
 from ledger.credentials import Credential, Credentials
@@ -115,9 +116,20 @@ def reach(*scopes: str) -> Callable[[Request], Awaitable[Access]]:
     """A dependency that lets a request through with one of `scopes`, and says for what."""
 
     async def dependency(request: Request) -> Access:
-        return await skin_of(request).access(request, *scopes)
+        access = await skin_of(request).access(request, *scopes)
+        _check_parameters(request)
+        return access
 
     return dependency
+
+
+def _check_parameters(request: Request) -> None:
+    """A parameter that comes twice would be taken once: another question than was asked."""
+    seen = set()
+    for name, _ in request.query_params.multi_items():
+        if name in seen:
+            raise InvalidParameterError(f"{name[:63]} comes twice", parameter=name[:63])
+        seen.add(name)
 
 
 EntriesRead = Annotated[Access, Depends(reach("entries:read"))]

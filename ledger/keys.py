@@ -10,6 +10,7 @@ import base64
 import binascii
 import logging
 import os
+import re
 import shlex
 import tempfile
 from collections.abc import Callable
@@ -18,12 +19,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey,
+    Ed25519PublicKey,
+)
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
     load_pem_private_key,
+    load_pem_public_key,
 )
 
 from ledger.errors import SettingsError
@@ -39,6 +44,27 @@ PAYLOAD_KEY = "EFFECT_LEDGER_PAYLOAD_KEY"
 _FILE_BYTES_MAX = 65_536
 _READABLE_BY_OTHERS = 0o077
 _PEM = "-----BEGIN "
+
+
+def parse_public_key(text: str) -> bytes:
+    """
+    The 32 bytes of an Ed25519 public key, given as 64 hexadecimal digits or as a PEM file.
+
+    Raises:
+        SettingsError: It is neither.
+    """
+    if re.fullmatch("[0-9a-fA-F]{64}", text):
+        return bytes.fromhex(text)
+    try:
+        key = load_pem_public_key(Path(text).read_bytes())
+    except (OSError, ValueError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, Ed25519PublicKey):
+        raise SettingsError(
+            f"{text[:80]} is neither 64 hexadecimal digits nor a PEM file with an Ed25519 public "
+            "key; openssl pkey -in KEY -pubout makes one"
+        )
+    return key.public_bytes_raw()
 
 
 def load_signing_key(setting: str | None, default_path: Path) -> Ed25519PrivateKey:

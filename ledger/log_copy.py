@@ -3,24 +3,32 @@ LogCopy: a copy of a log in files, as anybody may keep one: a directory, or a pr
 
     checkpoint   tile/<level>/<index>[.p/<width>]   tile/entries/<index>[.p/<width>]
 
-Reads what lies at a path and takes it apart. Whether a copy is what it claims to be is for
-whoever reads it to check. https://c2sp.org/tlog-tiles
+Reads what lies at a path and takes it apart, and holds a whole copy to its signed checkpoint.
+https://c2sp.org/tlog-tiles
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 import httpx
 
-from ledger.errors import ChainBreakError, MalformedProofError, SettingsError
+from ledger.checkpoint import Checkpoint, open_checkpoint
+from ledger.entry import Head, verify_chain
+from ledger.errors import (
+    ChainBreakError,
+    ConsistencyError,
+    MalformedProofError,
+    SettingsError,
+)
 from ledger.grammar import KEY, KEY_FORM
 from ledger.merkle import HASH_BYTES
+from ledger.note import VerifierKey
 from ledger.tiles import (
     ENTRY_BYTES_MAX,
     TILE_WIDTH,
@@ -121,6 +129,51 @@ def read_leaf_hashes(copy: LogCopy, index: int, size: int) -> list[bytes]:
     if len(data) < width * HASH_BYTES:
         raise _ends(copy, path, index * TILE_WIDTH + len(data) // HASH_BYTES)
     return [data[at : at + HASH_BYTES] for at in range(0, width * HASH_BYTES, HASH_BYTES)]
+
+
+def verify_copy(
+    copy: LogCopy,
+    logs: Sequence[VerifierKey],
+    tell: Callable[[int, int | None], None] = lambda _done, _of: None,
+) -> tuple[Checkpoint, Head]:
+    """
+    Check that the entries of a copy are one chain, and the very tree that was signed.
+
+    Every entry is read and hashed here, so nothing the keeper of the copy says is believed.
+    What entries may say beside each other (remainders, repeats) is not judged.
+
+    Args:
+        copy: Holds a checkpoint and all entry bundles below it; its tiles are not needed.
+        logs: Keys of logs that are trusted.
+        tell: Told how many entries were checked, of how many.
+
+    Returns:
+        The checkpoint, and the head its entries lead to.
+
+    Raises:
+        SignatureError: No trusted key signed the checkpoint.
+        ChainBreakError: Names the first entry that is not there or does not follow.
+        ConsistencyError: The entries are a chain, and not the tree that was signed.
+        MalformedProofError: There is no checkpoint, or a file is not in its form.
+    """
+    note = copy.read("checkpoint")
+    if note is None:
+        raise MalformedProofError(f"{copy.where} has no checkpoint")
+    signed = open_checkpoint(note, logs)
+    ledger = signed.origin.rpartition("/")[2]
+    head = Head.genesis(ledger=ledger, origin=signed.origin)
+    for index in range(-(-signed.size // TILE_WIDTH)):
+        entries = read_bundle(copy, index, signed.size)
+        head = verify_chain(entries, ledger=ledger, origin=signed.origin, start=head)
+        tell(head.size, signed.size)
+    if head.root != signed.root:
+        raise ConsistencyError(
+            f"the {signed.size} entries of {copy.where} are one chain, and not the one that was "
+            f"signed: their root is {head.root.hex()}, the checkpoint's {signed.root.hex()}",
+            expected=signed.root.hex(),
+            found=head.root.hex(),
+        )
+    return signed, head
 
 
 def _read(copy: LogCopy, path: str, index: int) -> bytes:

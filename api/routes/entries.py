@@ -33,7 +33,6 @@ router = APIRouter(prefix="/v1/ledgers/{ledger}", tags=["entries"])
 READ_PROBLEMS = problems(
     *ACCESS,
     InvalidParameterError,
-    domain.MalformedEffectError,
     domain.OverloadedError,
     # What is stored may have been tampered with; what cannot be right is not served.
     domain.MalformedProofError,
@@ -75,7 +74,7 @@ class PageQuery(BaseModel):
     recorded_to: str | None = Field(default=None, description="Exclusive, RFC 3339.")
     occurred_from: str | None = Field(default=None, description="Inclusive, RFC 3339.")
     occurred_to: str | None = Field(default=None, description="Exclusive, RFC 3339.")
-    order: str = Field(default="asc", pattern="^(asc|desc)$", description="By seq.")
+    order: Literal["asc", "desc"] = Field(default="asc", description="By seq.")
     limit: int = Field(default=100, ge=1, le=PAGE_MAX)
     cursor: str | None = Field(default=None, description="`next_cursor` of the page before.")
 
@@ -117,13 +116,18 @@ def get_entries(
     Pages are stable: history only grows. Scope: `entries:read`.
     """
     filters = query.model_dump(exclude={"order", "limit", "cursor"}, exclude_none=True)
-    page = skin_of(request).engine.reader.page(
-        access.ledger.name,
-        EntryFilter(**filters),
-        cursor=query.cursor,
-        limit=query.limit,
-        order=query.order,
-    )
+    try:
+        page = skin_of(request).engine.reader.page(
+            access.ledger.name,
+            EntryFilter(**filters),
+            cursor=query.cursor,
+            limit=query.limit,
+            order=query.order,
+        )
+    except (domain.MalformedEffectError, domain.TooLargeError) as error:
+        # To the rules it is a word of an effect; here it is a parameter.
+        name = str(error.details.get("pointer", "")).removeprefix("/")
+        raise InvalidParameterError(error.message, parameter=name) from error
     return json_answer(
         {
             "entries": [entry_document(entry) for entry in page.entries],

@@ -1,4 +1,4 @@
-"""Keys: API keys made, listed and revoked, also beside a running service."""
+"""Keys: API keys made, listed and revoked, and posters' own keys enrolled, beside a service."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from ledger.settings import read_settings
 if TYPE_CHECKING:
     from ledger.credentials import KeyLine
 
-app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
+app = typer.Typer(
+    help="Create, list and revoke API keys; enrol keys that posters sign with.",
+    no_args_is_help=True,
+)
 
 
 @app.command()
@@ -58,6 +61,32 @@ def create(
     output.answer(
         {"id": made.id, "principal": made.principal, "key": made.key},
         facts(id=made.id, principal=made.principal, key=made.key),
+    )
+
+
+@app.command()
+def enrol(
+    public_key: Annotated[
+        str, typer.Argument(help="Ed25519 public key: 64 hexadecimal digits, or a PEM file.")
+    ],
+    *,
+    name: Annotated[str, typer.Option(help="The principal that signs its effects with it.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Let a principal sign its effects with a key of its own; safe to repeat."""
+    # Imported here: they take longer to load than most commands take to run.
+    from ledger.keys import parse_public_key
+    from ledger.service import open_service
+
+    settings = read_settings()
+    octets = parse_public_key(public_key)
+    with open_service(settings) as service:
+        service.registry.ensure(settings.origin_host)
+        key_id = service.registry.enrol_poster_key(name, octets)
+    Output(as_json).answer(
+        {"key_id": key_id, "principal": name, "public_key": octets.hex()},
+        f"Entries of {name} may be signed with key {key_id} from now on.\n"
+        + facts(key_id=key_id, principal=name, public_key=octets.hex()),
     )
 
 

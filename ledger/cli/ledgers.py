@@ -68,7 +68,7 @@ def resume(
     because: Annotated[str, typer.Option(help="What you found; kept beside the stop, for ever.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Let a ledger take writes again that a witness or a verification stopped."""
+    """Let a ledger take writes again that was stopped on a witness's word."""
     # Imported here: it takes longer to load than most commands take to run.
     from ledger.service import open_service
 

@@ -1,8 +1,8 @@
 """
-Verify: a receipt alone and offline, or a whole ledger by the service that keeps it.
+Verify: a receipt or a copy of a log, alone and offline; or a ledger by the service that keeps it.
 
-A receipt proves itself under a key you trust. What a service says of itself proves less: the
-report says what was checked, and a checkpoint you kept makes it a check against the past.
+Receipts and copies prove themselves under a key you trust. What a service says of itself proves
+less: the report says what was checked, and a checkpoint you kept makes it a check against the past.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from ledger.errors import (
     SignatureError,
     VerificationError,
 )
+from ledger.log_copy import open_copy, verify_copy
 from ledger.note import VerifierKey
 from ledger.policy import Policy, parse_policy, verify_receipt_under
 from ledger.receipt import (
@@ -73,7 +74,11 @@ class Trusted:
 
 def verify(
     what: Annotated[
-        str, typer.Argument(metavar="RECEIPT|URL", help="File of a receipt, or URL of a ledger.")
+        str,
+        typer.Argument(
+            metavar="RECEIPT|DIR|URL",
+            help="File of a receipt, directory that `export --tiles` made, or URL of a ledger.",
+        ),
     ],
     *,
     vkey: VkeyOption = None,
@@ -92,10 +97,11 @@ def verify(
     as_json: JsonOption = False,
 ) -> int:
     """
-    Verify a receipt offline, or a ledger at its URL.
+    Verify a receipt or a copy of a log offline, or ask a service to verify a ledger.
 
-    A receipt is the answer to a POST, the receipt in it, or the one-file form. Exit code 1
-    where the evidence is bad.
+    A receipt is the answer to a POST, the receipt in it, or the one-file form. A copy is read
+    and hashed here, whole. A URL has the service verify itself: more is checked, and it is the
+    service that says so. Exit code 1 where the evidence is bad.
     """
     output = Output(as_json, quiet)
     if policy is not None and (witness or quorum):
@@ -114,7 +120,45 @@ def verify(
             "say whose signature you trust: --vkey with the ledger's verifier key, as `effect-"
             "ledger ledger list` prints it. A receipt cannot vouch for the key itself"
         )
+    if Path(what).is_dir():
+        return _verify_copy(output, what, trusted)
     return _verify_receipt(output, Path(what), trusted)
+
+
+# ---- A copy of a log, offline ---------------------------------------------------------
+
+COPY_NOT_CHECKED = (
+    "what entries say beside each other: remainders, repeats, references",
+    "payloads: no copy of a log holds them",
+    "the clock: when entries were recorded is what the ledger says",
+    "what was recorded after this checkpoint",
+)
+
+
+def _verify_copy(output: Output, directory: str, trusted: Trusted) -> int:
+    with open_copy(directory) as copy, output.progress("Verifying the copy", "entries") as tell:
+        signed, head = verify_copy(copy, trusted.logs, tell)
+    document = {
+        "verified": True,
+        "origin": signed.origin,
+        "ledger": head.ledger,
+        "size": signed.size,
+        "root": signed.root.hex(),
+        "last_recorded_at": head.last_recorded_at,
+        "not_checked": list(COPY_NOT_CHECKED),
+    }
+    told = facts(
+        origin=signed.origin,
+        entries=f"{signed.size:,}, each read and hashed here",
+        root=document["root"],
+        last_recorded_at=head.last_recorded_at,
+    )
+    output.answer(
+        document,
+        f"{WORLDS['RML3']}: the copy is the history that was signed.\n{told}\nNot checked\n"
+        + "\n".join(f"  {each}" for each in COPY_NOT_CHECKED),
+    )
+    return 0
 
 
 # ---- A receipt, offline ---------------------------------------------------------------
@@ -246,6 +290,12 @@ def _says(entry: Entry | UnreadEntry) -> str | None:
 # ---- A ledger, by its service ---------------------------------------------------------
 
 
+SERVICE_NOT_CHECKED = (
+    "whether the service tells the truth about itself: take the log away with `effect-ledger "
+    "export --tiles DIR` and verify DIR"
+)
+
+
 def _verify_ledger(output: Output, url: str, trusted: Trusted, kept: Path | None) -> int:
     base, ledger = _split_url(url)
     with open_remote(base) as remote:
@@ -254,7 +304,7 @@ def _verify_ledger(output: Output, url: str, trusted: Trusted, kept: Path | None
         body = {} if kept is None else {"checkpoint": read_file(kept).decode(errors="replace")}
         report = run_verification(remote, ledger, body, output)
     mismatch = None if signed is None else _mismatch(signed, report)
-    not_checked = list(report["not_checked"])
+    not_checked = [SERVICE_NOT_CHECKED, *report["not_checked"]]
     if signed is None:
         not_checked.append("who signed the checkpoint: give the ledger's key with --vkey")
     good = mismatch is None and "bad" not in report["verdicts"].values()
@@ -304,6 +354,7 @@ def run_verification(
 
 def _mismatch(signed: Checkpoint, report: Mapping[str, Any]) -> str | None:
     """How the signed checkpoint and the report of what is stored contradict each other."""
+    # The checkpoint was read first, so the report is of as many entries or more.
     if report["size"] < signed.size:
         return f"{signed.size} entries are signed, and only {report['size']} are stored"
     if report["size"] == signed.size and report["root"] != signed.root.hex():

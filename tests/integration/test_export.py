@@ -188,6 +188,46 @@ def test_the_registry_is_exported_like_any_ledger(shell: Shell, tmp_path: Path) 
     assert done["size"] >= 1
 
 
+def test_a_copy_verifies_without_its_service(shell: Shell, make: Make, tmp_path: Path) -> None:
+    """Every entry is read and hashed here, under the one key that is trusted."""
+    ledger, vkey = make(300)
+    exported = shell.good("export", "--tiles", tmp_path, "--ledger", ledger, "--vkey", vkey)
+    alone = Shell(data_dir=tmp_path / "nothing")
+
+    found = alone.good("verify", tmp_path, "--vkey", vkey)
+
+    assert (found["verified"], found["ledger"]) == (True, ledger)
+    assert (found["size"], found["root"]) == (exported["size"], exported["root"])
+    assert alone.run("verify", tmp_path).code == 2
+    _, another = make(1)
+    assert alone.run("verify", tmp_path, "--vkey", another).code == 1
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda bundle: bundle.replace(b'"amount":"1', b'"amount":"9', 1), "entry"),
+        (lambda bundle: bundle[:-1], "tile/entries/000.p/3"),
+        (lambda bundle: b"", "entry 0"),
+    ],
+    ids=["edited", "cut", "emptied"],
+)
+def test_a_damaged_copy_is_bad_evidence(
+    shell: Shell, make: Make, tmp_path: Path, damage: Callable[[bytes], bytes], says: str
+) -> None:
+    """The first entry that is wrong is named."""
+    ledger, vkey = make(3)
+    shell.good("export", "--tiles", tmp_path, "--ledger", ledger, "--vkey", vkey)
+    bundle = tmp_path / "tile/entries/000.p/3"
+    damaged = damage(bundle.read_bytes())
+    assert damaged != bundle.read_bytes()
+    bundle.write_bytes(damaged)
+
+    done = shell.run("verify", tmp_path, "--vkey", vkey, "--json")
+
+    assert (done.code, says in done.json["error"]["message"]) == (1, True), done.err
+
+
 def test_bad_evidence_ends_with_one(shell: Shell, make: Make, tmp_path: Path) -> None:
     """Another's key; another's log in the directory: nothing is written over."""
     ledger, vkey = make(3)

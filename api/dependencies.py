@@ -18,12 +18,16 @@ from starlette.requests import Request
 
 from api.arrivals import Arrivals
 from api.auth import Authenticator, check_ledger, check_scope
+from api.cosigned import CosignedReceipts
 from api.errors import InvalidParameterError
 from api.heads import Heads
 from api.metrics import Metrics
 from ledger.credentials import Credential, Credentials
 from ledger.dry_run import DryRun
+from ledger.errors import ForbiddenError
+from ledger.names import REGISTRY
 from ledger.ports import LedgerRecord
+from ledger.publisher import Publisher
 from ledger.reader import Reader
 from ledger.sequencer import Sequencer
 from ledger.stops import Stops
@@ -40,6 +44,7 @@ class Engine:
     dry_run: DryRun
     verifications: Verifications
     credentials: Credentials
+    publisher: Publisher | None
     stops: Stops
 
 
@@ -59,6 +64,7 @@ class Skin:
     authenticator: Authenticator
     metrics: Metrics
     heads: Heads
+    cosigned: CosignedReceipts
     _records: dict[str, LedgerRecord] = field(default_factory=dict)
     _arrivals: Arrivals = field(default_factory=Arrivals)
 
@@ -78,6 +84,18 @@ class Skin:
         check_ledger(credential, name)
         check_scope(credential, *scopes)
         return Access(credential=credential, ledger=await self.ledger(name))
+
+    async def write_access(self, request: Request, *scopes: str) -> Access:
+        """
+        As `access`, for requests that record something.
+
+        Raises:
+            ForbiddenError: Also for `_registry`, whatever the credential.
+        """
+        access = await self.access(request, *scopes)
+        if access.ledger.name == REGISTRY:
+            raise ForbiddenError(f"{REGISTRY} is written by the service itself", ledger=REGISTRY)
+        return access
 
     async def ledger(self, name: str) -> LedgerRecord:
         """

@@ -26,7 +26,8 @@ WAITERS_MAX = 2_000
 
 @dataclass(slots=True)
 class _Watched:
-    size: int
+    size: int = 0
+    """As far as is known; who waits for less goes on at once, and finds out."""
     grown: asyncio.Event = field(default_factory=asyncio.Event)
     waiters: int = 0
     poll: asyncio.Task[None] | None = None
@@ -49,7 +50,7 @@ class Heads:
         """
         if self._waiters >= WAITERS_MAX:
             raise OverloadedError(f"{WAITERS_MAX} feeds wait already", waiting_max=WAITERS_MAX)
-        watched = self._watched.setdefault(ledger, _Watched(size=size))
+        watched = self._watched.setdefault(ledger, _Watched())
         if watched.size > size:
             return
         self._waiters += 1

@@ -189,7 +189,9 @@ class Words(Wire):
         signature = words.pop("signature", None)
         return Submission(
             effect=build_effect({**words, **place}, rules=rules, now=now),
-            payloads=build_payloads(payloads, note=note) if payloads or note is not None else (),
+            payloads=build_payloads(payloads, note=note, screen=rules.screen)
+            if payloads or note is not None
+            else (),
             signature=None if signature is None else parse_signature(signature),
         )
 

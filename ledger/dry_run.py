@@ -14,7 +14,7 @@ from ledger.admission import Admission, Place, Replay, Verdict, told_by_key, wan
 from ledger.append import PayloadStore, replayed_payloads
 from ledger.entry import new_entry_id, recorded_entry
 from ledger.errors import LedgerError, RejectedError
-from ledger.ports import Clock, Found, LedgerRecord, Wanted
+from ledger.ports import Clock, Found, LedgerRecord, Stops, Wanted
 from ledger.submission import Posting, Provisional, Submission
 from ledger.vault import Vault
 
@@ -32,7 +32,10 @@ class Snapshot(PayloadStore, Protocol):
 class DryRun:
     """Judges postings without recording them; safe to share between threads."""
 
-    def __init__(self, snapshot: Snapshot, vault: Vault, clock: Clock) -> None:
+    def __init__(
+        self, snapshot: Snapshot, vault: Vault, clock: Clock, stops: Stops | None = None
+    ) -> None:
+        self._stops = stops
         self._snapshot = snapshot
         self._vault = vault
         self._clock = clock
@@ -45,7 +48,10 @@ class DryRun:
         Raises:
             NotFoundError: No ledger has this name.
             DatabaseUnavailableError: The database does not answer.
+            LedgerBrokenError: The ledger is stopped.
         """
+        if self._stops is not None:
+            self._stops.check(posting.ledger)
         now_ms = int(self._clock.now().timestamp() * 1000)
         # One connection, used by one request at a time.
         with self._one_at_a_time:

@@ -18,6 +18,7 @@ from typing import Any
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from ledger import personal_data
 from ledger.canonical import canonical_bytes, canonical_bytes_with_floats
 from ledger.errors import CommitmentError, MalformedJsonError
 from ledger.grammar import Parser, decode_base64, form, members, text, too_large, wrong
@@ -66,7 +67,9 @@ class Commitment:
     """Lower-case hexadecimal SHA-256 over salt and content."""
 
 
-def build_payloads(items: Sequence[Any], *, note: str | None = None) -> tuple[PayloadIn, ...]:
+def build_payloads(
+    items: Sequence[Any], *, note: str | None = None, screen: frozenset[str] = frozenset()
+) -> tuple[PayloadIn, ...]:
     """
     The payloads of a request, ordered by name.
 
@@ -74,12 +77,17 @@ def build_payloads(items: Sequence[Any], *, note: str | None = None) -> tuple[Pa
         items: Objects of `name`, exactly one of `json`, `text` and `base64`, and optionally
             `media_type` and `data_subject`. What `json` holds is written once, as RFC 8785.
         note: Text of a payload of that name.
+        screen: Checks of `personal_data` that names and media types, which are hashed, are held to.
 
     Raises:
         MalformedEffectError: A member is missing, unknown or wrong, or a name comes twice.
+        PersonalDataError: A name or media type seems to name a person.
         TooLargeError: More than 8 payloads, or one of more than 1 MiB.
     """
     payloads = [_build_payload(item, f"/payloads/{at}") for at, item in enumerate(items)]
+    for at, payload in enumerate(payloads):
+        hashed = {"name": payload.name, "media_type": payload.media_type}
+        personal_data.screen(personal_data.texts_of(hashed, f"/payloads/{at}"), screen)
     if note is not None:
         payloads.append(
             PayloadIn(

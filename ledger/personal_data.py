@@ -81,7 +81,7 @@ _ISSUERS = re.compile(
 )
 
 # Where people put the number they are charging: elsewhere sixteen digits are a reference.
-_CARD_POINTERS = re.compile("/(?:subject|actor/id|key|labels/.*)")
+_CARD_POINTERS = re.compile("/(?:subject|actor/id|key|labels(?:/.*)?)")
 # A provider's or bank's reference is worth nothing unless it is kept as it is.
 _EXEMPT_POINTERS = re.compile("/evidence/[0-9]+/ref")
 
@@ -134,11 +134,18 @@ def screen(texts: Iterable[tuple[str, str]], checks: Collection[str] = CHECKS) -
 
 
 def texts_of(value: Any, pointer: str = "") -> Iterator[tuple[str, str]]:
-    """Every string in a JSON value with its pointer. Member names are not texts."""
+    """
+    Every string in a JSON value with its pointer.
+
+    Names of labels are the caller's words too, and told without themselves in the pointer; all
+    other member names are ours.
+    """
     if isinstance(value, str):
         yield pointer, value
     elif isinstance(value, dict):
         for name, member in value.items():
+            if pointer == "/labels":
+                yield pointer, name
             yield from texts_of(member, f"{pointer}/{name}")
     elif isinstance(value, list):
         for at, item in enumerate(value):

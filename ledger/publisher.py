@@ -170,7 +170,7 @@ class Publisher:
         if not self._leader.leads():
             return
         for record in self._reader.ledgers():
-            if self._is_witnessed(record) and self._is_due(record.name):
+            if self.is_witnessed(record) and self._is_due(record.name):
                 try:
                     self._publish(record)
                 except LedgerError as error:
@@ -191,7 +191,8 @@ class Publisher:
 
     # ---- One ledger -------------------------------------------------------------------
 
-    def _is_witnessed(self, record: LedgerRecord) -> bool:
+    def is_witnessed(self, record: LedgerRecord) -> bool:
+        """Whether witnesses are shown this ledger."""
         if any(stop.ledger == record.name for stop in self._stops.standing):
             return False
         vkeys = {log.verifier.encode() for log in self._policy.logs}

@@ -104,6 +104,8 @@ class Registry:
         Returns:
             Name of the ledger that was opened again; None where there was none to open.
         """
+        if notice.effect.kind is not Kind.NOTICE:
+            return None
         data: Mapping[str, Any] = notice.effect.data or {}
         if notice.effect.type == "key.added" and data["purpose"] == "poster":
             public_key = bytes.fromhex(data["public_key"])
@@ -167,7 +169,14 @@ class Registry:
         if self._shelf.published(name) is None:
             # Whoever reads a log begins with its checkpoint: the empty tree has one too.
             self._appender.publish(name)
-        return record
+        standing = self._shelf.ledger(name)
+        if standing.screen != screen:
+            raise LedgerExistsError(
+                f"ledger {name} exists with other personal-data checks",
+                ledger=name,
+                standing=sorted(standing.screen),
+            )
+        return standing
 
     def enrol_poster_key(self, principal: str, public_key: bytes) -> str:
         """

@@ -172,7 +172,10 @@ def _compose(
             return None
         return signed.size, signed.root
 
-    stops = Stops(pool)
+    # Of its own: writers must not wait for a connection that readers keep.
+    stops_pool = engine(conninfo, WRITER, pool_size=1)
+    opened.callback(stops_pool.dispose)
+    stops = Stops(stops_pool)
     # Before the first write: a ledger that was stopped does not go on with a new process.
     stops.refresh()
     registry_storage = storage()
@@ -200,7 +203,7 @@ def _compose(
         settings=settings,
         sequencer=sequencer,
         reader=reader,
-        dry_run=DryRun(dry_run_storage, vault, clock),
+        dry_run=DryRun(dry_run_storage, vault, clock, stops),
         verifications=verifications,
         credentials=Credentials(pool),
         registry=registry,

@@ -11,7 +11,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -104,11 +104,13 @@ class Stops:
 
         Raises:
             RolledBackError, ForkedError, LedgerBrokenError: The ledger is stopped.
-            DatabaseUnavailableError, OverloadedError: As `refresh`.
+            DatabaseUnavailableError: As `refresh`.
         """
         # From memory for most: what every batch asked would cost more than the batch.
         if time.monotonic() - self._read_at >= FRESH_S:
-            self.refresh()
+            with suppress(OverloadedError):
+                # Readers keep all connections: what is known stands, and is asked for again.
+                self.refresh()
         for stop in self._standing:
             if stop.ledger == ledger:
                 raise KINDS[stop.code](stop.message, **stop.details)

@@ -74,7 +74,7 @@ _Result = Recorded | Provisional | LedgerError
 async def post_batch(request: Request) -> Response:
     """Record up to 1,000 effects and corrections."""
     skin = skin_of(request)
-    access = await skin.access(request, *WRITE_SCOPES.values())
+    access = await skin.write_access(request, *WRITE_SCOPES.values())
     dry_run, mode = _read_parameters(request)
     sent = media_type(request, JSON, NDJSON)
     raw = await read_body(request, BATCH_BYTES_MAX)

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from api import examples
 from api.answers import JSON, base64_or_none, entry_document, json_answer
-from api.cosigned import PREFER_WAIT, cosigned_receipt, preferred_wait_s
+from api.cosigned import PREFER_WAIT, preferred_wait_s
 from api.dependencies import AnyReach, EntriesRead, PayloadRead, skin_of
 from api.errors import InvalidParameterError, UnexpectedError
 from api.openapi import ACCESS, answer, problems
@@ -198,7 +198,7 @@ async def get_entry_receipt(
         receipt = await run_in_threadpool(reader.receipt, ledger, place)
         return json_answer(receipt.to_document(), headers={"Cache-Control": "no-store"})
     wait_s = preferred_wait_s(request)
-    receipt = await cosigned_receipt(reader, ledger, place, wait_s)
+    receipt = await skin_of(request).cosigned.receipt(access.ledger, place, wait_s)
     applied = {"Preference-Applied": f"wait={wait_s}"} if wait_s else {}
     return json_answer(receipt.to_document(), headers=PERMANENT | applied)
 

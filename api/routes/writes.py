@@ -20,7 +20,7 @@ from api import examples
 from api.answers import json_answer, provisional_document, recorded_document
 from api.auth import check_scope
 from api.body import EFFECT_BODY_BYTES_MAX, JSON, media_type, read_body
-from api.cosigned import cosigned_receipt, preferred_wait_s
+from api.cosigned import CosignedReceipts, preferred_wait_s
 from api.dependencies import Access, skin_of
 from api.errors import (
     InvalidParameterError,
@@ -46,7 +46,7 @@ from ledger.canonical import parse_json
 from ledger.effect import Kind
 from ledger.errors import BadReferenceError, LedgerError, NotFoundError
 from ledger.grammar import UUID
-from ledger.reader import Reader
+from ledger.ports import LedgerRecord
 from ledger.submission import Outcome, Posting, Provisional, Recorded, Submission
 
 router = APIRouter(prefix="/v1/ledgers/{ledger}", route_class=LeanRoute, tags=["writes"])
@@ -113,7 +113,7 @@ async def post_explanation(request: Request) -> Response:
 
 async def post_correction(request: Request) -> Response:
     """Record a correction that names its target by id, by key, or outside this ledger."""
-    access = await skin_of(request).access(
+    access = await skin_of(request).write_access(
         request, *(scope for kind, scope in WRITE_SCOPES.items() if kind is not Kind.EFFECT)
     )
 
@@ -126,7 +126,7 @@ async def post_correction(request: Request) -> Response:
 
 
 async def _post_kind(request: Request, kind: Kind) -> Response:
-    access = await skin_of(request).access(request, WRITE_SCOPES[kind])
+    access = await skin_of(request).write_access(request, WRITE_SCOPES[kind])
     target = request.path_params.get("id")
 
     def build(document: Any, key: str) -> Submission:
@@ -165,15 +165,16 @@ async def _post(
     [outcome] = await skin.record(posting)
     wait_s = preferred_wait_s(request)
     if wait_s and isinstance(outcome, Recorded) and outcome.receipt is not None:
-        outcome = await _cosigned(skin.engine.reader, outcome, wait_s)
+        outcome = await _cosigned(skin.cosigned, access.ledger, outcome, wait_s)
     return _answer(outcome, request.path_params.get("id"))
 
 
-async def _cosigned(reader: Reader, recorded: Recorded, wait_s: int) -> Recorded:
+async def _cosigned(
+    receipts: CosignedReceipts, record: LedgerRecord, recorded: Recorded, wait_s: int
+) -> Recorded:
     """The same, with a receipt that witnesses stand for, if they are as quick as that."""
     try:
-        entry = recorded.entry
-        receipt = await cosigned_receipt(reader, entry.ledger, entry.seq, wait_s)
+        receipt = await receipts.receipt(record, recorded.entry.seq, wait_s)
     except LedgerError:
         # It is on disk, whatever befalls its proof; the receipt there is says what it is.
         return recorded

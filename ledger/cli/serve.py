@@ -27,6 +27,9 @@ EMBEDDED_WORKERS_MAX = 8
 BACKLOG = 2_048
 # What takes longer than this is a stream or a long poll, and its client comes back by itself.
 GRACE_S = 5
+# Longer than proxies and clients keep an idle connection: of two ends, the one that sends
+# requests should close it, or a request meets a door that is just being shut.
+KEEP_ALIVE_S = 75
 
 
 def serve(
@@ -92,6 +95,7 @@ def run_app(app: Any, listener: socket.socket) -> None:
         server_header=False,
         # No address of a client is looked at, so none is taken from a proxy's word.
         proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
     )
     uvicorn.Server(config).run(sockets=[listener])

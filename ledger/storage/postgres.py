@@ -384,14 +384,12 @@ class PostgresStorage:
                         connection.execute(statement, parameters)
                     connection.execute("commit")
         except psycopg.Error as error:
-            if committing and (connection.broken or connection.closed):
-                # The server may have committed before the connection broke.
-                self.close()
+            # Whatever it was, what this connection would say next is not known.
+            self._give_up_connection()
+            if committing and not _is_refusal(error):
                 raise OutcomeUnknownError(
                     "the commit was sent and not confirmed; the same key tells the outcome"
                 ) from error
-            # The server answered with an error: it aborted before the commit.
-            self._give_up_connection()
             if isinstance(error, pg.LockNotAvailable):
                 self._end_frozen()
             raise _nothing_written(error) from error
@@ -629,6 +627,19 @@ def _position(row: tuple[Any, ...]) -> Position:
         held=int(held),
         excess=None if excess is None else int(excess),
     )
+
+
+def _is_refusal(error: psycopg.Error) -> bool:
+    """Whether this ends a transaction for sure before its commit."""
+    # The driver's word for how it lost the server differs from time to time, and so does what
+    # it knows of its connection then: only what the server says of a statement is believed.
+    if error.sqlstate is None:
+        # But for a value the driver cannot spell: nothing after it was sent.
+        return isinstance(error, psycopg.DataError)
+    if error.diag.severity_nonlocalized != "ERROR":
+        # A session that ends may end after the commit.
+        return False
+    return not error.sqlstate.startswith(("08", "57P"))
 
 
 def _nothing_written(error: psycopg.Error) -> LedgerError:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ledger.checkpoint import Checkpoint, open_checkpoint
-from ledger.effect import FUTURE_MAX
+from ledger.effect import FUTURE_MAX, Kind
 from ledger.entry import Entry, UnreadEntry, genesis_hash, parse_entry, verify_poster_signature
 from ledger.errors import MalformedProofError, SignatureError
 from ledger.merkle import EMPTY_ROOT, leaf_hash
@@ -666,6 +666,7 @@ def _created(row: StoredLedger) -> Entry | None:
     if (
         isinstance(notice, Entry)
         and notice.ledger == REGISTRY
+        and notice.effect.kind is Kind.NOTICE
         and notice.effect.type == "ledger.created"
         and notice.effect.key == f"_ledger.created/{row.name}"
     ):
@@ -678,6 +679,7 @@ def _is_announced(key: StoredPosterKey) -> bool:
     return (
         isinstance(notice, Entry)
         and notice.ledger == REGISTRY
+        and notice.effect.kind is Kind.NOTICE
         and notice.effect.type == "key.added"
         and notice.effect.data
         == {

@@ -172,3 +172,11 @@ def test_batch_gate_takes_any_write_scope(api: Api) -> None:
 
     assert api.with_key("explanations:write").post("/batch", batch).status_code == 200
     assert api.with_key("entries:read").post("/batch", batch).status_code == 403
+
+
+@pytest.mark.parametrize("path", [path for path, _ in WRITES if path != "/verifications"])
+def test_the_registry_is_written_by_the_service_alone(api: Api, path: str) -> None:
+    """Whatever a credential is good for: what callers say there would be taken for its word."""
+    answer = api.on("_registry").post(path, capture(), key="k1")
+
+    assert (answer.status_code, answer.json()["code"]) == (403, "FORBIDDEN")

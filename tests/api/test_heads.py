@@ -138,3 +138,19 @@ def test_too_many_waiters_are_sent_away(monkeypatch) -> None:
         await waiter
 
     run(story, Sizes(0))
+
+
+def test_one_who_waits_far_ahead_wakes_nobody_else() -> None:
+    """What a reader asks for says nothing of what is there."""
+
+    async def story(heads: Heads) -> None:
+        far = asyncio.create_task(heads.wait_beyond("a", 2**53, timeout_s=10))
+        await asyncio.sleep(0.03)
+        near = asyncio.create_task(heads.wait_beyond("a", 3, timeout_s=10))
+        await asyncio.sleep(0.05)
+        assert not near.done()
+        heads.grew("a", 4)
+        await asyncio.wait_for(near, 1)
+        far.cancel()
+
+    run(story, Sizes(3))

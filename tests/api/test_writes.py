@@ -429,3 +429,43 @@ def explanation() -> dict[str, object]:
         "reason": "customer.request",
         "note": "words",
     }
+
+
+@pytest.mark.parametrize(
+    "hashed",
+    [
+        {"labels": {"4111111111111111": "x"}},
+        {"labels": {"de89370400440532013000": "x"}},
+        {"payloads": [{"name": "de89370400440532013000", "text": "words"}]},
+        {"payloads": [{"name": "n", "text": "t", "media_type": "a/b; u=DE89370400440532013000"}]},
+    ],
+    ids=["card-label", "iban-label", "payload-name", "media-type"],
+)
+def test_names_that_are_hashed_are_screened_too(api: Api, hashed: dict[str, object]) -> None:
+    """A caller's word is hashed wherever it stands; the answer does not say it again."""
+    response = api.post("/effects", capture() | hashed, key="k1")
+
+    assert (response.status_code, response.json()["code"]) == (422, "PERSONAL_DATA_SUSPECTED")
+    assert "4111" not in response.text
+    assert "893704" not in response.text
+
+
+def test_nobody_waits_for_witnesses_that_are_not_there(api: Api, monkeypatch) -> None:
+    """Without a policy there will be no quorum, however long."""
+
+    def sleeps(_seconds: float) -> None:
+        pytest.fail("waited")
+
+    monkeypatch.setattr("api.cosigned.asyncio.sleep", sleeps)
+
+    response = api.post("/effects", capture(), key="k1", headers={"Prefer": "wait=60"})
+
+    assert (response.status_code, response.json()["receipt"]["level"]) == (201, "log-signed")
+
+
+@pytest.mark.parametrize("tail", ["%0A", "%00", "%0D"])
+def test_control_characters_in_a_path_name_nothing(api: Api, tail: str) -> None:
+    """Not the path without them either."""
+    response = api.send(f"/effects{tail}", b"{}", key="k1")
+
+    assert (response.status_code, response.json()["code"]) == (404, "NO_SUCH_PATH")

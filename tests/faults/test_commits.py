@@ -75,6 +75,8 @@ class Proxy:
         """Told each statement before the server is; true cuts the connection instead."""
         self.on_complete: Callable[[str], bytes | None] = lambda _tag: None
         """Told what the server completed; what it returns is said instead, and the line cut."""
+        self.last_words = b""
+        """Said before a line is cut, which then waits for the client to hang up."""
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
@@ -112,6 +114,7 @@ class Proxy:
                 elif kind == b"E":
                     query = portals[body.split(b"\0", 1)[0]]
                     if self.on_execute(query):
+                        self._take_leave(client, reader)
                         return
                     self.executed.append(query)
                 server.sendall(message)
@@ -125,8 +128,16 @@ class Proxy:
                     instead = self.on_complete(message[5:-1].decode())
                     if instead is not None:
                         client.sendall(instead)
+                        self._take_leave(client, reader)
                         return
                 client.sendall(message)
+
+    def _take_leave(self, client: socket.socket, reader: BinaryIO) -> None:
+        if self.last_words:
+            client.sendall(self.last_words)
+            # Nothing is handed on any more; the end comes from the client's side.
+            while reader.read(1):
+                pass
 
 
 @contextmanager
@@ -249,6 +260,81 @@ def test_resend_after_unconfirmed_commit_records_once(house, proxy, appender, le
     assert house.reader.size(ledger) == 3
     for each in again:
         assert house.verify_receipt(each.receipt, ledger).seq == each.entry.seq
+    house.verify(ledger)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("sqlstate", ["57P01", "57P02", "53100", "08006"])
+def test_a_session_ended_around_its_commit_is_never_told_as_nothing_written(
+    house, proxy, appender, ledger, kept, sqlstate
+):
+    """The server's last words come before the end of the line: it still looks whole then."""
+    append(appender, ledger, asks("before"))
+    proxy.last_words = said("FATAL", sqlstate)
+    if kept:
+        strike = Once(lambda tag: tag == "COMMIT")
+        proxy.on_complete = lambda tag: b"" if strike(tag) else None
+    else:
+        strike = proxy.on_execute = Once(lambda query: query == "commit")
+
+    with pytest.raises(OutcomeUnknownError):
+        append(appender, ledger, asks("k"))
+
+    assert strike.struck
+    assert house.reader.size(ledger) == 1 + kept
+    [again] = append(appender, ledger, asks("k"))
+    assert again.replayed == kept
+    house.verify(ledger)
+
+
+def test_a_commit_that_the_server_refuses_is_told_as_nothing_written(
+    house, proxy, appender, ledger
+):
+    """An error of the statement, and not the end of a session, is an answer."""
+    append(appender, ledger, asks("before"))
+    strike = Once(lambda tag: tag.startswith("UPDATE"))
+    refusal = said("ERROR", "40001")
+    proxy.last_words = message(b"Z", b"E")
+    proxy.on_complete = lambda tag: refusal if strike(tag) else None
+
+    with pytest.raises(DatabaseUnavailableError):
+        append(appender, ledger, asks("k"))
+
+    assert strike.struck
+
+
+def test_backends_ended_at_any_moment_lose_no_entry_that_was_told_as_not_written(house, ledger):
+    """Really ended, by whoever may; the moment is swept over the length of an append."""
+    storage = PostgresStorage(house.conninfo)
+    appender = Appender(storage, house.signer, house.vault, SystemClock())
+    not_written = []
+    with house.superuser() as administrator:
+        for at in range(120):
+            started = time.perf_counter()
+            append(appender, ledger, asks(f"warm-{at}"))
+            length = time.perf_counter() - started
+            assert storage._connection is not None
+            backend = storage._connection.info.backend_pid
+            ending = threading.Timer(
+                length * at / 120,
+                administrator.execute,
+                ("select pg_terminate_backend(%s)", (backend,)),
+            )
+            ending.start()
+            try:
+                append(appender, ledger, asks(f"k-{at}"))
+            except PushbackError:
+                not_written.append(f"k-{at}")
+            except OutcomeUnknownError:
+                pass
+            ending.join()
+        storage.close()
+        found = administrator.execute(
+            "select key from entries where ledger = %s and key = any(%s)", (ledger, not_written)
+        ).fetchall()
+
+    assert not_written
+    assert found == []
     house.verify(ledger)
 
 

@@ -208,7 +208,7 @@ def test_a_copy_verifies_without_its_service(shell: Shell, make: Make, tmp_path:
     [
         (lambda bundle: bundle.replace(b'"amount":"1', b'"amount":"9', 1), "entry"),
         (lambda bundle: bundle[:-1], "tile/entries/000.p/3"),
-        (lambda bundle: b"", "entry 0"),
+        (lambda _bundle: b"", "entry 0"),
     ],
     ids=["edited", "cut", "emptied"],
 )

@@ -29,6 +29,7 @@ from ledger.errors import (
     ChainBreakError,
     DatabaseUnavailableError,
     InclusionError,
+    LedgerExistsError,
     MalformedEffectError,
     MalformedProofError,
     NotFoundError,
@@ -178,6 +179,15 @@ def effect_of(at: int) -> Submission:
 
 
 # ---- Ledgers --------------------------------------------------------------------------
+
+
+def test_a_ledger_created_again_is_the_one_that_stands(house, shop):
+    """With other properties it is refused, and the checks on personal data are one of them."""
+    assert house.registry.create_ledger(LEDGER) == shop
+    with pytest.raises(LedgerExistsError, match="checks"):
+        house.registry.create_ledger(LEDGER, screen=frozenset())
+    with pytest.raises(LedgerExistsError):
+        house.registry.create_ledger(LEDGER, units={"USDC": 6})
 
 
 def test_a_ledger_is_read_as_it_was_created(read, shop):

@@ -24,6 +24,7 @@ from ledger.errors import (
     MalformedProofError,
     NotFoundError,
     OverRefundError,
+    RolledBackError,
 )
 from ledger.payload import build_payloads
 from ledger.ports import Found, LedgerRecord, SealedPayload, Wanted
@@ -126,6 +127,19 @@ def shelf() -> Shelf:
 @pytest.fixture
 def dry_run(shelf) -> DryRun:
     return DryRun(shelf, VAULT, SystemClock())
+
+
+def test_a_stopped_ledger_is_told_as_a_write_would_be(shelf):
+    """What is foretold is what would become of it."""
+
+    class Stopped:
+        def check(self, ledger: str) -> None:
+            raise RolledBackError(f"{ledger} is stopped")
+
+    dry_run = DryRun(shelf, VAULT, SystemClock(), Stopped())
+
+    with pytest.raises(RolledBackError):
+        dry_run.run(posting(asks("new")))
 
 
 # ---- What would be recorded -----------------------------------------------------------

@@ -22,7 +22,7 @@ from ledger.errors import (
     RejectedError,
     SignatureError,
 )
-from ledger.lifecycle import History, Position, Recorded, references
+from ledger.lifecycle import History, Position, Recorded, lineage_references, references
 from ledger.ports import Found, Wanted
 from ledger.submission import Posting, Submission
 from ledger.vault import SaltedPayload, salted
@@ -64,14 +64,21 @@ def wanted(postings: Sequence[Posting]) -> Wanted:
     effects = [s.effect for posting in postings for s in posting.submissions]
     entry_ids: list[str] = []
     entry_keys: list[str] = []
+    lineage_ids: list[str] = []
+    lineage_keys: list[str] = []
     for effect in effects:
         ids, keys = references(effect)
         entry_ids += ids
         entry_keys += keys
+        ids, keys = lineage_references(effect)
+        lineage_ids += ids
+        lineage_keys += keys
     return Wanted(
         keys=[effect.key for effect in effects],
         entry_ids=entry_ids,
         entry_keys=entry_keys,
+        lineage_ids=lineage_ids,
+        lineage_keys=lineage_keys,
         business_keys=[effect.business_key for effect in effects if effect.business_key],
         data_subjects=[
             payload.data_subject

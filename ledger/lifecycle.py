@@ -30,6 +30,9 @@ from ledger.money import check_amount, decimals, format_amount, minor_units
 MINOR_UNITS_MAX = 10**38 - 1
 """Largest sum a position holds, on either side of zero: the database has 38 digits for it."""
 
+DEPTH_MAX = 64
+"""Most steps from a refund or an adjustment up to its original: each write reads all of them."""
+
 _CORRECTABLE: Mapping[Kind, frozenset[Kind]] = {
     Kind.REFUND: frozenset({Kind.EFFECT}),
     Kind.ADJUSTMENT: frozenset({Kind.EFFECT, Kind.REFUND, Kind.ADJUSTMENT}),
@@ -93,6 +96,22 @@ def references(effect: Effect) -> tuple[list[str], list[str]]:
     return ids, keys
 
 
+def lineage_references(effect: Effect) -> tuple[list[str], list[str]]:
+    """
+    Of what `effect` names, that whose targets are to be fetched as well, up to the original.
+
+    An explanation moves nothing, nor does a repeat: they need what they name and no more.
+
+    Returns:
+        Entry ids, and idempotency keys.
+    """
+    if effect.kind not in {Kind.REFUND, Kind.ADJUSTMENT}:
+        return [], []
+    ids = [] if effect.corrects is None else [effect.corrects]
+    keys = [] if effect.corrects_key is None else [effect.corrects_key]
+    return ids, keys
+
+
 class History:
     """
     What one batch knows of history while it is judged, in order, under the head's lock.
@@ -111,7 +130,8 @@ class History:
         Begin with what was read.
 
         Args:
-            entries: Those that are named by the batch, their targets, and so on upwards.
+            entries: Those that are named by the batch; of what a refund or an adjustment
+                corrects, also its target, and so on upwards.
             positions: Of these entries, where they have one.
             keys: Idempotency key -> id, of entries named by key.
             business_keys: (kind, type, business key) -> id and seq of the entry that holds it.
@@ -139,7 +159,8 @@ class History:
 
         Raises:
             BadReferenceError: `corrects`, `corrects_key` or `repeat_of` names no entry.
-            CorrectionError: What it corrects is of another kind or has no money.
+            CorrectionError: What it corrects is of another kind, has no money, or is too many
+                steps away from its original.
             MalformedEffectError: Flow, currency or decimals do not suit what it corrects.
             PossibleRepeatError: Another entry has the business key.
             OverRefundError: It was not observed and takes more than there is.
@@ -149,6 +170,7 @@ class History:
         target = self._find_target(effect)
         if target is not None:
             _check_kind(effect, target)
+            self._check_depth(effect, target)
             _check_money(effect, target)
         self._check_business_key(effect)
         moved = self._move(effect, target) if target is not None else {}
@@ -190,6 +212,23 @@ class History:
         if target is None:
             raise _not_there("/corrects", named)
         return target
+
+    def _check_depth(self, correction: Effect, target: Recorded) -> None:
+        if correction.kind is Kind.EXPLANATION:
+            return
+        # A gap or a circle ends here too: what has money to move stumbles over it later.
+        above = {target.id}
+        entry: Recorded | None = target
+        while entry is not None and entry.target is not None and entry.target not in above:
+            above.add(entry.target)
+            if len(above) > DEPTH_MAX:
+                raise CorrectionError(
+                    f"entry {target.id} is a correction {DEPTH_MAX} steps from its original, "
+                    "and no more than that are taken; correct one that is nearer to it",
+                    target=target.id,
+                    limit=DEPTH_MAX,
+                )
+            entry = self._entries.get(entry.target)
 
     def _check_business_key(self, effect: Effect) -> None:
         if effect.business_key is None or effect.repeat_of is not None:

@@ -47,7 +47,10 @@ class Wanted:
     """Idempotency keys, to tell replays."""
     entry_ids: Sequence[str] = ()
     entry_keys: Sequence[str] = ()
-    """Entries named by corrections, by id and by key; their lineage comes with them."""
+    """Entries that are named, by id and by key."""
+    lineage_ids: Sequence[str] = ()
+    lineage_keys: Sequence[str] = ()
+    """Those of them whose lineage comes with them: their targets, up to the originals."""
     business_keys: Sequence[str] = ()
     data_subjects: Sequence[str] = ()
     signing_keys: Sequence[str] = ()
@@ -60,7 +63,7 @@ class Found:
     replays: Mapping[str, bytes] = field(default_factory=dict)
     """Idempotency key -> entry bytes."""
     lineage: Sequence[tuple[bytes, str | None]] = ()
-    """Entry bytes with the id of the entry they correct, targets of targets included."""
+    """Bytes of what was asked for with the id of the entry they correct, lineages included."""
     positions: Sequence[Position] = ()
     business_keys: Mapping[tuple[str, str, str], tuple[str, int]] = field(default_factory=dict)
     """(kind, type, business key) -> id and seq of the effect that holds it."""

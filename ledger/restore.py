@@ -43,7 +43,7 @@ from ledger.errors import (
     SignatureError,
     VerificationError,
 )
-from ledger.lifecycle import History, references
+from ledger.lifecycle import History, lineage_references, references
 from ledger.log_copy import LogCopy, read_bundle, read_leaf_hashes
 from ledger.merkle import Frontier, leaf_hash
 from ledger.names import LEDGER_ITSELF, REGISTRY
@@ -521,9 +521,12 @@ def _unclear(error: VerificationError) -> VerificationError:
 def _wanted(entries: Sequence[Entry]) -> Wanted:
     """What the arithmetic of these entries asks of history."""
     named = [references(entry.effect) for entry in entries]
+    moved = [lineage_references(entry.effect) for entry in entries]
     return Wanted(
         entry_ids=[each for ids, _ in named for each in ids],
         entry_keys=[each for _, keys in named for each in keys],
+        lineage_ids=[each for ids, _ in moved for each in ids],
+        lineage_keys=[each for _, keys in moved for each in keys],
     )
 
 

@@ -50,6 +50,9 @@ CATCH_UP_LEAVES = 65_536
 LOCK_TIMEOUT_S = 2.0
 _LOCK_RETRY_S = 0.000_5
 
+# Of each process, over all its signers: a ledger costs a file while it is used, not for ever.
+OPEN_RECORDS_MAX = 128
+
 _OURS_ALONE = 0o700
 _IDENTITY_BYTES = 8
 _NAME_MAX = 64
@@ -361,6 +364,16 @@ class _Record:
         with self._thread:
             self._close()
 
+    def close_if_idle(self) -> bool:
+        """Close the file unless a thread holds the record; whether it is closed."""
+        if not self._thread.acquire(blocking=False):
+            return False
+        try:
+            self._close()
+        finally:
+            self._thread.release()
+        return True
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep every other thread and process from the record."""
@@ -369,6 +382,7 @@ class _Record:
             raise _kept_too_long()
         try:
             descriptor = self._lock(deadline)
+            _open_files.use(self)
             try:
                 yield
             finally:
@@ -438,6 +452,7 @@ class _Record:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+            _open_files.remove(self)
 
     def _open(self) -> int:
         if self._descriptor is None:
@@ -450,6 +465,7 @@ class _Record:
                     "successor with a new origin cite the last good checkpoint",
                     origin=self._origin,
                 ) from error
+            _open_files.use(self)
         return self._descriptor
 
 
@@ -482,10 +498,43 @@ def _write(descriptor: int, data: bytes, at: int) -> None:
         raise OSError(f"{written} of {len(data)} bytes were written")
 
 
+class _OpenFiles:
+    """Which records have their files open, those used longest ago first."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._records: dict[_Record, None] = {}
+
+    def use(self, record: _Record) -> None:
+        """Note that `record`, which a thread has, is used now; close others if they are many."""
+        with self._lock:
+            self._records.pop(record, None)
+            self._records[record] = None
+            too_many = len(self._records) - OPEN_RECORDS_MAX
+            longest_ago_first = list(self._records) if too_many > 0 else []
+        # Outside the lock: to close one takes it. A record opens again whenever it is used, so
+        # no harm is done to one that was just about to be.
+        for each in longest_ago_first:
+            if too_many <= 0:
+                break
+            too_many -= each.close_if_idle()
+
+    def remove(self, record: _Record) -> None:
+        """Note that the file of `record` is closed."""
+        with self._lock:
+            self._records.pop(record, None)
+
+    def forget(self) -> None:
+        """In the child of a fork: the lock may have been another thread's."""
+        self._lock = threading.Lock()
+
+
+_open_files = _OpenFiles()
 _open_records: WeakSet[_Record] = WeakSet()
 
 
 def _forget_all() -> None:
+    _open_files.forget()
     for record in _open_records:
         record.forget()
 

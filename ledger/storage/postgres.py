@@ -70,18 +70,24 @@ where l.relation = 'effect_ledger.heads'::regclass and l.mode = 'RowShareLock' a
 
 SELECT_REPLAYS = "select key, body from entries where ledger = %s and key = any(%s)"
 
-# Walks from the named entries up to the originals they correct.
+# What is named, and from some of it upwards all that is corrected, to the originals.
 SELECT_LINEAGE = """
 with recursive lineage as (
     select id, corrects, body from entries
-    where ledger = %(ledger)s and (id = any(%(ids)s::uuid[]) or key = any(%(keys)s))
+    where ledger = %(ledger)s
+        and (id = any(%(lineage_ids)s::uuid[]) or key = any(%(lineage_keys)s))
     union
     select e.id, e.corrects, e.body
     from entries e join lineage l on e.ledger = %(ledger)s and e.id = l.corrects
+), named as (
+    select id, corrects, body from lineage
+    union
+    select id, corrects, body from entries
+    where ledger = %(ledger)s and (id = any(%(ids)s::uuid[]) or key = any(%(keys)s))
 )
-select l.body, l.corrects::text, p.entry::text, p.currency, p.original, p.adjusted, p.refunded,
+select n.body, n.corrects::text, p.entry::text, p.currency, p.original, p.adjusted, p.refunded,
     p.held, p.excess
-from lineage l left join positions p on p.ledger = %(ledger)s and p.entry = l.id
+from named n left join positions p on p.ledger = %(ledger)s and p.entry = n.id
 """
 
 SELECT_BUSINESS_KEYS = """
@@ -480,7 +486,13 @@ def _ask(connection: psycopg.Connection[Any], ledger: str, wanted: Wanted) -> Ca
     lineage = send(
         wanted.entry_ids or wanted.entry_keys,
         SELECT_LINEAGE,
-        {"ledger": ledger, "ids": list(wanted.entry_ids), "keys": list(wanted.entry_keys)},
+        {
+            "ledger": ledger,
+            "ids": list(wanted.entry_ids),
+            "keys": list(wanted.entry_keys),
+            "lineage_ids": list(wanted.lineage_ids),
+            "lineage_keys": list(wanted.lineage_keys),
+        },
     )
     business_keys = send(
         wanted.business_keys, SELECT_BUSINESS_KEYS, (ledger, list(wanted.business_keys))

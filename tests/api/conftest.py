@@ -15,6 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
+from ledger.cli.serve import KEEP_ALIVE_S
 from ledger.service import Service, open_service
 from ledger.settings import read_settings
 from ledger.storage.embedded import attach
@@ -72,7 +73,14 @@ def app(engine) -> FastAPI:
 def http(app) -> Iterator[httpx.Client]:
     port = free_port()
     server = uvicorn.Server(
-        uvicorn.Config(app, port=port, log_config=None, access_log=False, server_header=False)
+        uvicorn.Config(
+            app,
+            port=port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+        )
     )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -30,6 +30,8 @@ from ledger.errors import (
     OverRefundError,
     PossibleRepeatError,
 )
+from ledger.lifecycle import DEPTH_MAX
+from ledger.ports import Wanted
 from ledger.submission import Provisional, Recorded, Submission
 from tests.faults.house import House, asked, asks, eur, open_house, recorded, refund
 
@@ -515,3 +517,44 @@ def test_a_bad_signature_is_refused_alone(house, ledger, enrolled):
     assert recorded(
         house.post(ledger, signed(asks("of-another"), stranger, hers), principal="office")[0]
     )
+
+
+# ---- Long lineages --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("money", [{}, {"money": eur("0.01")}])
+def test_a_lineage_ends_after_64_corrections_and_is_explained_for_ever(house, ledger, money):
+    """In one batch or one by one: each write reads no more than that of it."""
+
+    def adjusts(at: int) -> Submission:
+        corrected = {"corrects_key": f"k-{at - 1}", "reason": "amount.wrong"}
+        return asks(f"k-{at}", kind="adjustment", **corrected, **money)
+
+    house.record(ledger, asks("k-0", money=eur("1.00")))
+    outcomes = house.post(ledger, *[adjusts(at) for at in range(1, DEPTH_MAX + 2)])
+    [beyond] = house.post(ledger, adjusts(DEPTH_MAX + 1))
+
+    *taken, last = outcomes
+    assert [recorded(each).entry.seq for each in taken] == list(range(1, DEPTH_MAX + 1))
+    for refused in (last, beyond):
+        assert isinstance(refused, CorrectionError)
+        assert refused.details["limit"] == DEPTH_MAX
+    explains = {"kind": "explanation", "reason": "asked"}
+    house.record(ledger, asks("why", corrects_key=f"k-{DEPTH_MAX}", **explains))
+    house.record(ledger, asks("really", corrects_key="why", **explains))
+    house.verify(ledger)
+
+
+@pytest.mark.parametrize(("lineage", "expected"), [([], ["k-3"]), (["k-3"], ["k-0", "k-1", "k-3"])])
+def test_only_the_lineage_that_is_asked_for_is_read(house, ledger, lineage, expected):
+    """An explanation of a correction costs one entry, wherever that stands."""
+    house.record(ledger, asks("k-0", money=eur("1.00")), asks("k-2"))
+    corrected = {"kind": "adjustment", "reason": "amount.wrong"}
+    house.record(ledger, asks("k-1", corrects_key="k-0", **corrected))
+    house.record(ledger, asks("k-3", corrects_key="k-1", **corrected))
+
+    record = house.storage.ledger(ledger)
+    found = house.storage.peek(record, Wanted(entry_keys=["k-3"], lineage_keys=lineage))
+
+    keys = [orjson.loads(encoded)["effect"]["key"] for encoded, _ in found.lineage]
+    assert sorted(keys) == expected

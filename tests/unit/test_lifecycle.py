@@ -19,7 +19,7 @@ from ledger.errors import (
     PossibleRepeatError,
     TooLargeError,
 )
-from ledger.lifecycle import History, Position, Recorded, references
+from ledger.lifecycle import DEPTH_MAX, History, Position, Recorded, lineage_references, references
 
 EFFECT, REFUND, ADJUSTMENT, EXPLANATION, NOTICE = Kind
 
@@ -412,6 +412,31 @@ def test_everything_named_can_be_fetched_beforehand():
     assert references(make_effect()) == ([], [])
     assert references(make_effect(REFUND, corrects="a", repeat_of="b")) == (["a", "b"], [])
     assert references(make_effect(REFUND, corrects_key="c")) == ([], ["c"])
+
+
+def test_only_what_moves_its_target_needs_the_lineage_of_it():
+    assert lineage_references(make_effect(REFUND, corrects="a", repeat_of="b")) == (["a"], [])
+    assert lineage_references(make_effect(ADJUSTMENT, corrects_key="c")) == ([], ["c"])
+    assert lineage_references(make_effect(EXPLANATION, corrects="a")) == ([], [])
+    assert lineage_references(make_effect(repeat_of="b")) == ([], [])
+
+
+@pytest.mark.parametrize("observed", [False, True])
+@pytest.mark.parametrize("money", [None, eur("0.01")])
+def test_a_correction_is_at_most_64_steps_from_its_original(book, money, observed):
+    """Also a fact: it can name a nearer entry. An explanation hangs on any."""
+    last = book.add(money=eur("1.00"))
+    for _ in range(DEPTH_MAX):
+        last = book.add(ADJUSTMENT, money, corrects=last)
+    before = book.history.changed_positions
+
+    with pytest.raises(CorrectionError, match="64 steps from its original") as refused:
+        book.add(ADJUSTMENT, money, corrects=last, observed=observed)
+
+    assert refused.value.details == {"target": last, "limit": DEPTH_MAX}
+    assert book.history.changed_positions == before
+    for _ in range(3):
+        last = book.add(EXPLANATION, corrects=last)
 
 
 TAMPERED = {"gap": ("a", "nowhere"), "circle": ("a", "a")}

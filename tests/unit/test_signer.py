@@ -10,7 +10,8 @@ import shutil
 import stat
 import tempfile
 import threading
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from unittest import mock
@@ -308,6 +309,83 @@ def test_without_its_directory_the_signer_is_unavailable(tmp_path):
 
     with pytest.raises(SignerUnavailableError, match="Not a directory"):
         FileSigner(tmp_path / "file" / "signer", PRIVATE_KEY)
+
+
+def open_records(directory):
+    """Names of the records that this process has open, once for each time."""
+    opened = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            path = descriptor.readlink()
+            if path.parent == directory and path.suffix == ".record":
+                opened.append(path.name.partition(".")[0])
+    return sorted(opened)
+
+
+needs_proc = pytest.mark.skipif(
+    not Path("/proc/self/fd").is_dir(), reason="open files are listed in /proc only"
+)
+
+
+@pytest.fixture
+def few_files(monkeypatch):
+    monkeypatch.setattr(signer_module, "OPEN_RECORDS_MAX", 3)
+
+
+@needs_proc
+@pytest.mark.usefixtures("few_files")
+def test_of_many_records_those_used_last_are_open(directory):
+    signer = FileSigner(directory, PRIVATE_KEY)
+    for at in range(9):
+        signer.register(f"log.example/{at}")
+    assert open_records(directory) == ["6", "7", "8"]
+
+    for at in (0, 7):
+        signer.sign(f"log.example/{at}", 0, LEAVES[:5], never)
+    assert open_records(directory) == ["0", "7", "8"]
+
+    assert signer.checkpoint("log.example/0")[0].size == 5
+    signer.close()
+    assert open_records(directory) == []
+
+
+@needs_proc
+@pytest.mark.usefixtures("few_files")
+def test_records_that_are_held_stay_open_however_many(directory):
+    """What is locked by the file stays locked; the next use closes what is too many."""
+    signer = FileSigner(directory, PRIVATE_KEY)
+    with ExitStack() as held:
+        for at in range(5):
+            signer.register(f"log.example/{at}")
+            held.enter_context(signer._record(f"log.example/{at}").held())
+        assert open_records(directory) == ["0", "1", "2", "3", "4"]
+
+    signer.register("log.example/5")
+    assert open_records(directory) == ["3", "4", "5"]
+    signer.close()
+
+
+@needs_proc
+@pytest.mark.usefixtures("few_files")
+def test_threads_that_close_each_others_files_sign_as_if_alone(directory):
+    signer = FileSigner(directory, PRIVATE_KEY)
+    origins = [f"log.example/{at}" for at in range(8)]
+    for origin in origins:
+        signer.register(origin)
+
+    def sign_all(turn):
+        for size in range(1, 20):
+            for origin in origins[turn:] + origins[:turn]:
+                signer.sign(origin, 0, LEAVES[:size], never)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(sign_all, range(4)))
+
+    for origin in origins:
+        checkpoint, _ = signer.checkpoint(origin)
+        assert (checkpoint.size, checkpoint.root) == (19, root_at(19))
+    assert len(open_records(directory)) == 3
+    signer.close()
 
 
 # ---- Damage ---------------------------------------------------------------------------

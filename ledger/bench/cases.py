@@ -40,6 +40,8 @@ STEPS = (10_000, 1_000_000, 5_000_000)
 FAR_PAGE = 1_000
 WARM_UP_S = 2.0
 FILL_S_MAX = 600.0
+# A reader beside 64 writers waits its turn.
+TIMEOUT_S = 60.0
 
 Tell = Callable[[int, int | None], None]
 
@@ -322,7 +324,9 @@ def writes_beside_readers(bench: Bench) -> Figure:
     headers = {"Authorization": f"Bearer {bench.token}"}
     fed = [0]
 
-    with httpx.Client(base_url=f"http://127.0.0.1:{bench.port}", headers=headers) as http:
+    with httpx.Client(
+        base_url=f"http://127.0.0.1:{bench.port}", headers=headers, timeout=TIMEOUT_S
+    ) as http:
         job = http.post(f"/v1/ledgers/{large}/verifications", json={"mode": "full"}).json()
 
         def follow() -> None:

@@ -16,6 +16,8 @@ from unittest.mock import ANY
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ledger.receipt import parse_receipt
 from ledger.service import Service, open_service
@@ -816,3 +818,17 @@ def await_that(holds: Any) -> bool:
             return True
         time.sleep(0.1)
     return False
+
+
+def test_a_posters_key_is_enrolled_once(shell, tmp_path):
+    """As digits or as a PEM file it is the same key; what is no key is refused."""
+    key = Ed25519PrivateKey.generate().public_key()
+    pem = tmp_path / "key.pem"
+    pem.write_bytes(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+
+    made = shell.good("key", "enrol", key.public_bytes_raw().hex(), "--name", "signer")
+
+    assert (made["principal"], made["public_key"]) == ("signer", key.public_bytes_raw().hex())
+    assert shell.good("key", "enrol", pem, "--name", "signer") == made
+    for wrong in ("nonsense", "ab" * 31, tmp_path):
+        assert shell.run("key", "enrol", wrong, "--name", "signer").code == 2

@@ -1,0 +1,1 @@
+"""Finance's room: what providers and banks say happened, and how it compares with the ledger."""

@@ -1,0 +1,1 @@
+"""One file per statement format: bytes in, lines and findings out."""

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 import httpx
 
-from ledger.checkpoint import Checkpoint, open_checkpoint
+from ledger.checkpoint import Checkpoint
 from ledger.entry import Head, verify_chain
 from ledger.errors import (
     ChainBreakError,
@@ -28,7 +28,6 @@ from ledger.errors import (
 )
 from ledger.grammar import KEY, KEY_FORM
 from ledger.merkle import HASH_BYTES
-from ledger.note import VerifierKey
 from ledger.tiles import (
     ENTRY_BYTES_MAX,
     TILE_WIDTH,
@@ -131,11 +130,27 @@ def read_leaf_hashes(copy: LogCopy, index: int, size: int) -> list[bytes]:
     return [data[at : at + HASH_BYTES] for at in range(0, width * HASH_BYTES, HASH_BYTES)]
 
 
+def read_note(copy: LogCopy) -> bytes:
+    """
+    The newest checkpoint of a copy, a signed note. Nothing is verified.
+
+    Raises:
+        MalformedProofError: There is none.
+        SettingsError: It cannot be read.
+    """
+    note = copy.read("checkpoint")
+    if note is None:
+        raise MalformedProofError(f"{copy.where} has no checkpoint")
+    return note
+
+
 def verify_copy(
     copy: LogCopy,
-    logs: Sequence[VerifierKey],
+    signed: Checkpoint,
     tell: Callable[[int, int | None], None] = lambda _done, _of: None,
-) -> tuple[Checkpoint, Head]:
+    *,
+    kept: Checkpoint | None = None,
+) -> Head:
     """
     Check that the entries of a copy are one chain, and the very tree that was signed.
 
@@ -143,37 +158,62 @@ def verify_copy(
     What entries may say beside each other (remainders, repeats) is not judged.
 
     Args:
-        copy: Holds a checkpoint and all entry bundles below it; its tiles are not needed.
-        logs: Keys of logs that are trusted.
+        copy: Holds all entry bundles below the checkpoint; its tiles are not needed.
+        signed: Its checkpoint, whose signature was checked.
         tell: Told how many entries were checked, of how many.
+        kept: A checkpoint of the same log that was trusted before, which it must extend.
 
     Returns:
-        The checkpoint, and the head its entries lead to.
+        The head that its entries lead to.
 
     Raises:
-        SignatureError: No trusted key signed the checkpoint.
         ChainBreakError: Names the first entry that is not there or does not follow.
-        ConsistencyError: The entries are a chain, and not the tree that was signed.
-        MalformedProofError: There is no checkpoint, or a file is not in its form.
+        ConsistencyError: The entries are a chain, and not the tree that was signed, or not the
+            one that was kept.
+        MalformedProofError: A file is not in its form.
+        SettingsError: A file cannot be read, or `kept` is of another log.
     """
-    note = copy.read("checkpoint")
-    if note is None:
-        raise MalformedProofError(f"{copy.where} has no checkpoint")
-    signed = open_checkpoint(note, logs)
+    if kept is not None:
+        _check_not_behind(kept, signed)
     ledger = signed.origin.rpartition("/")[2]
     head = Head.genesis(ledger=ledger, origin=signed.origin)
     for index in range(-(-signed.size // TILE_WIDTH)):
         entries = read_bundle(copy, index, signed.size)
+        if kept is not None and head.size <= kept.size < head.size + len(entries):
+            cut = kept.size - head.size
+            head = verify_chain(entries[:cut], ledger=ledger, origin=signed.origin, start=head)
+            _check_root(copy, head, kept, "kept")
+            entries = entries[cut:]
         head = verify_chain(entries, ledger=ledger, origin=signed.origin, start=head)
         tell(head.size, signed.size)
-    if head.root != signed.root:
+    if kept is not None and kept.size == signed.size:
+        _check_root(copy, head, kept, "kept")
+    _check_root(copy, head, signed, "signed")
+    return head
+
+
+def _check_not_behind(kept: Checkpoint, signed: Checkpoint) -> None:
+    if kept.origin != signed.origin:
+        raise SettingsError(
+            f"the checkpoint that was kept is of {kept.origin}, the log of {signed.origin}"
+        )
+    if signed.size < kept.size:
         raise ConsistencyError(
-            f"the {signed.size} entries of {copy.where} are one chain, and not the one that was "
-            f"signed: their root is {head.root.hex()}, the checkpoint's {signed.root.hex()}",
-            expected=signed.root.hex(),
+            f"the checkpoint that was kept covers {kept.size} entries of {kept.origin}, and the "
+            f"log shows {signed.size}: the newest were dropped",
+            expected=kept.size,
+            found=signed.size,
+        )
+
+
+def _check_root(copy: LogCopy, head: Head, checkpoint: Checkpoint, how: str) -> None:
+    if head.root != checkpoint.root:
+        raise ConsistencyError(
+            f"the {head.size} entries of {copy.where} are one chain, and not the one that was "
+            f"{how}: their root is {head.root.hex()}, the checkpoint's {checkpoint.root.hex()}",
+            expected=checkpoint.root.hex(),
             found=head.root.hex(),
         )
-    return signed, head
 
 
 def _read(copy: LogCopy, path: str, index: int) -> bytes:

@@ -29,7 +29,9 @@ import typer
 from ledger.cli.output import BAD_EVIDENCE, JsonOption, Output
 from ledger.cli.remote import PATIENCE_S, WORLDS, ProblemError, Remote, ledger_path
 from ledger.cli.serve import stopped_by_signals
-from ledger.cli.verify import VERDICTS, read_receipt, run_verification
+from ledger.cli.verify.judgement import VERDICTS
+from ledger.cli.verify.receipt import read_receipt
+from ledger.cli.verify.service import run_verification
 from ledger.errors import DatabaseUnavailableError
 from ledger.note import VerifierKey
 from ledger.receipt import verify_receipt

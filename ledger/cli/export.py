@@ -18,7 +18,7 @@ from ledger.cli.remote import (
     ledger_path,
     open_remote,
 )
-from ledger.cli.verify import VkeyFileOption, VkeyOption, trusted_keys
+from ledger.cli.verify.trust import KeysOption, VkeyOption, trusted_keys
 from ledger.cli.words import read_file
 from ledger.errors import MalformedProofError, SettingsError
 from ledger.export import CHECKPOINT, Exported, Fetch, export_log
@@ -37,7 +37,7 @@ def export(
         str | None, typer.Option(help="Name of the ledger; without, the one DIR holds.")
     ] = None,
     vkey: VkeyOption = None,
-    vkey_file: VkeyFileOption = None,
+    keys: KeysOption = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -49,7 +49,7 @@ def export(
     something else than it signed, or no longer what it showed before.
     """
     output = Output(as_json, quiet)
-    trusted = trusted_keys(vkey, vkey_file)
+    trusted = trusted_keys(vkey, keys)
     name = ledger or _ledger_in(tiles)
     with open_remote(as_stranger=True) as remote:
         believed = trusted or _keys_by_word(remote, name)

@@ -25,10 +25,10 @@ from ledger.cli import (
     restore,
     serve,
     settings,
-    verify,
     witness,
 )
 from ledger.cli.output import BAD_INPUT, Output, print_json
+from ledger.cli.verify import command as verify
 from ledger.errors import LedgerError
 
 PROGRAM = "effect-ledger"

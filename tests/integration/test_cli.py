@@ -620,7 +620,7 @@ def test_verifier_keys_may_come_from_a_file(shell, service, receipts, tmp_path, 
     registry = service.reader.ledger("_registry")
     keys.write_text(f"# ours\n\n{registry.vkey}\n{vkey}\n")
 
-    assert shell.run("verify", receipts["document"], "--vkey-file", keys).code == 0
+    assert shell.run("verify", receipts["document"], "--keys", keys).code == 0
 
 
 def damaged(receipts: dict[str, Path]) -> dict[str, str]:
@@ -678,12 +678,35 @@ def test_a_ledger_verifies_at_its_url(shell, ledger, vkey, service):
     assert report["verified"] is True
     assert report["verdicts"] == {"tamper": "ok", "completeness": "ok", "time": "ok"}
 
-    blind = shell.good("verify", url)
-    assert any("--vkey" in each for each in blind["not_checked"])
     assert shell.run("verify", url, "--vkey", service.reader.ledger("_registry").vkey).code == 1
 
 
-def test_a_checkpoint_that_was_kept_is_held_against_the_history(shell, ledger, tmp_path):
+def test_a_service_that_vouches_for_itself_is_no_proof(shell, ledger):
+    """Its report is told, and that nobody else stands behind it; the exit code is not 0."""
+    shell.good("post", ledger, "--key", "k", *CAPTURE, *AT)
+    url = f"{shell.variables['EFFECT_LEDGER_URL']}/v1/ledgers/{ledger}"
+
+    blind = shell.run("verify", url, "--json")
+    assert (blind.code, blind.json["verified"], blind.json["authenticated"]) == (2, False, False)
+    assert blind.json["verdicts"] == {"tamper": "ok", "completeness": "ok", "time": "ok"}
+    assert blind.json["level"] is None
+    assert any("--vkey" in each for each in blind.json["not_checked"])
+    assert "NOT AUTHENTICATED" in shell.run("verify", url).out
+
+
+def test_a_log_at_its_url_is_read_and_hashed_here(shell, ledger, vkey):
+    """The same verdicts, level and list of what was not checked, whatever the evidence."""
+    shell.good("post", ledger, "--key", "k", *CAPTURE, *AT)
+    url = f"{shell.variables['EFFECT_LEDGER_URL']}/v1/ledgers/{ledger}"
+
+    found = shell.good("verify", f"{url}/log", "--vkey", vkey)
+
+    assert (found["verified"], found["level"], found["size"]) == (True, "log-signed", 1)
+    assert found["verdicts"].keys() == {"tamper", "completeness", "time"}
+    assert shell.run("verify", f"{url}/log").code == 2
+
+
+def test_a_checkpoint_that_was_kept_is_held_against_the_history(shell, ledger, vkey, tmp_path):
     """The history of today extends the one that was seen before."""
     shell.good("post", ledger, "--key", "k", *CAPTURE, *AT)
     url = f"{shell.variables['EFFECT_LEDGER_URL']}/v1/ledgers/{ledger}"
@@ -692,7 +715,9 @@ def test_a_checkpoint_that_was_kept_is_held_against_the_history(shell, ledger, t
     kept.write_bytes(httpx.get(f"{url}/checkpoint", headers=headers).content)
     shell.good("post", ledger, "--key", "k2", *CAPTURE, *AT)
 
-    assert shell.good("verify", url, "--checkpoint", kept)["verified"] is True
+    kept_and_key = ("--vkey", vkey, "--checkpoint", kept)
+    assert shell.good("verify", url, *kept_and_key)["verified"] is True
+    assert shell.good("verify", f"{url}/log", *kept_and_key)["extends"] == 1
 
 
 # ---- Serve ----------------------------------------------------------------------------

@@ -78,7 +78,8 @@ def held(shell) -> Callable[[str], list[dict[str, Any]]]:
 def verified(shell) -> Callable[[str], bool]:
     def verified(ledger: str) -> bool:
         url = f"{shell.variables['EFFECT_LEDGER_URL']}/v1/ledgers/{ledger}"
-        report = shell.good("verify", url)
+        vkeys = {each["ledger"]: each["vkey"] for each in shell.good("ledger", "list")["ledgers"]}
+        report = shell.good("verify", url, "--vkey", vkeys[ledger])
         return bool(report["verified"]) and set(report["verdicts"].values()) == {"ok"}
 
     return verified

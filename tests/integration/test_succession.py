@@ -98,7 +98,7 @@ def test_a_second_service_goes_on_when_the_first_one_ends(data_dir, how):
     alone = Shell(data_dir=data_dir)
     with alone.serving() as (first, _), alone.serving() as (_, announced):
         made = alone.good("key", "create", "--name", "x", "--scope", "*")
-        alone.good("ledger", "create", "shop")
+        vkey = alone.good("ledger", "create", "shop")["vkey"]
         client = alone.set(URL=announced["url"], KEY=made["key"])
         before = client.good("post", "shop", "--key", "before", *CAPTURE)
 
@@ -111,7 +111,7 @@ def test_a_second_service_goes_on_when_the_first_one_ends(data_dir, how):
         assert (before["seq"], after["seq"]) == (0, 1)
         assert (again["id"], again["replayed"]) == (before["id"], True)
         ledger = f"{announced['url']}/v1/ledgers/shop"
-        assert client.good("verify", ledger)["verified"] is True
+        assert client.good("verify", ledger, "--vkey", vkey)["verified"] is True
 
     assert attach(data_dir) is None
 

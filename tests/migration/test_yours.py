@@ -202,8 +202,9 @@ def test_a_payment_is_recorded_refunded_and_verified(service, tmp_path):
     assert story["position"]["remaining"] == "70.00"
     assert service.good("verify", receipt, "--vkey", ledger["vkey"])["level"] == "log-signed"
     url = service.variables["EFFECT_LEDGER_URL"]
+    vkeys = {each["ledger"]: each["vkey"] for each in service.good("ledger", "list")["ledgers"]}
     for name in ("shop", "_registry"):
-        report = service.good("verify", f"{url}/v1/ledgers/{name}")
+        report = service.good("verify", f"{url}/v1/ledgers/{name}", "--vkey", vkeys[name])
         assert (report["verified"], report["findings_total"]) == (True, 0)
 
 

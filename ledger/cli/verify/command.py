@@ -1,0 +1,87 @@
+"""The command: which kind of evidence it was given, and the judgement told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+from ledger.cli.output import JsonOption, Output, QuietOption
+from ledger.cli.verify.copy import judge_copy
+from ledger.cli.verify.judgement import Judgement, refuted
+from ledger.cli.verify.receipt import judge_receipt
+from ledger.cli.verify.service import LEDGERS, judge_service
+from ledger.cli.verify.trust import KeysOption, PolicyOption, Trust, VkeyOption, read_trust
+from ledger.errors import VerificationError
+
+
+def verify(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECEIPT|DIR|URL",
+            help="File of a receipt, directory that `export --tiles` made, or URL of a ledger "
+            "or of a log.",
+        ),
+    ],
+    *,
+    vkey: VkeyOption = None,
+    keys: KeysOption = None,
+    witness: Annotated[
+        list[str] | None,
+        typer.Option(help="Verifier key of a witness that you trust. Repeatable."),
+    ] = None,
+    quorum: Annotated[int, typer.Option(help="How many of the witnesses must agree.")] = 0,
+    policy: PolicyOption = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="A checkpoint you kept, which the history must extend."),
+    ] = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """
+    Verify a receipt, a copy of a log, or a ledger: tamper, completeness and time.
+
+    A receipt is the answer to a POST, the receipt in it, or the one-file form. A copy, and a log
+    at its URL (such as .../v1/ledgers/shop/log), is read and hashed here, whole. At the URL of a
+    ledger the service verifies itself: more is checked, and it is the service that says so.
+    Exit code 0 good, 1 bad evidence, 2 bad input, or where nobody you trust vouched for it.
+    """
+    output = Output(as_json, quiet)
+    trust = read_trust(
+        vkeys=vkey,
+        keys=keys,
+        witnesses=witness,
+        quorum=quorum,
+        policy=policy,
+        checkpoint=checkpoint,
+    )
+    return _judge(output, what, trust).tell(output)
+
+
+def _judge(output: Output, what: str, trust: Trust) -> Judgement:
+    """The judgement of evidence by the kind it is of; each kind has its module."""
+    is_url = urlsplit(what).scheme in {"http", "https"}
+    if is_url and _is_ledger(what):
+        return _judged("the ledger", what, lambda: judge_service(output, what, trust))
+    trust.require_logs()
+    if is_url or Path(what).is_dir():
+        return _judged("the log", what, lambda: judge_copy(output, what, trust))
+    return _judged("the receipt", what, lambda: judge_receipt(Path(what), trust))
+
+
+def _judged(subject: str, what: str, judge: Callable[[], Judgement]) -> Judgement:
+    try:
+        return judge()
+    except VerificationError as error:
+        return refuted(subject, error, {"evidence": what})
+
+
+def _is_ledger(url: str) -> bool:
+    """Whether it is the URL of a ledger, and not of the log below it or of any other."""
+    _, found, rest = url.rstrip("/").partition(LEDGERS)
+    return bool(found) and "/" not in rest

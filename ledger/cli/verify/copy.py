@@ -1,0 +1,63 @@
+"""A copy of a log, in a directory or over HTTP: every entry is read and hashed here."""
+
+from __future__ import annotations
+
+import os
+
+from ledger.cli.output import Output
+from ledger.cli.remote import KEY_VARIABLE
+from ledger.cli.verify.judgement import Judgement
+from ledger.cli.verify.trust import Trust
+from ledger.log_copy import open_copy, read_note, verify_copy
+
+_NOT_CHECKED = (
+    "what entries say beside each other: remainders, repeats, references",
+    "payloads: no copy of a log holds them",
+    "the clock: when entries were recorded is what the ledger says; only their order was checked",
+    "what was recorded after this checkpoint",
+)
+
+
+def judge_copy(output: Output, where: str, trust: Trust) -> Judgement:
+    """
+    What the copy in a directory, or the log at a URL, proves.
+
+    Raises:
+        VerificationError: It does not prove what it claims.
+        SettingsError: It cannot be read.
+    """
+    with (
+        open_copy(where, os.environ.get(KEY_VARIABLE) or None) as copy,
+        output.progress("Verifying the log", "entries") as tell,
+    ):
+        signed, witnesses = trust.open(read_note(copy))
+        head = verify_copy(copy, signed, tell, kept=trust.kept)
+    not_checked = [*_NOT_CHECKED, *trust.unasked()]
+    if trust.kept is None:
+        not_checked.append(
+            "the past: give a checkpoint you kept with --checkpoint, which it must extend"
+        )
+    return Judgement(
+        subject="the log",
+        # Ordered times are all that can be seen here, and a wrong order ends it above.
+        verdicts={"tamper": "ok", "completeness": "ok", "time": "ok"},
+        level="cosigned" if witnesses else "log-signed",
+        document={
+            "origin": signed.origin,
+            "ledger": head.ledger,
+            "size": signed.size,
+            "root": signed.root.hex(),
+            "last_recorded_at": head.last_recorded_at,
+            "witnesses": list(witnesses),
+            "extends": None if trust.kept is None else trust.kept.size,
+        },
+        told={
+            "origin": signed.origin,
+            "entries": f"{signed.size:,}, each read and hashed here",
+            "root": signed.root.hex(),
+            "last_recorded_at": head.last_recorded_at,
+            "witnesses": ", ".join(witnesses) or None,
+            "extends": None if trust.kept is None else f"the {trust.kept.size:,} that were kept",
+        },
+        not_checked=not_checked,
+    )

@@ -1,0 +1,166 @@
+"""
+Trust: what whoever verifies knows beforehand, and evidence cannot vouch for itself.
+
+The keys of logs, the witnesses and how many of them must agree, and a checkpoint that was kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ledger.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint, read_checkpoint
+from ledger.cli.words import read_file
+from ledger.cosignature import cosignatures_of, is_checkable
+from ledger.errors import MalformedProofError, SettingsError, SignatureError
+from ledger.note import VerifierKey, open_note, parse_note
+from ledger.policy import Policy, parse_policy
+
+VkeyOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Verifier key of the ledger that you trust. Repeatable."),
+]
+KeysOption = Annotated[
+    Path | None,
+    typer.Option(help="File with verifier keys, one per line."),
+]
+PolicyOption = Annotated[
+    Path | None,
+    typer.Option(help="C2SP tlog-policy file: the logs and witnesses that you trust."),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """Whose signatures count, and what was signed before."""
+
+    logs: tuple[VerifierKey, ...]
+    witnesses: tuple[VerifierKey, ...] = ()
+    quorum: int = 0
+    policy: Policy | None = None
+    """Says who else counts, and how many; then there are no `witnesses` beside it."""
+    kept: Checkpoint | None = None
+    """Of a history that what is shown today must extend."""
+    kept_note: bytes | None = None
+    """The same as it is in its file."""
+
+    def require_logs(self) -> None:
+        """
+        Refuse to judge what its own sender would have to vouch for.
+
+        Raises:
+            SettingsError: No log is trusted.
+        """
+        if not self.logs:
+            raise SettingsError(
+                "say whose signature you trust: --vkey with the ledger's verifier key, as `effect-"
+                "ledger ledger list` prints it. What is verified cannot vouch for the key itself"
+            )
+
+    def open(self, note: bytes) -> tuple[Checkpoint, tuple[str, ...]]:
+        """
+        The checkpoint that a trusted log signed, and the witnesses that cosigned it.
+
+        Raises:
+            SignatureError: No trusted log signed it, a known key's line is not good, or fewer
+                witnesses than must have agreed.
+            MalformedProofError: It is no signed checkpoint.
+        """
+        if self.policy is not None:
+            found = self.policy.verify(note, self.logs)
+            return found.checkpoint, found.names
+        opened = open_note(note, [*self.logs, *self.witnesses])
+        checkpoint = read_checkpoint(opened, self.logs)
+        seen = cosignatures_of(opened, self.witnesses)
+        # By name: one witness with two keys is one witness.
+        names = tuple(dict.fromkeys(each.witness.name for each in seen))
+        if len(names) < self.quorum:
+            raise SignatureError(
+                f"expected {self.quorum} of {len(self.witnesses)} witnesses, found {len(names)}",
+                expected=self.quorum,
+                found=list(names),
+            )
+        return checkpoint, names
+
+    def unasked(self) -> list[str]:
+        """What nobody is asked about witnesses, in words."""
+        if self.policy is not None:
+            return [
+                f"witness {each.name}: its kind of signature cannot be checked here"
+                for each in self.policy.witnesses
+                if not is_checkable(each.verifier)
+            ]
+        if self.witnesses:
+            return []
+        return ["witnesses: give theirs with --policy or --witness to learn whether they saw it"]
+
+
+def read_trust(
+    *,
+    vkeys: list[str] | None,
+    keys: Path | None,
+    witnesses: list[str] | None = None,
+    quorum: int = 0,
+    policy: Path | None = None,
+    checkpoint: Path | None = None,
+) -> Trust:
+    """
+    What the options say is trusted.
+
+    Raises:
+        SettingsError: A file cannot be read, something is not in its form, or the checkpoint
+            that was kept is not signed by a key that is trusted.
+    """
+    if policy is not None and (witnesses or quorum):
+        raise SettingsError("--policy says which witnesses count; leave --witness and --quorum out")
+    stated = None if policy is None else parse_policy(read_file(policy))
+    logs = (*trusted_keys(vkeys, keys), *_logs_of(stated))
+    kept_note = None if checkpoint is None else read_file(checkpoint)
+    return Trust(
+        logs=logs,
+        witnesses=_keys(witnesses or []),
+        quorum=quorum,
+        policy=stated,
+        kept=None if kept_note is None else _kept(kept_note, logs, str(checkpoint)),
+        kept_note=kept_note,
+    )
+
+
+def trusted_keys(vkeys: list[str] | None, path: Path | None) -> tuple[VerifierKey, ...]:
+    """
+    The keys that were given as options, and those in a file, one per line.
+
+    Raises:
+        SettingsError: One is none, or the file cannot be read.
+    """
+    return _keys([*(vkeys or ()), *_lines(path)])
+
+
+def _logs_of(policy: Policy | None) -> tuple[VerifierKey, ...]:
+    return () if policy is None else tuple(log.verifier for log in policy.logs)
+
+
+def _lines(path: Path | None) -> list[str]:
+    if path is None:
+        return []
+    text = read_file(path).decode(errors="replace")
+    return [line.strip() for line in text.splitlines() if line.strip() and line[0] != "#"]
+
+
+def _keys(vkeys: list[str]) -> tuple[VerifierKey, ...]:
+    try:
+        return tuple(VerifierKey.parse(vkey) for vkey in vkeys)
+    except MalformedProofError as error:
+        # The key is the caller's word, not evidence.
+        raise SettingsError(error.message) from error
+
+
+def _kept(note: bytes, logs: tuple[VerifierKey, ...], where: str) -> Checkpoint:
+    try:
+        # Without keys the file itself is what is trusted.
+        return open_checkpoint(note, logs) if logs else parse_checkpoint(parse_note(note).text)
+    except (MalformedProofError, SignatureError) as error:
+        raise SettingsError(f"the checkpoint in {where} cannot be held: {error.message}") from error

@@ -22,6 +22,7 @@ from api.cosigned import CosignedReceipts
 from api.errors import InvalidParameterError
 from api.heads import Heads
 from api.metrics import Metrics
+from ledger.audit.closing import Closing
 from ledger.credentials import Credential, Credentials
 from ledger.dry_run import DryRun
 from ledger.errors import ForbiddenError
@@ -43,6 +44,7 @@ class Engine:
     reader: Reader
     dry_run: DryRun
     verifications: Verifications
+    closing: Closing
     credentials: Credentials
     publisher: Publisher | None
     stops: Stops

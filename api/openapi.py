@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from api import problems as table
+from api.audit_schemas import AUDIT_MODELS
 from api.problems import PROBLEMS, problem_document
 from api.schemas import MODELS
 from ledger import errors as domain
@@ -154,7 +155,8 @@ def describe(app: FastAPI, routes: Sequence[APIRoute]) -> dict[str, Any]:
         tags=app.openapi_tags,
     )
     _, schemas = models_json_schema(
-        [(model, "validation") for model in MODELS], ref_template="#/components/schemas/{model}"
+        [(model, "validation") for model in (*MODELS, *AUDIT_MODELS)],
+        ref_template="#/components/schemas/{model}",
     )
     components = document.setdefault("components", {})
     components.setdefault("schemas", {}).update(schemas["$defs"])

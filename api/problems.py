@@ -158,6 +158,12 @@ PROBLEMS: Mapping[type[LedgerError], Problem] = {
     domain.LedgerExistsError: _fix(
         "LEDGER_EXISTS", 409, "ledger.exists", "The name or origin is taken"
     ),
+    domain.PeriodError: _fix(
+        "NO_SUCH_PERIOD", 422, "period.span", "There is no such period, or it is not over"
+    ),
+    domain.PeriodClosedError: _history(
+        "PERIOD_CLOSED", 409, "period.closed", "What is closed does not allow this close"
+    ),
     # The caller
     domain.UnauthenticatedError: _fix(
         "UNAUTHENTICATED",

@@ -10,14 +10,15 @@ Everything that waits is one batch in one transaction. Knows no HTTP, no queue, 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ledger.admission import Admission, Replay, Verdict, conflict, is_same_request, wanted
 from ledger.checkpoint import Checkpoint
 from ledger.clock import ClockGuard
-from ledger.entry import Entry, Head, chain, new_entry_id, recorded_entry
+from ledger.effect import Effect
+from ledger.entry import Entry, Head, chain, new_entry_id, parse_entry, recorded_entry
 from ledger.errors import (
     CommitmentError,
     ForeignSignerError,
@@ -28,7 +29,9 @@ from ledger.errors import (
     VerificationError,
 )
 from ledger.merkle import BatchProver, Frontier, LeafIndex, TreeSize
+from ledger.names import LEDGER_ITSELF
 from ledger.payload import commitment
+from ledger.period import lateness
 from ledger.ports import (
     AppendTransaction,
     Batch,
@@ -38,6 +41,7 @@ from ledger.ports import (
     Signer,
     Stops,
     Storage,
+    Wanted,
 )
 from ledger.receipt import Receipt, TlogProof
 from ledger.submission import KeptPayload, Outcome, Posting, Recorded, Submission
@@ -145,6 +149,50 @@ class Appender:
         signed = self._sign(record, size, ())
         self._storage.publish(record.name, signed.checkpoint, signed.note)
 
+    def append_notice(
+        self, ledger: str, key: str, build: Callable[[AppendTransaction], Effect]
+    ) -> tuple[Entry, bool]:
+        """
+        Record what the ledger itself says of all that stands before it.
+
+        Args:
+            ledger: Its name.
+            key: The notice's key.
+            build: Makes the notice while the head is held; what it raises, nothing is written.
+
+        Returns:
+            The entry, and whether it stood there already.
+
+        Raises:
+            PushbackError, OutcomeUnknownError, LedgerBrokenError: As for `append`.
+        """
+        record = self._record(ledger)
+        if self._stops is not None:
+            self._stops.check(ledger)
+        with self._storage.append_transaction(record, Wanted(keys=[key])) as transaction:
+            standing = transaction.found.replays.get(key)
+            if standing is not None:
+                entry = parse_entry(standing)
+                assert isinstance(entry, Entry), "a notice is of the version that wrote it"
+                return entry, True
+            self._show_base(record, transaction)
+            submission = Submission(effect=build(transaction))
+            posting = Posting(
+                ledger=ledger,
+                principal=LEDGER_ITSELF,
+                submissions=(submission,),
+                with_receipts=False,
+            )
+            admission = Admission(
+                transaction.found, new_id=self._new_id, size=transaction.head.size
+            )
+            [verdict] = admission.judge(posting)
+            if isinstance(verdict, RejectedError):
+                raise verdict
+            committed = self._insert(record, transaction, admission)
+        self._sign_batch(record, committed)
+        return committed.entries[0], False
+
     def _record_fresh(
         self, record: LedgerRecord, postings: Sequence[Posting]
     ) -> list[list[Outcome]]:
@@ -224,7 +272,8 @@ class Appender:
         recorded_at = format_time(
             self._guard.time_of_batch(transaction.now, parse_time(previous) if previous else None)
         )
-        entries, head = chain(base, admission.admitted, recorded_at=recorded_at)
+        late_for = lateness(transaction.closed)
+        entries, head = chain(base, admission.admitted, recorded_at=recorded_at, late_for=late_for)
         sealed, data_keys = self._seal(record, transaction, entries, admission.payloads)
         transaction.insert(
             Batch(

@@ -14,6 +14,8 @@ Every error of the ledger, grouped by what the caller does next.
     |  |  |__OverRefundError         more than what remains
     |  |__AbandonedError             another item of the same atomic batch was refused
     |  |__LedgerExistsError          the name or origin is taken
+    |  |__PeriodError                no such period can be closed
+    |  |  |__PeriodClosedError       it is closed already, or others stand in its way
     |  |__SettingsError              a setting or command argument is missing or wrong
     |__AccessError
     |  |__UnauthenticatedError       no credential, or one we do not know
@@ -96,6 +98,14 @@ class AbandonedError(RejectedError):
 
 class LedgerExistsError(RejectedError):
     """A ledger of this name or origin exists with other properties. Nothing was written."""
+
+
+class PeriodError(RejectedError):
+    """There is no such period, or it is not over. Nothing was written."""
+
+
+class PeriodClosedError(PeriodError):
+    """What is closed already does not allow this close. Nothing was written."""
 
 
 class SettingsError(RejectedError):

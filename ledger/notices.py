@@ -42,6 +42,9 @@ from ledger.names import (
 ERASED_PER_NOTICE_MAX = 200
 """Payloads one `payload.erased` names; a larger erasure is several notices."""
 
+SUMS_MAX = 200
+"""Lines of sums one `period.closed` states; its hash of the totals covers more."""
+
 _CURRENCY_FORM = "3 to 12 upper-case letters and digits"
 # A sum of twenty-digit amounts has more digits than an amount.
 _SUM = re.compile(r"(?!-0(?:\.0+)?\Z)-?(?:0|[1-9][0-9]{0,29})(?:\.[0-9]{1,18})?")
@@ -140,12 +143,14 @@ _closed_members = members(
         "to_seq": integer(-1),
         "root": _hash,
         "counts": entries(_KIND, "a kind of entry", integer(0), 5),
-        "sums": _list_or_empty(items(_sums, 200)),
+        "sums": _list_or_empty(items(_sums, SUMS_MAX)),
+        "totals_hash": _hash,
         "preparer": check_principal_name,
         "reviewer": check_principal_name,
         "supersedes": uuid,
     },
-    optional=["from_at", "to_at", "supersedes"],
+    # Sums of more lines than fit are left to the hash.
+    optional=["from_at", "to_at", "sums", "totals_hash", "reviewer", "supersedes"],
 )
 
 
@@ -154,6 +159,10 @@ def _closed(value: Any, pointer: str) -> Any:
     # A period without entries ends one before it begins.
     if parsed["to_seq"] < parsed["from_seq"] - 1:
         raise wrong(f"{pointer}/to_seq", "must not be more than one below from_seq")
+    if "sums" not in parsed and "totals_hash" not in parsed:
+        raise wrong(f"{pointer}/sums", "is required where there is no totals_hash")
+    if parsed.get("reviewer") == parsed["preparer"]:
+        raise wrong(f"{pointer}/reviewer", "must be somebody else than the preparer")
     return parsed
 
 
@@ -193,13 +202,25 @@ _recorded = members(
 _issued = members(
     {
         "export_id": uuid,
+        "ledger": check_ledger_name,
+        "principal": check_principal_name,
         "period": check_period_name,
         "from_seq": integer(0),
         "to_seq": integer(-1),
         "root": _hash,
         "manifest_hash": _hash,
     },
-    optional=["period"],
+    optional=["ledger", "period", "principal"],
+)
+_downloaded = members(
+    {
+        "export_id": uuid,
+        "ledger": check_ledger_name,
+        "principal": check_principal_name,
+        "key_id": check_key_id,
+        "bundle_hash": _hash,
+        "manifest_hash": _hash,
+    }
 )
 
 SCHEMAS: Mapping[str, Callable[[Any, str], Any]] = {
@@ -213,6 +234,7 @@ SCHEMAS: Mapping[str, Callable[[Any, str], Any]] = {
     "period.closed": _closed,
     "checkpoint.recorded": _recorded,
     "export.issued": _issued,
+    "export.downloaded": _downloaded,
 }
 """
 Type of notice -> parser of its `data`.
@@ -228,10 +250,14 @@ Type of notice -> parser of its `data`.
     hold.placed          {hold_id, entry?}; without entry the hold is on a data subject
     hold.released        {hold_id}
     period.closed        {name, from_at?, to_at?, from_seq, to_seq, root, counts: {kind: n},
-                         sums: [{kind, currency, flow, count, amount}], preparer, reviewer,
-                         supersedes?}; `to_seq` is one below the notice's own seq
+                         sums?: [{kind, currency, flow, count, amount}], totals_hash?, preparer,
+                         reviewer?, supersedes?}; `to_seq` is one below the notice's own seq,
+                         `totals_hash` is over the totals by type (see `audit.totals`), and
+                         `sums` is absent only where they are too many
     checkpoint.recorded  {ledger, origin, size, root}
-    export.issued        {export_id, period?, from_seq, to_seq, root, manifest_hash}
+    export.issued        {export_id, ledger?, principal?, period?, from_seq, to_seq, root,
+                         manifest_hash}
+    export.downloaded    {export_id, ledger, principal, key_id, bundle_hash, manifest_hash}
 
 Hashes and posters' keys are hexadecimal; entry, supersedes, hold_id and export_id are UUIDs.
 Why something was done is the effect's `reason`; who did it, its `actor`.

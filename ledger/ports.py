@@ -16,6 +16,7 @@ from ledger.checkpoint import Checkpoint
 from ledger.effect import Rules
 from ledger.entry import Entry, Head
 from ledger.lifecycle import Position
+from ledger.period import ClosedPeriod
 from ledger.tiles import Tile
 
 
@@ -109,12 +110,17 @@ class AppendTransaction(Protocol):
     now: datetime
     """Database clock, read under the lock."""
     found: Found
+    closed: Sequence[ClosedPeriod]
+    """Closes that stand, read under the lock."""
 
     def read_tile(self, level: int, index: int) -> Sequence[bytes]:
         """The hashes that tile holds so far, under the lock."""
 
     def leaf_hashes(self, start: int, stop: int) -> Sequence[bytes]:
         """Entry hashes [start, stop), under the lock."""
+
+    def entry_bytes(self, start: int, stop: int) -> Sequence[bytes]:
+        """Entries [start, stop) as they are hashed, under the lock."""
 
     def insert(self, batch: Batch) -> None:
         """Write `batch` when the block ends."""

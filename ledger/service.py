@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from sqlalchemy import Engine
 
 from ledger.append import Appender
+from ledger.audit.closing import Closing
 from ledger.clock import SystemClock
 from ledger.credentials import Credentials
 from ledger.dry_run import DryRun
@@ -53,6 +54,7 @@ class Service:
     reader: Reader
     dry_run: DryRun
     verifications: Verifications
+    closing: Closing
     credentials: Credentials
     registry: Registry
     """Used by one thread at a time."""
@@ -205,6 +207,7 @@ def _compose(
         reader=reader,
         dry_run=DryRun(dry_run_storage, vault, clock, stops),
         verifications=verifications,
+        closing=Closing(pool, Appender(storage(), signer, vault, clock, stops)),
         credentials=Credentials(pool),
         registry=registry,
         appender=appender,

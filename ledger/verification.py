@@ -14,7 +14,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection as Pipe
@@ -24,18 +23,16 @@ from uuid import uuid4
 import psycopg
 from psycopg.types.json import Jsonb
 from sqlalchemy import Engine
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from ledger.checkpoint import Checkpoint
 from ledger.errors import (
     CommitmentError,
-    DatabaseUnavailableError,
     LedgerError,
     NotFoundError,
     OverloadedError,
 )
 from ledger.ports import LedgerRecord, SealedPayload
-from ledger.storage.database import WRITER, Conninfo
+from ledger.storage.database import WRITER, Conninfo, driver_connection
 from ledger.storage.database import engine as make_engine
 from ledger.storage.postgres import SELECT_LEDGER
 from ledger.storage.scan import PostgresScan
@@ -143,7 +140,7 @@ def verify_ledger(
         NotFoundError: No ledger has this name.
         DatabaseUnavailableError: The database does not answer.
     """
-    with _connection(engine) as connection:
+    with driver_connection(engine) as connection:
         since = _resume_point(connection, ledger, trusted) if mode == "incremental" else None
         return audit(
             PostgresScan(connection, ledger),
@@ -273,7 +270,7 @@ class Verifications:
             OverloadedError: Another verification of this ledger runs, or too many of others.
         """
         requested = {"trusted": trusted}
-        with self._lock, _connection(self._engine) as connection:
+        with self._lock, driver_connection(self._engine) as connection:
             record = _record(connection, ledger)
             checkpoint = None if trusted is None else read_trusted(trusted, record.vkey)
             running = connection.execute(SELECT_RUNNING, (ledger, STALE_AFTER_S)).fetchone()
@@ -308,7 +305,7 @@ class Verifications:
         Raises:
             NotFoundError: No job of this ledger has this id.
         """
-        with _connection(self._engine) as connection:
+        with driver_connection(self._engine) as connection:
             row = connection.execute(SELECT_JOB, (STALE_AFTER_S, ledger, id)).fetchone()
         if row is None:
             raise NotFoundError(f"ledger {ledger} has no verification {id[:36]}", ledger=ledger)
@@ -333,7 +330,7 @@ class Verifications:
     def _run(self, job: _Job) -> None:
         try:
             state, document = self._verify(job)
-            with _connection(self._engine) as connection:
+            with driver_connection(self._engine) as connection:
                 connection.execute(UPDATE_RESULT, (state, Jsonb(document), job.ledger, job.id))
         except LedgerError:
             # Nowhere to write the result to: the job goes stale and shows as failed.
@@ -373,7 +370,7 @@ class Verifications:
         """The report as JSON, made by a process of its own."""
         signed: dict[str, tuple[int, bytes] | None] = {}
         if self._read_signed is not None:
-            with _connection(self._engine) as connection:
+            with driver_connection(self._engine) as connection:
                 origin = _record(connection, job.ledger).origin
             # Read now: what is signed while it runs is beyond what it checks against.
             signed[origin] = self._read_signed(origin)
@@ -418,7 +415,7 @@ class Verifications:
         now = time.monotonic()
         if now - job.told_at >= least_s:
             job.told_at = now
-            with _connection(self._engine) as connection:
+            with driver_connection(self._engine) as connection:
                 connection.execute(UPDATE_PROGRESS, (checked, size, job.ledger, job.id))
 
 
@@ -474,17 +471,3 @@ def _resume_point(
         return trusted.size, trusted.root
     row = connection.execute(SELECT_LAST_GOOD, (ledger,)).fetchone()
     return None if row is None else (row[0], row[1])
-
-
-@contextmanager
-def _connection(engine: Engine) -> Iterator[psycopg.Connection[Any]]:
-    """A connection of the pool as the driver has it: rows of bytes need no layer above."""
-    try:
-        pooled = engine.raw_connection()
-        try:
-            driver: Any = pooled.driver_connection
-            yield driver
-        finally:
-            pooled.close()
-    except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeoutError) as error:
-        raise DatabaseUnavailableError("the database does not answer") from error

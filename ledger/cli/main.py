@@ -13,6 +13,7 @@ import typer
 from ledger import __version__
 from ledger.cli import (
     bench,
+    close,
     corrections,
     database,
     demo,
@@ -73,6 +74,7 @@ app.command("show")(entries.show)
 app.command("tail")(entries.tail)
 app.command("dry-run")(items.dry_run)
 app.command("import")(items.import_file)
+app.command("close")(close.close)
 app.command("verify")(verify.verify)
 app.command("export")(export.export)
 app.command("restore")(restore.restore)

@@ -16,6 +16,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from ledger.errors import DatabaseUnavailableError
 
@@ -86,6 +87,20 @@ def database_errors() -> Iterator[None]:
         if error.connection_invalidated:
             raise DatabaseUnavailableError("the database does not answer") from error
         raise
+
+
+@contextmanager
+def driver_connection(pool: Engine) -> Iterator[psycopg.Connection[Any]]:
+    """A connection of the pool as the driver has it: rows of bytes need no layer above."""
+    try:
+        pooled = pool.raw_connection()
+        try:
+            driver: Any = pooled.driver_connection
+            yield driver
+        finally:
+            pooled.close()
+    except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeoutError) as error:
+        raise DatabaseUnavailableError("the database does not answer") from error
 
 
 def _become(connection: psycopg.Connection[Any], role: str) -> None:

@@ -20,6 +20,7 @@ from psycopg import errors as pg
 from psycopg.types.json import Jsonb
 
 from ledger.checkpoint import Checkpoint
+from ledger.effect import Kind
 from ledger.entry import Entry, Head
 from ledger.errors import (
     DatabaseUnavailableError,
@@ -31,6 +32,7 @@ from ledger.errors import (
 )
 from ledger.lifecycle import Position
 from ledger.merkle import HASH_BYTES, Frontier
+from ledger.period import PERIOD_CLOSED, ClosedPeriod, Period
 from ledger.ports import Batch, Found, LedgerRecord, SealedPayload, Wanted
 from ledger.storage.database import WRITER, Conninfo, connect
 from ledger.tiles import TILE_WIDTH
@@ -53,7 +55,17 @@ where l.ledger = %s
 # FOR UPDATE and not SERIALIZABLE: one row per ledger is the whole contention, and a
 # waiting writer gets the head it will extend instead of a serialization failure.
 LOCK_HEAD = """
-select size, last_hash, last_recorded_at, frontier from heads where ledger = %s for update
+select size, last_hash, last_recorded_at, frontier, closes from heads
+where ledger = %s for update
+"""
+
+# Closes that no other close supersedes, and which therefore do not overlap.
+SELECT_CLOSED = """
+select p.name, p.from_at, p.to_at, p.seq from periods p
+where p.ledger = %(ledger)s and not exists (
+    select from periods s where s.ledger = %(ledger)s and s.supersedes = p.id
+)
+order by p.seq
 """
 
 # A statement of its own: in the locking one it could be read before the lock is held.
@@ -114,6 +126,8 @@ select min(seq) from payloads where ledger = %s and seq >= %s and sealed is null
 """
 
 SELECT_HASHES = "select hash from entries where ledger = %s and seq >= %s and seq < %s order by seq"
+
+SELECT_BODIES = "select body from entries where ledger = %s and seq >= %s and seq < %s order by seq"
 
 SELECT_TILE_ROOTS = """
 select root from tiles where ledger = %s and level = %s and idx >= %s and idx < %s order by idx
@@ -179,6 +193,14 @@ insert into tiles (ledger, level, idx, hashes, root)
 select %s, * from unnest(%b::smallint[], %b::bigint[], %b::bytea[], %b::bytea[])
 """
 
+INSERT_PERIODS = """
+insert into periods (ledger, seq, id, name, from_at, to_at, from_seq, supersedes)
+select %s, * from unnest(%b::bigint[], %s::uuid[], %s::text[], %s::timestamptz[],
+    %s::timestamptz[], %b::bigint[], %s::uuid[])
+"""
+
+COUNT_CLOSES = "update heads set closes = closes + %s where ledger = %s"
+
 UPDATE_HEAD = """
 update heads set size = %s, last_hash = %b, last_recorded_at = %s::timestamptz, frontier = %b
 where ledger = %s
@@ -203,10 +225,13 @@ class PostgresTransaction:
         head: Head,
         now: datetime,
         found: Found,
+        *,
+        closed: Sequence[ClosedPeriod],
     ) -> None:
         self.head = head
         self.now = now
         self.found = found
+        self.closed = closed
         self.batch: Batch | None = None
         self._connection = connection
         self._pipeline = pipeline
@@ -222,6 +247,10 @@ class PostgresTransaction:
     def leaf_hashes(self, start: int, stop: int) -> Sequence[bytes]:
         """Entry hashes [start, stop)."""
         return self._hashes(SELECT_HASHES, start, stop)
+
+    def entry_bytes(self, start: int, stop: int) -> Sequence[bytes]:
+        """Entries [start, stop) as they are hashed."""
+        return self._hashes(SELECT_BODIES, start, stop)
 
     def _hashes(self, statement: str, *place: int) -> list[bytes]:
         rows = self._connection.execute(statement, (self._ledger, *place), binary=True)
@@ -239,6 +268,8 @@ class PostgresStorage:
     def __init__(self, conninfo: Conninfo) -> None:
         self._conninfo = conninfo
         self._connection: psycopg.Connection[Any] | None = None
+        # Ledger -> how many closes it had when they were read, and those that stand.
+        self._closed: dict[str, tuple[int, tuple[ClosedPeriod, ...]]] = {}
 
     def close(self) -> None:
         """Give the connection back."""
@@ -428,7 +459,29 @@ class PostgresStorage:
             raise NotFoundError(f"there is no ledger {ledger}", ledger=ledger)
         now = clock.fetchone()
         assert now is not None
-        return PostgresTransaction(connection, pipeline, _head(record, row), now[0], answer())
+        *place, closes = row
+        closed = self._read_closed(connection, pipeline, ledger, closes)
+        return PostgresTransaction(
+            connection, pipeline, _head(record, place), now[0], answer(), closed=closed
+        )
+
+    def _read_closed(
+        self,
+        connection: psycopg.Connection[Any],
+        pipeline: psycopg.Pipeline,
+        ledger: str,
+        closes: int,
+    ) -> tuple[ClosedPeriod, ...]:
+        """The closes that stand: read again when the head says that there are others now."""
+        if not closes:
+            return ()
+        known, closed = self._closed.get(ledger, (0, ()))
+        if known != closes:
+            rows = connection.execute(SELECT_CLOSED, {"ledger": ledger}, binary=True)
+            pipeline.sync()
+            closed = tuple(_closed(row) for row in rows)
+            self._closed[ledger] = (closes, closed)
+        return closed
 
     def _rollback(self, connection: psycopg.Connection[Any]) -> None:
         try:
@@ -473,6 +526,8 @@ class PostgresStorage:
     def _open_connection(self) -> psycopg.Connection[Any]:
         if self._connection is None or self._connection.closed:
             self._connection = connect(self._conninfo, WRITER)
+            # Another database may answer now, as after a restore.
+            self._closed.clear()
         return self._connection
 
 
@@ -609,6 +664,7 @@ def _statements(ledger: str, batch: Batch) -> Iterator[tuple[str, tuple[Any, ...
                 [tile.root for tile in batch.tiles],
             ),
         )
+    yield from _close_statements(ledger, entries)
     head = batch.head
     yield (
         UPDATE_HEAD,
@@ -616,7 +672,42 @@ def _statements(ledger: str, batch: Batch) -> Iterator[tuple[str, tuple[Any, ...
     )
 
 
-def _head(record: LedgerRecord, row: tuple[Any, ...]) -> Head:
+def _close_statements(
+    ledger: str, entries: Sequence[Entry]
+) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """What follows from the closes among `entries`."""
+    closes = [
+        (entry, entry.effect.data)
+        for entry in entries
+        if entry.effect.type == PERIOD_CLOSED and entry.effect.kind is Kind.NOTICE
+    ]
+    # Schemas allow one without its moments; it closes nothing that an effect could be late for.
+    told = [(entry, data) for entry, data in closes if data and "from_at" in data]
+    if not told:
+        return
+    yield (
+        INSERT_PERIODS,
+        (
+            ledger,
+            [entry.seq for entry, _ in told],
+            [entry.id for entry, _ in told],
+            [data["name"] for _, data in told],
+            [data["from_at"] for _, data in told],
+            [data["to_at"] for _, data in told],
+            [data["from_seq"] for _, data in told],
+            [data.get("supersedes") for _, data in told],
+        ),
+    )
+    yield COUNT_CLOSES, (len(told), ledger)
+
+
+def _closed(row: tuple[Any, ...]) -> ClosedPeriod:
+    name, from_at, to_at, seq = row
+    period = Period(name=name, from_at=format_time(from_at), to_at=format_time(to_at))
+    return ClosedPeriod(period=period, seq=seq)
+
+
+def _head(record: LedgerRecord, row: Sequence[Any]) -> Head:
     size, last_hash, last_recorded_at, frontier = row
     return Head(
         ledger=record.name,

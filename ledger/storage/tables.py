@@ -50,6 +50,7 @@ heads = Table(
     Column("last_hash", LargeBinary, nullable=False),
     Column("last_recorded_at", _Time),
     Column("frontier", LargeBinary, nullable=False),
+    Column("closes", BigInteger, nullable=False),
 )
 
 published = Table(
@@ -153,6 +154,7 @@ api_keys = Table(
     Column("created_at", _Time, nullable=False),
     Column("expires_at", _Time),
     Column("revoked_at", _Time),
+    Column("periods", ARRAY(Text)),
 )
 
 poster_keys = Table(
@@ -199,4 +201,54 @@ stops = Table(
     Column("details", JSONB, nullable=False),
     Column("lifted_at", _Time),
     Column("lifted_because", Text),
+)
+
+periods = Table(
+    "periods",
+    metadata,
+    Column("ledger", Text, primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("id", _Id, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("from_at", _Time, nullable=False),
+    Column("to_at", _Time, nullable=False),
+    Column("from_seq", BigInteger, nullable=False),
+    Column("supersedes", _Id),
+)
+
+period_checkpoints = Table(
+    "period_checkpoints",
+    metadata,
+    Column("ledger", Text, primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("note", LargeBinary, nullable=False),
+)
+
+exports = Table(
+    "exports",
+    metadata,
+    Column("ledger", Text, primary_key=True),
+    Column("id", _Id, primary_key=True),
+    Column("principal", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("requested", JSONB, nullable=False),
+    Column("done", BigInteger, nullable=False),
+    Column("entries", BigInteger, nullable=False),
+    Column("result", JSONB),
+    Column("started_at", _Time, nullable=False),
+    Column("updated_at", _Time, nullable=False),
+)
+
+accesses = Table(
+    "accesses",
+    metadata,
+    Column("ledger", Text, primary_key=True),
+    Column("id", _Id, primary_key=True),
+    Column("accessed_at", _Time, nullable=False),
+    Column("principal", Text, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("act", Text, nullable=False),
+    Column("data", JSONB, nullable=False),
+    Column("because", Text, nullable=False),
 )

@@ -30,7 +30,7 @@ REFUND = ("--currency", "EUR", "--reason", "customer.request")
 AT = ("--occurred-at", "2026-03-01T09:30:00Z")
 COMMANDS = (
     *("serve", "demo", "migrate", "ledger", "key", "post", "refund", "adjust", "explain", "show"),
-    *("tail", "dry-run", "import", "verify", "export", "settings"),
+    *("tail", "dry-run", "import", "verify", "export", "close", "settings"),
 )
 
 

@@ -24,6 +24,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from ledger import lifecycle, log_copy
 from ledger import restore as restore_module
+from ledger.audit.closing import Closing
 from ledger.checkpoint import Checkpoint, sign_checkpoint
 from ledger.clock import SystemClock
 from ledger.effect import Kind
@@ -54,7 +55,7 @@ from ledger.tiles import entry_bundle, parse_entry_bundle, partial_width, tile_p
 from ledger.verification import verify_ledger
 from tests.faults.house import House, asks, eur, open_house, recorded, refund
 
-TABLES = ("entries", "entry_terms", "tiles", "positions", "heads")
+TABLES = ("entries", "entry_terms", "tiles", "positions", "heads", "periods")
 """All that follows from the entries alone."""
 
 
@@ -226,6 +227,27 @@ def test_everything_comes_back_as_it_was(house, ledger, tmp_path, size, signed):
     house.verify(ledger)
     [entry] = house.record(ledger, asks("after"))
     assert entry.seq == signed
+    house.verify(ledger)
+
+
+def test_closes_come_back_and_what_is_late_for_them_still_is(house, ledger, tmp_path):
+    """Two closes, of which the backup has one."""
+    closing = Closing(house.engine, house.appender)
+    house.record(ledger, *history(0, 5))
+    closing.close(ledger, "2026-01", preparer="anna")
+    backup = Backup(house)
+    first, _ = closing.close(ledger, "2026-03", preparer="anna")
+    second, _ = closing.close(ledger, "2026-03", preparer="anna", supersedes=first.entry.id)
+    was = rows(house, ledger)
+    copy = keep(house, ledger, tmp_path / "copy")
+    backup.put_back()
+
+    restore(house, ledger, copy)
+
+    assert rows(house, ledger) == was
+    [late] = house.record(ledger, asks("after"))
+    assert late.late_for == "2026-03"
+    assert closing.find(ledger, "2026-03").entry == second.entry
     house.verify(ledger)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -149,13 +150,16 @@ def test_only_the_owner_migrates(shell, empty):
 
 
 def test_versions_follow_each_other_in_one_line():
-    """Forward only: each names the one before it, and none goes back."""
+    """Forward only: each follows another one, one is the last, and none goes back."""
     versions = Path(__file__).resolve().parents[2] / "migrations" / "versions"
     texts = {path.name.partition("_")[0]: path.read_text() for path in versions.glob("[0-9]*.py")}
-
-    assert max(texts) == newest_version()
+    before = {}
     for number, text in texts.items():
-        before = f'"{int(number) - 1:04}"' if int(number) > 1 else "None"
         assert f'revision = "{number}"' in text
-        assert f"down_revision = {before}" in text
         assert "def downgrade" not in text
+        [before[number]] = re.findall(r'down_revision = (?:"([0-9]+)"|None)', text)
+
+    line = [newest_version()]
+    while before[line[-1]]:
+        line.append(before[line[-1]])
+    assert sorted(line) == sorted(texts)

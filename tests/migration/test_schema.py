@@ -117,6 +117,9 @@ WORDS = {
     "payloads.media_type",
     "verifications.mode",
     "verifications.state",
+    "accesses.act",
+    "accesses.because",
+    "exports.state",
 }
 
 
@@ -172,7 +175,10 @@ def test_every_column_says_what_its_name_does_not(catalog):
 TRIGGERS = {
     **{
         f"{table}.append_only": "refuse_change: BEFORE ROW UPDATE DELETE"
-        for table in ("cosigned", "entries", "entry_terms", "ledgers", "poster_keys", "tiles")
+        for table in (
+            *("cosigned", "entries", "entry_terms", "ledgers", "poster_keys", "tiles"),
+            *("accesses", "period_checkpoints", "periods"),
+        )
     },
     **{
         f"{table}.no_delete": "refuse_change: BEFORE ROW DELETE"
@@ -183,6 +189,7 @@ TRIGGERS = {
         for table in (
             *("entries", "entry_terms", "heads", "ledgers", "payloads", "positions"),
             *("poster_keys", "principals", "published", "tiles", "cosigned", "stops"),
+            *("accesses", "period_checkpoints", "periods"),
         )
     },
     "stops.lifting_only": "allow_lifting_only: BEFORE ROW UPDATE",
@@ -232,11 +239,12 @@ TABLE_GRANTS = {
             for table in (
                 *("ledgers", "entries", "entry_terms", "tiles", "payloads"),
                 *("principals", "poster_keys", "api_keys", "cosigned", "stops"),
+                *("accesses", "period_checkpoints", "periods"),
             )
         },
         **{
             f"effect_ledger.{table}": RAW
-            for table in ("heads", "published", "positions", "verifications")
+            for table in ("heads", "published", "positions", "verifications", "exports")
         },
         VERSION_TABLE: R,
         "effect_ledger_keys.data_keys": RA,
@@ -246,6 +254,7 @@ TABLE_GRANTS = {
         for table in (
             *("ledgers", "heads", "published", "entries", "entry_terms", "tiles"),
             *("positions", "verifications", "schema_versions", "cosigned", "stops"),
+            *("accesses", "exports", "period_checkpoints", "periods"),
         )
     },
     ERASER: {"effect_ledger_keys.data_keys": {"DELETE"}},

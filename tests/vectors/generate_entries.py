@@ -327,7 +327,27 @@ NOTICES: dict[str, tuple[str, dict[str, Any]]] = {
         {"ledger": LEDGER, "origin": ORIGIN, "size": 42, "root": ROOT},
     ),
     "export-issued": ("export.issued", ISSUED),
+    "period-closed-by-one-alone": ("period.closed", without(CLOSED, "reviewer")),
+    "period-closed-with-more-sums-than-fit": (
+        "period.closed",
+        {**without(CLOSED, "sums"), "totals_hash": HASH},
+    ),
     "export-of-a-period-issued": ("export.issued", {**ISSUED, "period": "2026-02"}),
+    "export-issued-to-somebody": (
+        "export.issued",
+        {**ISSUED, "ledger": LEDGER, "principal": "ben.audit", "period": "2026-02"},
+    ),
+    "export-downloaded": (
+        "export.downloaded",
+        {
+            "export_id": ID.format(6),
+            "ledger": LEDGER,
+            "principal": "ben.audit",
+            "key_id": "aaaabbbbccccdddd",
+            "bundle_hash": HASH,
+            "manifest_hash": HASH,
+        },
+    ),
 }
 REFUSED_NOTICES: dict[str, tuple[str, Any]] = {
     "type-unknown": ("ledger.praised", {}),
@@ -351,6 +371,11 @@ REFUSED_NOTICES: dict[str, tuple[str, Any]] = {
     "nothing-erased": ("payload.erased", {"payloads": []}),
     "lost-to-before-it-began": ("payload.lost", {"from_seq": 41, "to_seq": 40}),
     "too-many-erased": ("payload.erased", {"payloads": ERASED["payloads"] * 201}),
+    "period-without-sums-and-their-hash": ("period.closed", without(CLOSED, "sums")),
+    "period-reviewed-by-its-preparer": (
+        "period.closed",
+        {**CLOSED, "reviewer": CLOSED["preparer"]},
+    ),
     "period-ends-before-it-begins": ("period.closed", {**CLOSED, "from_seq": 43}),
     "root-in-upper-case": ("period.closed", {**CLOSED, "root": ROOT.upper()}),
     "size-a-float": (

@@ -1,0 +1,145 @@
+"""Periods: closed by those who may, and listed with what each close says."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api import audit_examples as examples
+from api.answers import json_answer
+from api.audit_schemas import PeriodCloseIn, PeriodOut, PeriodsOut
+from api.body import JSON, SMALL_BODY_BYTES_MAX, media_type, read_body
+from api.dependencies import Access, reach, skin_of
+from api.errors import (
+    InvalidParameterError,
+    MalformedRequestError,
+    UnexpectedError,
+    UnexpectedWriteError,
+)
+from api.lean import LeanRoute
+from api.openapi import ACCESS, answer, body, parameter, problems
+from api.routes.writes import LEDGER
+from api.schemas import parse_shape
+from ledger import errors as domain
+from ledger.canonical import parse_json
+from ledger.grammar import moment, uuid
+
+router = APIRouter(prefix="/v1/ledgers/{ledger}", tags=["periods"])
+
+READ_SCOPES = ("entries:read", "close", "export", "verify")
+PeriodsRead = Annotated[Access, Depends(reach(*READ_SCOPES))]
+
+
+async def close_period(request: Request) -> Response:
+    """Close a period: its cut-off, counts, sums and root become an entry."""
+    skin = skin_of(request)
+    access = await skin.write_access(request, "close")
+    if request.scope["query_string"]:
+        raise InvalidParameterError("this path has no parameters")
+    media_type(request, JSON)
+    raw = await read_body(request, SMALL_BODY_BYTES_MAX)
+    words = parse_shape(PeriodCloseIn, parse_json(raw) if raw else {})
+    close, replayed = await run_in_threadpool(
+        lambda: skin.engine.closing.close(
+            access.ledger.name,
+            request.path_params["name"],
+            preparer=access.credential.principal,
+            reviewer=words.reviewer,
+            from_at=None if words.from_at is None else moment(words.from_at, "/from_at"),
+            to_at=None if words.to_at is None else moment(words.to_at, "/to_at"),
+            supersedes=None if words.supersedes is None else uuid(words.supersedes, "/supersedes"),
+        )
+    )
+    return json_answer(
+        close.document() | {"replayed": replayed},
+        status=200 if replayed else 201,
+        headers={"Location": f"/v1/ledgers/{access.ledger.name}/periods/{close.entry.id}"},
+    )
+
+
+@router.get(
+    "/periods",
+    summary="Every close of the ledger",
+    responses={
+        200: answer("The closes, oldest first.", PeriodsOut, examples.PERIODS),
+        **problems(*ACCESS, InvalidParameterError, UnexpectedError, domain.MalformedProofError),
+    },
+    response_class=Response,
+)
+def get_periods(request: Request, access: PeriodsRead) -> Response:
+    """Scope: one of `entries:read`, `close`, `export`, `verify`."""
+    closes = skin_of(request).engine.closing.closes(access.ledger.name)
+    return json_answer({"world": "RML3", "periods": [close.document() for close in closes]})
+
+
+@router.get(
+    "/periods/{name}",
+    summary="The close of a period",
+    responses={
+        200: answer("The close that stands.", PeriodOut, examples.PERIOD),
+        **problems(*ACCESS, InvalidParameterError, UnexpectedError, domain.MalformedProofError),
+    },
+    response_class=Response,
+)
+def get_period(request: Request, access: PeriodsRead, name: str) -> Response:
+    """
+    By the period's name: the close that stands; by the id of a close: that one.
+
+    Scope: one of `entries:read`, `close`, `export`, `verify`.
+    """
+    return json_answer(skin_of(request).engine.closing.find(access.ledger.name, name).document())
+
+
+router.add_api_route(
+    "/periods/{name}/close",
+    close_period,
+    methods=["POST"],
+    status_code=201,
+    response_class=Response,
+    route_class_override=LeanRoute,
+    operation_id=close_period.__name__,
+    summary="Close a period",
+    description="A year (2026), quarter (2026-Q4), month (2026-10) or day (2026-10-31) in the "
+    "ledger's time zone, or any other name with its two moments. Nothing is refused from being "
+    "recorded afterwards: what comes later and occurred in the period carries `late_for`. Safe to "
+    "repeat; a close is corrected by a second one that cites it.\n\nScope: `close`.",
+    responses={
+        201: answer(
+            "The period is closed.",
+            PeriodOut,
+            examples.CLOSED,
+            headers={"Location": "Where the close is."},
+        ),
+        200: answer("It was closed so before.", PeriodOut, examples.CLOSED | {"replayed": True}),
+        **problems(
+            *ACCESS,
+            InvalidParameterError,
+            MalformedRequestError,
+            domain.MalformedJsonError,
+            domain.MalformedEffectError,
+            domain.TooLargeError,
+            domain.PeriodError,
+            domain.PeriodClosedError,
+            domain.PushbackError,
+            domain.ClockUntrustedError,
+            domain.SignerUnavailableError,
+            domain.OutcomeUnknownError,
+            domain.LedgerBrokenError,
+            domain.RolledBackError,
+            domain.ForkedError,
+            domain.ForeignSignerError,
+            UnexpectedWriteError,
+        ),
+    },
+    openapi_extra=body(PeriodCloseIn, examples.CLOSES)
+    | {
+        "parameters": [
+            LEDGER,
+            parameter("name", "path", {"type": "string"}, "Name of the period, such as 2026-10."),
+        ]
+    },
+)

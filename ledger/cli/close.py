@@ -1,0 +1,88 @@
+"""Close: the cut-off of a period, asked of a running service."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from ledger.cli.output import JsonOption, Output, facts, table
+from ledger.cli.remote import WORLDS, ledger_path, open_remote
+
+# The service goes on summing when the connection is cut, and the same command meets the result.
+CLOSE_PATIENCE_S = 600.0
+
+
+def close(
+    ledger: Annotated[str, typer.Argument(metavar="LEDGER", help="Name of the ledger.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="PERIOD", help="2026, 2026-Q4, 2026-10, 2026-10-31; or a name of yours."
+        ),
+    ],
+    *,
+    reviewer: Annotated[
+        str | None, typer.Option(help="Principal that reviewed it; another than yours.")
+    ] = None,
+    from_at: Annotated[
+        str | None,
+        typer.Option("--from", help="First moment of a period with a name of yours (RFC 3339)."),
+    ] = None,
+    to_at: Annotated[str | None, typer.Option("--to", help="First moment after it.")] = None,
+    supersedes: Annotated[
+        str | None, typer.Option(help="Id of the close that this one corrects.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """
+    Close a period of a ledger: counts, sums and root of all that stands become an entry.
+
+    Nothing is refused from being recorded afterwards: what comes later and occurred in the
+    period is stamped as late for it. Closing again in the same way changes nothing.
+    """
+    output = Output(as_json)
+    body = {
+        "reviewer": reviewer,
+        "from_at": from_at,
+        "to_at": to_at,
+        "supersedes": supersedes,
+    }
+    path = ledger_path(ledger, f"/periods/{quote(name, safe='')}/close")
+    with open_remote() as remote:
+        closed = remote.post(
+            path,
+            {member: value for member, value in body.items() if value is not None},
+            patience_s=CLOSE_PATIENCE_S,
+        )
+    output.answer(closed, _prose(closed))
+
+
+def _prose(closed: Mapping[str, Any]) -> str:
+    entries = closed["to_seq"] - closed["from_seq"] + 1
+    before = " already, in the same way" if closed["replayed"] else ""
+    told = facts(
+        period=f"{closed['name']}, from {closed['from_at']} to {closed['to_at']}",
+        entries=f"{entries:,} (seq {closed['from_seq']} to {closed['to_seq']})"
+        if entries
+        else "none",
+        close=f"seq {closed['seq']}, {closed['id']}",
+        preparer=closed["preparer"],
+        reviewer=closed.get("reviewer"),
+        supersedes=closed.get("supersedes"),
+        root=closed["root"],
+        signed=None if closed["checkpoint"] else "not yet; the next write signs it",
+    )
+    sums: list[tuple[str, ...]] = [
+        (f"  {each['kind']}", f"{each['count']:,}", each["amount"], each["currency"], each["flow"])
+        for each in closed.get("sums") or ()
+    ]
+    counts: list[tuple[str, ...]] = [
+        (f"  {kind}", f"{count:,}") for kind, count in closed["counts"].items()
+    ]
+    parts = [f"{WORLDS['RML3']}: the period is closed{before}.", told]
+    parts += ["Entries", table(counts)] if counts else []
+    parts += ["Money, as it was recorded", table(sums)] if sums else []
+    return "\n".join(parts)

@@ -55,6 +55,14 @@ KEY_MAX = 255
 TYPE_MAX = 127
 REASON_MAX = 63
 SYSTEM_MAX = 63
+ACTOR_KINDS = ("service", "human", "agent")
+CAUSE_KINDS = ("entry", "intent", "trace", "workflow", "case")
+RELS = ("transaction", "request", "webhook", "bank_line", "result", "document", "approval")
+POINTS = ("executed", "settled", "notified", "exported", "period_closed", "manual")
+FLOWS = ("in", "out")
+# What a provider's own digest looks like is its business; a bare one is SHA-256.
+DIGEST = re.compile("(?:sha256:)?[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}")
+LABEL = re.compile("[a-z0-9._-]{1,63}")
 FUTURE_MAX = timedelta(minutes=5)
 """How far ahead of our clock `occurred_at` may be: callers' clocks are not all right."""
 
@@ -265,28 +273,25 @@ _key = form(KEY, KEY_FORM, KEY_MAX)
 _hash = form(HASH, HASH_FORM, 64)
 _text = text(TEXT_MAX)
 _system = text(SYSTEM_MAX)
-# What a provider's own digest looks like is its business; a bare one is SHA-256.
 _digest = form(
-    re.compile("(?:sha256:)?[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}"),
+    DIGEST,
     "a SHA-256 as 64 lower-case hexadecimal digits, or sha256:, sha384: or sha512: before them",
     135,
 )
 _amount = text(41)
 _labels = entries(
-    re.compile("[a-z0-9._-]{1,63}"),
+    LABEL,
     "1 to 63 lower-case letters, digits, dots, underscores and hyphens",
     _text,
     LABELS_MAX,
 )
 _cause = members(
-    {"kind": one_of("entry", "intent", "trace", "workflow", "case"), "ref": _text},
+    {"kind": one_of(*CAUSE_KINDS), "ref": _text},
 )
 _evidence = members(
     {
         "system": _system,
-        "rel": one_of(
-            "transaction", "request", "webhook", "bank_line", "result", "document", "approval"
-        ),
+        "rel": one_of(*RELS),
         "ref": _text,
         "digest": _digest,
     },
@@ -300,12 +305,12 @@ _PARSERS: Mapping[str, Parser] = {
     "occurred_at": moment,
     "subject": _text,
     "business_key": _text,
-    "actor": members({"id": _text, "kind": one_of("service", "human", "agent")}),
+    "actor": members({"id": _text, "kind": one_of(*ACTOR_KINDS)}),
     "money": members(
         {
             "amount": _amount,
             "currency": form(CURRENCY, "an upper-case currency code such as EUR", 12),
-            "flow": one_of("in", "out"),
+            "flow": one_of(*FLOWS),
             "applied": _amount,
         },
         optional=["applied"],
@@ -314,9 +319,7 @@ _PARSERS: Mapping[str, Parser] = {
     "corrects_key": _key,
     "corrects_external": members({"system": _system, "ref": _text}),
     "reason": _name,
-    "handoff": members(
-        {"point": one_of("executed", "settled", "notified", "exported", "period_closed", "manual")}
-    ),
+    "handoff": members({"point": one_of(*POINTS)}),
     "evidence": items(_evidence, EVIDENCE_MAX),
     "causes": items(_parse_cause, CAUSES_MAX),
     "labels": _parse_labels,

@@ -51,6 +51,7 @@ from ledger.payload import (
     Commitment,
     parse_media_type,
 )
+from ledger.plain import PlainEntry, effect_of, payloads_of, read_plain
 
 VERSION = 1
 ENTRY_BYTES_MAX = 65_535
@@ -341,6 +342,29 @@ def parse_entry(encoded: bytes) -> Entry | UnreadEntry:
             limit=ENTRY_BYTES_MAX,
             found=len(encoded),
         )
+    plain = read_plain(encoded)
+    if plain is not None:
+        return _entry_of(plain, encoded)
+    return _parse_by_grammar(encoded)
+
+
+def _entry_of(plain: PlainEntry, encoded: bytes) -> Entry:
+    return Entry(
+        effect=effect_of(plain, encoded),
+        id=plain.id,
+        ledger=plain.ledger,
+        poster=plain.poster,
+        prev=bytes.fromhex(plain.prev),
+        recorded_at=plain.recorded_at,
+        seq=int(plain.seq),
+        late_for=plain.late_for,
+        payloads=() if plain.payloads is None else payloads_of(plain.payloads),
+        encoded=encoded,
+        hash=leaf_hash(encoded),
+    )
+
+
+def _parse_by_grammar(encoded: bytes) -> Entry | UnreadEntry:
     try:
         document = _parse_object(parse_json(encoded), "")
         if document.get("v") == VERSION:

@@ -15,7 +15,8 @@ from ledger.grammar import wrong
 
 EXPONENT_MAX = 18
 
-AMOUNT = re.compile(r"(?!-0(?:\.0+)?\Z)-?(?:0|[1-9][0-9]{0,19})(?:\.[0-9]{1,18})?")
+DECIMAL = r"-?(?:0|[1-9][0-9]{0,19})(?:\.[0-9]{1,18})?"
+AMOUNT = re.compile(r"(?!-0(?:\.0+)?\Z)" + DECIMAL)
 """Any amount in any currency: what a verifier holds recorded amounts to."""
 
 CURRENCY = re.compile("[A-Z][A-Z0-9]{2,11}")

@@ -17,23 +17,28 @@ REGISTRY = "_registry"
 LEDGER_ITSELF = "_ledger"
 """The principal that posts what the service itself has to say."""
 
+NAME_MAX = 62
+PERIOD_NAME_MAX = 63
 PAYLOAD_NAME_MAX = 63
+
+LEDGER_NAME = re.compile(f"{REGISTRY}|[a-z0-9][a-z0-9._-]*")
+PRINCIPAL_NAME = re.compile(f"{LEDGER_ITSELF}|[a-z0-9][a-z0-9._-]*")
+PERIOD_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]*")
+PAYLOAD_NAME = re.compile("[a-z0-9][a-z0-9._-]*")
 
 _NAME_FORM = (
     "1 to 62 lower-case letters, digits, dots, underscores and hyphens, beginning with a letter "
     "or a digit"
 )
-_ledger_name = form(
-    re.compile(f"{REGISTRY}|[a-z0-9][a-z0-9._-]*"), f"{_NAME_FORM}, or {REGISTRY}", 62
-)
-_principal_name = form(re.compile(f"{LEDGER_ITSELF}|[a-z0-9][a-z0-9._-]*"), _NAME_FORM, 62)
+_ledger_name = form(LEDGER_NAME, f"{_NAME_FORM}, or {REGISTRY}", NAME_MAX)
+_principal_name = form(PRINCIPAL_NAME, _NAME_FORM, NAME_MAX)
 _period_name = form(
-    re.compile("[A-Za-z0-9][A-Za-z0-9._-]*"),
+    PERIOD_NAME,
     "1 to 63 letters, digits, dots, underscores and hyphens, such as 2026-03",
-    63,
+    PERIOD_NAME_MAX,
 )
 _payload_name = form(
-    re.compile("[a-z0-9][a-z0-9._-]*"),
+    PAYLOAD_NAME,
     f"1 to {PAYLOAD_NAME_MAX} lower-case letters, digits, dots, underscores and hyphens",
     PAYLOAD_NAME_MAX,
 )

@@ -39,11 +39,9 @@ _WRAP_PURPOSE = b"effect-ledger/data-key/v1\n"
 
 # RFC 6838 Section 4.2 names, with parameters whose values need no quotes.
 _RESTRICTED = "[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*"
-_MEDIA_TYPE = re.compile(f"{_RESTRICTED}/{_RESTRICTED}(?:; ?[A-Za-z0-9-]+=[A-Za-z0-9._+-]+)*")
+MEDIA_TYPE = re.compile(f"{_RESTRICTED}/{_RESTRICTED}(?:; ?[A-Za-z0-9-]+=[A-Za-z0-9._+-]+)*")
 
-parse_media_type: Parser = form(
-    _MEDIA_TYPE, "a media type such as application/json", MEDIA_TYPE_MAX
-)
+parse_media_type: Parser = form(MEDIA_TYPE, "a media type such as application/json", MEDIA_TYPE_MAX)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

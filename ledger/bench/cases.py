@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -86,6 +87,8 @@ class Bench:
     seconds: float
     entries: int
     """Of the large ledger."""
+    house: Path
+    """Folder of this run, or of several."""
     tell: Tell = lambda _done, _of: None
     _kept: dict[str, Any] = field(default_factory=dict)
 
@@ -126,10 +129,15 @@ class Bench:
         """The large ledger, filled; what appends cost on the way is kept for `growth`."""
 
         def measure() -> dict[int, float]:
-            medians = {}
+            kept = self.house / "growth.json"
+            # A ledger that was filled in an earlier run is past its first steps.
+            medians = _read_medians(kept)
             for step in sorted({min(step, self.entries) for step in STEPS}):
+                if step in medians and step < self.entries:
+                    continue
                 filling.fill(self.service, LARGE, step, self.tell)
-                medians[step] = _append_ms(self.service, LARGE, step)
+                medians[step] = _append_ms(self.service, LARGE)
+                kept.write_text(json.dumps(medians), encoding="utf-8")
             return medians
 
         self.once("growth", measure)
@@ -511,9 +519,16 @@ def growth(bench: Bench) -> Figure:
     )
 
 
-def _append_ms(service: Service, ledger: str, size: int) -> float:
-    """Median milliseconds of an append of 64 effects, at about this size."""
+def _read_medians(kept: Path) -> dict[int, float]:
+    if not kept.exists():
+        return {}
+    return {int(step): ms for step, ms in json.loads(kept.read_text(encoding="utf-8")).items()}
+
+
+def _append_ms(service: Service, ledger: str) -> float:
+    """Median milliseconds of an append of 64 effects, at the size the ledger has."""
     rules = service.reader.ledger(ledger).rules
+    size = service.reader.size(ledger)
     took = []
     for number in range(size, size + APPENDS * APPEND_ITEMS, APPEND_ITEMS):
         posting = Posting(

@@ -38,11 +38,15 @@ def bench(
         int, typer.Option(min=10_000, help="Entries of the large ledger that R6 to R11 need.")
     ] = 1_000_000,
     workers: Annotated[int, typer.Option(min=1, help="Processes that answer.")] = 1,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(help="Kept for the next run, which need not fill the large ledger again."),
+    ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """
-    Measure the service on a fresh embedded database, and the database alone beside it.
+    Measure the service on an embedded database of its own, and the database alone beside it.
 
     R1 single posts, R2 batches, R3 sixteen ledgers, R4 one client, R5 replays; R6 verification,
     R7 pages, R8 proofs, R9 posts beside readers, R10 bytes on disk, R11 growth. R6 to R11 fill
@@ -59,7 +63,10 @@ def bench(
         raise SettingsError(f"there is no figure {unknown[0]}; there are {', '.join(known)}")
     chosen = [known[name] for name in figures] if figures else list(CASES)
     measured = []
-    with _running(workers, seconds=seconds, entries=entries, output=output) as running:
+    with (
+        _housed(data_dir) as house,
+        _running(house, workers, seconds=seconds, entries=entries, output=output) as running,
+    ):
         for case in chosen:
             output.note(f"{case.name}: {case.what}")
             measured.append((case, case.run(running)))
@@ -78,39 +85,52 @@ def bench(
 
 
 @contextmanager
-def _running(workers: int, *, seconds: float, entries: int, output: Output) -> Iterator[Bench]:
+def _housed(data_dir: Path | None) -> Iterator[Path]:
+    """The folder that stays, or one that is gone afterwards."""
+    if data_dir is not None:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        yield data_dir
+        return
+    with tempfile.TemporaryDirectory(prefix="effect-ledger-bench-") as made:
+        # Passable for the user the database runs as, where that is another.
+        Path(made).chmod(0o711)
+        yield Path(made)
+
+
+@contextmanager
+def _running(
+    house: Path, workers: int, *, seconds: float, entries: int, output: Output
+) -> Iterator[Bench]:
     """A service of its own, as `serve` runs it, and its database seen from within."""
     from ledger.bench import Bench
     from ledger.service import open_service
     from ledger.settings import read_settings
     from ledger.storage.embedded import attach
 
-    with tempfile.TemporaryDirectory(prefix="effect-ledger-bench-") as made:
-        # Passable for the user the database runs as, where that is another.
-        Path(made).chmod(0o711)
-        variables = {
-            "EFFECT_LEDGER_DATA_DIR": str(Path(made, "data")),
-            "EFFECT_LEDGER_PORT": str(_free_port()),
-            "EFFECT_LEDGER_WORKERS": str(workers),
-            "EFFECT_LEDGER_LOG_LEVEL": "warning",
-        }
-        settings = read_settings(variables)
-        with (
-            _serving(variables),
-            open_service(settings) as service,
-            output.progress("Filling the large ledger", "entries") as tell,
-        ):
-            server = attach(settings.data_dir)
-            assert server is not None, "the service that was started supervises it"
-            yield Bench(
-                port=settings.port,
-                token=service.credentials.create("bench", ["*"]).key,
-                service=service,
-                server=server,
-                seconds=seconds,
-                entries=entries,
-                tell=tell,
-            )
+    variables = {
+        "EFFECT_LEDGER_DATA_DIR": str(house / "data"),
+        "EFFECT_LEDGER_PORT": str(_free_port()),
+        "EFFECT_LEDGER_WORKERS": str(workers),
+        "EFFECT_LEDGER_LOG_LEVEL": "warning",
+    }
+    settings = read_settings(variables)
+    with (
+        _serving(variables),
+        open_service(settings) as service,
+        output.progress("Filling the large ledger", "entries") as tell,
+    ):
+        server = attach(settings.data_dir)
+        assert server is not None, "the service that was started supervises it"
+        yield Bench(
+            port=settings.port,
+            token=service.credentials.create("bench", ["*"]).key,
+            service=service,
+            server=server,
+            seconds=seconds,
+            entries=entries,
+            house=house,
+            tell=tell,
+        )
 
 
 @contextmanager

@@ -35,6 +35,7 @@ from ledger.merkle import HASH_BYTES, Frontier
 from ledger.period import PERIOD_CLOSED, ClosedPeriod, Period
 from ledger.ports import Batch, Found, LedgerRecord, SealedPayload, Wanted
 from ledger.storage.database import WRITER, Conninfo, connect
+from ledger.terms import terms_of
 from ledger.tiles import TILE_WIDTH
 from ledger.timestamps import format_time
 
@@ -579,20 +580,6 @@ def _ask(connection: psycopg.Connection[Any], ledger: str, wanted: Wanted) -> Ca
     return answer
 
 
-def terms_of(entry: Entry) -> list[str]:
-    """
-    What `entry_terms` holds of an entry: the members it may carry many of.
-
-    Returns:
-        `label:<key>:<value>`, `evidence:<system>:<ref>` and `cause:<kind>:<ref>`, once each.
-    """
-    effect = entry.effect
-    terms = [f"label:{key}:{value}" for key, value in effect.labels]
-    terms += [f"evidence:{evidence.system}:{evidence.ref}" for evidence in effect.evidence]
-    terms += [f"cause:{cause.kind}:{cause.ref}" for cause in effect.causes]
-    return list(dict.fromkeys(terms))
-
-
 def _statements(ledger: str, batch: Batch) -> Iterator[tuple[str, tuple[Any, ...]]]:
     entries = batch.entries
     effects = [entry.effect for entry in entries]
@@ -618,7 +605,7 @@ def _statements(ledger: str, batch: Batch) -> Iterator[tuple[str, tuple[Any, ...
             [entry.encoded for entry in entries],
         ),
     )
-    terms = [(term, entry.seq) for entry in entries for term in terms_of(entry)]
+    terms = [(term, entry.seq) for entry in entries for term in terms_of(entry.effect)]
     if terms:
         yield INSERT_TERMS, (ledger, [term for term, _ in terms], [seq for _, seq in terms])
     if batch.data_keys:

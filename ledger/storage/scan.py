@@ -13,10 +13,8 @@ from typing import Any
 
 import psycopg
 
-from ledger.entry import Entry
 from ledger.errors import NotFoundError
 from ledger.names import REGISTRY
-from ledger.storage.postgres import terms_of
 from ledger.tiles import Tile
 from ledger.verify import (
     PAGE,
@@ -270,10 +268,6 @@ class PostgresScan:
                 "seqs": [seq for _, seq in wanted],
             },
         )
-
-    def terms_of(self, entry: Entry) -> Sequence[str]:
-        """The terms that an append stores of an entry."""
-        return terms_of(entry)
 
     def positions(self) -> Iterator[Sequence[StoredPosition]]:
         """All positions, in pages, in the order of the table's key."""

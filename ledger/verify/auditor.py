@@ -15,11 +15,19 @@ from typing import Any
 
 from ledger.checkpoint import Checkpoint, open_checkpoint
 from ledger.effect import FUTURE_MAX, Kind
-from ledger.entry import Entry, UnreadEntry, genesis_hash, parse_entry, verify_poster_signature
+from ledger.entry import (
+    VERSION,
+    Entry,
+    UnreadEntry,
+    genesis_hash,
+    parse_entry,
+    verify_poster_signature,
+)
 from ledger.errors import MalformedProofError, SignatureError
-from ledger.merkle import EMPTY_ROOT, leaf_hash
+from ledger.merkle import EMPTY_ROOT
 from ledger.names import REGISTRY
 from ledger.note import VerifierKey
+from ledger.plain import PlainEntry
 from ledger.tiles import TILE_WIDTH, Tile
 from ledger.timestamps import format_time, parse_time
 from ledger.verify.attachments import Attachments, OpenPayloads
@@ -27,6 +35,7 @@ from ledger.verify.index import Index
 from ledger.verify.links import Links
 from ledger.verify.report import Findings, Report, Verdict, shown
 from ledger.verify.rules import Rules
+from ledger.verify.sift import Sifted, sift
 from ledger.verify.stored import (
     COLUMNS,
     Pinned,
@@ -234,42 +243,88 @@ class _Audit:
         self._progress(min(self._next, self._size), self._size)
 
     def _take_page(self, rows: Sequence[StoredEntry]) -> None:
-        parsed = [_parse(row.body) for row in rows]
-        readable = [entry for entry in parsed if isinstance(entry, Entry)]
+        page = self._sift(rows)
+        parsed = {
+            at: _parse(row.body)
+            for at, (row, sound) in enumerate(zip(rows, page.sound, strict=True))
+            if sound is None
+        }
+        readable = [entry for entry in parsed.values() if isinstance(entry, Entry)]
         self._rules.prepare(readable)
         keys = self._poster_keys(readable)
         self._attachments.begin_page(self._next, rows[-1].seq + 1)
 
         leaves: list[bytes] = []
-        for row, entry in zip(rows, parsed, strict=True):
-            if row.seq < self._next:
-                self._add("entry.twice", row.seq, f"entry {row.seq} stands twice")
+        at = 0
+        while at < len(rows):
+            if at in parsed:
+                self._take(rows[at], parsed[at], page.leaves[at], leaves, keys)
+                at += 1
                 continue
-            if row.seq > self._next:
-                self._grow(leaves)
-                leaves.clear()
-                self._miss(self._next, row.seq)
-            self._next = row.seq + 1
-            leaf = leaf_hash(row.body) if isinstance(entry, str) else entry.hash
-            leaves.append(leaf)
-            stored = row.columns[0] if row.columns else leaf
-            if isinstance(entry, str):
-                self._links.take(row.seq, leaf, stored, None)
-                self._add("entry.malformed", row.seq, f"entry {row.seq} cannot be read: {entry}")
-                continue
-            # Bytes of another place say nothing about what stands before this one.
-            at_home = (entry.ledger, entry.seq) == (self._ledger.name, row.seq)
-            self._links.take(row.seq, leaf, stored, entry.prev if at_home else None)
-            self._check_place(row.seq, entry)
-            if isinstance(entry, Entry):
-                self._check_entry(row, entry, keys)
-            else:
-                self._check_unread(row, entry)
+            run = page.run(at)
+            self._take_run(rows[at].seq, run, page.leaves[at : at + len(run)], leaves)
+            at += len(run)
 
         self._grow(leaves)
         self._attachments.end_page()
         self._index.look_up()
         self._read += len(rows)
+
+    def _sift(self, rows: Sequence[StoredEntry]) -> Sifted:
+        return sift(
+            rows,
+            ledger=self._ledger.name,
+            # After an entry of a later version, none of this one is as it should be.
+            seq=self._next if self._version <= VERSION else -1,
+            last=self._links.last,
+            recorded_at=self._recorded_at,
+        )
+
+    def _take_run(
+        self,
+        start: int,
+        run: Sequence[PlainEntry],
+        hashes: Sequence[bytes],
+        leaves: list[bytes],
+    ) -> None:
+        """Entries that follow each other and are as they should be."""
+        self._links.take_run(start, hashes)
+        self._index.take_plain(run, start)
+        leaves += hashes
+        self._next = start + len(run)
+        self._version, self._recorded_at = VERSION, run[-1].recorded_at
+
+    def _take(
+        self,
+        row: StoredEntry,
+        entry: _Parsed,
+        leaf: bytes,
+        leaves: list[bytes],
+        keys: Mapping[str, StoredPosterKey],
+    ) -> None:
+        """The next entry, judged; its leaf is added to `leaves`."""
+        if row.seq < self._next:
+            self._add("entry.twice", row.seq, f"entry {row.seq} stands twice")
+            return
+        if row.seq > self._next:
+            self._grow(leaves)
+            leaves.clear()
+            self._miss(self._next, row.seq)
+        self._next = row.seq + 1
+        leaves.append(leaf)
+        stored = row.columns[0] if row.columns else leaf
+        if isinstance(entry, str):
+            self._links.take(row.seq, leaf, stored, None)
+            self._add("entry.malformed", row.seq, f"entry {row.seq} cannot be read: {entry}")
+            return
+        # Bytes of another place say nothing about what stands before this one.
+        at_home = (entry.ledger, entry.seq) == (self._ledger.name, row.seq)
+        self._links.take(row.seq, leaf, stored, entry.prev if at_home else None)
+        self._check_place(row.seq, entry)
+        if isinstance(entry, Entry):
+            self._check_entry(row, entry, keys)
+        else:
+            self._check_unread(row, entry)
 
     def _miss(self, start: int, stop: int) -> None:
         which = f"entry {start} is" if stop == start + 1 else f"entries {start} to {stop - 1} are"

@@ -8,13 +8,15 @@ values that may have come twice, and keyed sums tell whether two sets of terms a
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Callable, Sequence
-from hashlib import blake2b
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
+from ledger.effect import Effect
 from ledger.entry import Entry, UnreadEntry, parse_entry
 from ledger.errors import MalformedProofError
+from ledger.plain import PlainEntry
+from ledger.terms import plain_terms, terms_of
 from ledger.verify.links import Add
 from ledger.verify.report import shown
 from ledger.verify.stored import PAGE, Source
@@ -55,23 +57,39 @@ class Index:
 
     def take_unread(self, entry: UnreadEntry) -> None:
         """An entry of a later version: it has an id in every version."""
-        self._seen["id"].take(entry.id)
+        self._seen["id"].take([entry.id])
         if self._unread_from is None:
             self._unread_from = entry.seq
 
     def take(self, entry: Entry) -> None:
         """The next entry."""
         effect = entry.effect
-        self._seen["id"].take(entry.id)
-        self._seen["key"].take(effect.key)
+        self._seen["id"].take([entry.id])
+        self._seen["key"].take([effect.key])
         if effect.business_key is not None and effect.repeat_of is None:
-            self._seen["business_key"].take(f"{effect.kind} {effect.type} {effect.business_key}")
-        if effect.labels or effect.evidence or effect.causes:
-            for term in self._source.terms_of(entry):
-                if self._whole:
-                    self._sums.add(term, entry.seq)
-                else:
-                    self._new_terms.append((term, entry.seq))
+            self._seen["business_key"].take([_business_key(effect)])
+        self._take_terms([(term, entry.seq) for term in terms_of(effect)])
+
+    def take_plain(self, run: Sequence[PlainEntry], start: int) -> None:
+        """The next entries, from `start` on."""
+        self._seen["id"].take([each.id for each in run])
+        self._seen["key"].take([each.key for each in run])
+        self._seen["business_key"].take(
+            [
+                _business_key(each)
+                for each in run
+                if each.business_key is not None and each.repeat_of is None
+            ]
+        )
+        self._take_terms(
+            [(term, seq) for seq, each in enumerate(run, start) for term in plain_terms(each)]
+        )
+
+    def _take_terms(self, terms: Sequence[tuple[str, int]]) -> None:
+        if self._whole:
+            self._sums.add(terms)
+        else:
+            self._new_terms += terms
 
     def look_up(self, *, least: int = PAGE) -> None:
         """Look up what has gathered, where it is `least` values or more."""
@@ -118,10 +136,8 @@ class Index:
         stop = size if self._unread_from is None else self._unread_from
         beyond: tuple[str, int] | None = None
         for page in self._source.terms():
-            for term, seq in page:
-                if 0 <= seq < stop:
-                    self._sums.remove(term, seq)
-                elif beyond is None or seq < 0 or seq > beyond[1] >= 0:
+            for term, seq in self._sums.remove(page, stop):
+                if beyond is None or seq < 0 or seq > beyond[1] >= 0:
                     beyond = (term, seq)
             beat()
         for start in self._sums.differing():
@@ -136,7 +152,7 @@ class Index:
         for row in self._source.entries(start, stop):
             entry = _parse(row.body)
             if entry is not None:
-                expected.update((term, row.seq) for term in self._source.terms_of(entry))
+                expected.update((term, row.seq) for term in terms_of(entry.effect))
         stored: Counter[tuple[str, int]] = Counter()
         for page in self._source.terms():
             stored.update((term, seq) for term, seq in page if start <= seq < stop)
@@ -158,6 +174,10 @@ def _parse(body: bytes) -> Entry | None:
     return entry if isinstance(entry, Entry) else None
 
 
+def _business_key(said: Effect | PlainEntry) -> str:
+    return f"{said.kind} {said.type} {said.business_key}"
+
+
 class _Seen:
     """
     Which values may have come before: a bit per value, found by its hash.
@@ -175,40 +195,49 @@ class _Seen:
         self._whole = whole
         self.suspects: list[str] = []
 
-    def take(self, value: str) -> None:
+    def take(self, values: Sequence[str]) -> None:
         if not self._whole:
-            self.suspects.append(value)
+            self.suspects += values
             return
-        at = hash(value) & self._mask
-        bit = 1 << (at & 7)
-        if self._bits[at >> 3] & bit:
-            self.suspects.append(value)
-        else:
-            self._bits[at >> 3] |= bit
+        bits, mask = self._bits, self._mask
+        for value in values:
+            at = hash(value) & mask
+            bit = 1 << (at & 7)
+            if bits[at >> 3] & bit:
+                self.suspects.append(value)
+            else:
+                bits[at >> 3] |= bit
 
 
 class _Sums:
     """
-    Whether two multisets of terms are equal, in 16 bytes per stretch of entries.
+    Whether two multisets of terms are equal, in 8 bytes per stretch of entries.
 
-    Each term counts as a keyed hash; what one side adds the other takes away. The key is
-    drawn anew each time, so nobody can have chosen terms whose hashes cancel out.
+    Each term counts as a keyed hash, SipHash as Python has it; what one side adds the other
+    takes away. The key is drawn anew each time, so nobody can have chosen terms whose hashes
+    cancel out, but by a chance of one in 2^64.
     """
 
     def __init__(self) -> None:
-        self._key = os.urandom(16)
-        self._sums: Counter[int] = Counter()
+        self._key = os.urandom(16).hex()
+        self._sums: defaultdict[int, int] = defaultdict(int)
 
-    def add(self, term: str, seq: int) -> None:
-        self._sums[seq // PAGE] += self._hash(term, seq)
+    def add(self, terms: Iterable[tuple[str, int]]) -> None:
+        key, sums = self._key, self._sums
+        for term, seq in terms:
+            sums[seq // PAGE] += hash(f"{key}{seq}:{term}")
 
-    def remove(self, term: str, seq: int) -> None:
-        self._sums[seq // PAGE] -= self._hash(term, seq)
+    def remove(self, terms: Iterable[tuple[str, int]], stop: int) -> list[tuple[str, int]]:
+        """Take away terms of entries [0, stop); those of others are given back."""
+        key, sums = self._key, self._sums
+        others = []
+        for term, seq in terms:
+            if 0 <= seq < stop:
+                sums[seq // PAGE] -= hash(f"{key}{seq}:{term}")
+            else:
+                others.append((term, seq))
+        return others
 
     def differing(self) -> list[int]:
         """First entries of the first stretches that differ; few, for each is read again."""
         return [stretch * PAGE for stretch in sorted(self._sums) if self._sums[stretch]][:4]
-
-    def _hash(self, term: str, seq: int) -> int:
-        text = f"{seq}:{term}".encode()
-        return int.from_bytes(blake2b(text, key=self._key, digest_size=16).digest())

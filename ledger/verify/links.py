@@ -8,7 +8,7 @@ one that was changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 Add = Callable[[str, int | None, str], None]
 """Reports a finding: check, seq, message."""
@@ -46,6 +46,23 @@ class Links:
         """
         self._suspect = self._judge(claim)
         self._seq, self.last, self._stored = seq, leaf, stored
+
+    def take_run(self, start: int, leaves: Sequence[bytes]) -> None:
+        """
+        The next entries, whose bytes have the hash that is stored beside them.
+
+        Args:
+            start: Number of the first.
+            leaves: Hashes of their bytes; each entry says the one before it has the hash it has.
+        """
+        # Two, to judge the one before the run and the first of it; of the others nothing is
+        # to be said.
+        claim = self.last
+        for seq, leaf in enumerate(leaves[:2], start):
+            self.take(seq, leaf, leaf, claim)
+            claim = leaf
+        self._seq, self.last = start + len(leaves) - 1, leaves[-1]
+        self._stored = self.last
 
     def gap(self) -> None:
         """Entries are missing before the next one."""

@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
-from ledger.entry import Entry
 from ledger.tiles import Tile
 
 PAGE = 2_048
@@ -160,9 +159,6 @@ class Source(Protocol):
 
     def held_terms(self, wanted: Sequence[tuple[str, int]]) -> Sequence[tuple[str, int]]:
         """Those of these (term, seq) that are there."""
-
-    def terms_of(self, entry: Entry) -> Sequence[str]:
-        """The terms that are stored of an entry."""
 
     def positions(self) -> Iterator[Sequence[StoredPosition]]:
         """All positions, in pages, in any order."""

@@ -48,8 +48,9 @@ from ledger.registry import Registry
 from ledger.signer import FileSigner
 from ledger.storage.database import ERASER, READER, WRITER, Conninfo
 from ledger.storage.database import engine as make_engine
-from ledger.storage.postgres import PostgresStorage, terms_of
+from ledger.storage.postgres import PostgresStorage
 from ledger.submission import Posting, Recorded, Submission
+from ledger.terms import terms_of
 from ledger.tiles import parse_entry_bundle, partial_width, tile_path
 from ledger.vault import Vault
 from tests.integration.commands import migrated_database
@@ -334,7 +335,7 @@ def has(entry: Entry, filters: dict[str, str]) -> bool:
         elif name in tests:
             if not tests[name](value):
                 return False
-        elif f"{name}:{value}" not in terms_of(entry):
+        elif f"{name}:{value}" not in terms_of(entry.effect):
             return False
     return True
 

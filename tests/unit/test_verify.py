@@ -18,7 +18,7 @@ from ledger.entry import Admitted, Head, chain, parse_entry
 from ledger.errors import SignatureError
 from ledger.merkle import Frontier, leaf_hash
 from ledger.note import NoteKey
-from ledger.storage.postgres import terms_of
+from ledger.terms import terms_of
 from ledger.tiles import TILE_WIDTH, Tile, completed_tiles
 from ledger.timestamps import format_time
 from ledger.verify import (
@@ -100,9 +100,6 @@ class Memory:
 
     def held_terms(self, wanted):
         return [row for row in self.term_rows if row in set(wanted)]
-
-    def terms_of(self, entry):
-        return terms_of(entry)
 
     def positions(self):
         yield self.position_rows
@@ -199,7 +196,7 @@ def append(memory, head, effects, *, recorded_at=NOW):
         StoredEntry(entry.seq, entry.encoded, columns_of(entry, ids.get(entry.effect.corrects_key)))
         for entry in entries
     ]
-    memory.term_rows += [(term, entry.seq) for entry in entries for term in terms_of(entry)]
+    memory.term_rows += [(term, entry.seq) for entry in entries for term in terms_of(entry.effect)]
     set_head(memory, after)
     publish(memory, after.size, after.root)
     return after
@@ -713,7 +710,7 @@ def test_a_tree_grown_in_any_steps_is_the_frontier(steps):
 def test_no_second_coming_of_a_value_is_missed(values):
     seen = _Seen(len(values), whole=True)
     for value in values:
-        seen.take(value)
+        seen.take([value])
 
     assert {value for value in values if values.count(value) > 1} <= set(seen.suspects)
 

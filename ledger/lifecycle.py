@@ -137,9 +137,12 @@ class History:
             business_keys: (kind, type, business key) -> id and seq of the entry that holds it.
         """
         held: dict[tuple[str, str, str], tuple[str, int | None]] = dict(business_keys.items())
-        self._entries = ChainMap[str, Recorded]({}, {entry.id: entry for entry in entries})
-        self._positions = ChainMap[str, Position]({}, {each.entry: each for each in positions})
-        self._keys = ChainMap[str, str]({}, dict(keys))
+        # Annotated and not ChainMap[...](): calling an alias takes longer than the rest of this.
+        self._entries: ChainMap[str, Recorded] = ChainMap({}, {each.id: each for each in entries})
+        self._positions: ChainMap[str, Position] = ChainMap(
+            {}, {each.entry: each for each in positions}
+        )
+        self._keys: ChainMap[str, str] = ChainMap({}, dict(keys))
         self._business_keys = ChainMap({}, held)
 
     @property

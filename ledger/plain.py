@@ -117,7 +117,7 @@ def effect_of(plain: PlainEntry, encoded: bytes) -> Effect:
     """The effect in the entry `encoded`, of which `plain` was read."""
     p = plain
     return Effect(
-        kind=Kind(p.kind),
+        kind=_KINDS[p.kind],
         type=p.type,
         key=p.key,
         occurred_at=p.occurred_at,
@@ -305,6 +305,7 @@ _PAYLOAD = (
     f'"name":"{_of(PAYLOAD_NAME.pattern, PAYLOAD_NAME_MAX)}"}}'
 )
 
+_KINDS = {str(kind): kind for kind in Kind}
 _BEFORE = b'{"effect":'
 
 # One line for each member, in the order of RFC 8785 Section 3.2.3.

@@ -24,10 +24,9 @@ from ledger.entry import (
     verify_poster_signature,
 )
 from ledger.errors import MalformedProofError, SignatureError
-from ledger.merkle import EMPTY_ROOT
+from ledger.merkle import EMPTY_ROOT, leaf_hash
 from ledger.names import REGISTRY
 from ledger.note import VerifierKey
-from ledger.plain import PlainEntry
 from ledger.tiles import TILE_WIDTH, Tile
 from ledger.timestamps import format_time, parse_time
 from ledger.verify.attachments import Attachments, OpenPayloads
@@ -35,7 +34,7 @@ from ledger.verify.index import Index
 from ledger.verify.links import Links
 from ledger.verify.report import Findings, Report, Verdict, shown
 from ledger.verify.rules import Rules
-from ledger.verify.sift import Sifted, sift
+from ledger.verify.sift import Run, sift
 from ledger.verify.stored import (
     COLUMNS,
     Pinned,
@@ -243,74 +242,49 @@ class _Audit:
         self._progress(min(self._next, self._size), self._size)
 
     def _take_page(self, rows: Sequence[StoredEntry]) -> None:
-        page = self._sift(rows)
-        parsed = {
-            at: _parse(row.body)
-            for at, (row, sound) in enumerate(zip(rows, page.sound, strict=True))
-            if sound is None
-        }
-        readable = [entry for entry in parsed.values() if isinstance(entry, Entry)]
+        sifted = sift(rows, ledger=self._ledger.name)
+        parsed = [None if isinstance(each, Run) else _parse(each.body) for each in sifted]
+        readable = [entry for entry in parsed if isinstance(entry, Entry)]
         self._rules.prepare(readable)
         keys = self._poster_keys(readable)
         self._attachments.begin_page(self._next, rows[-1].seq + 1)
 
         leaves: list[bytes] = []
-        at = 0
-        while at < len(rows):
-            if at in parsed:
-                self._take(rows[at], parsed[at], page.leaves[at], leaves, keys)
-                at += 1
-                continue
-            run = page.run(at)
-            self._take_run(rows[at].seq, run, page.leaves[at : at + len(run)], leaves)
-            at += len(run)
+        for each, entry in zip(sifted, parsed, strict=True):
+            if isinstance(each, Run):
+                self._take_run(each, leaves)
+            elif entry is not None:
+                self._take(each, entry, keys, leaves)
 
         self._grow(leaves)
         self._attachments.end_page()
         self._index.look_up()
         self._read += len(rows)
 
-    def _sift(self, rows: Sequence[StoredEntry]) -> Sifted:
-        return sift(
-            rows,
-            ledger=self._ledger.name,
-            # After an entry of a later version, none of this one is as it should be.
-            seq=self._next if self._version <= VERSION else -1,
-            last=self._links.last,
-            recorded_at=self._recorded_at,
-        )
-
-    def _take_run(
-        self,
-        start: int,
-        run: Sequence[PlainEntry],
-        hashes: Sequence[bytes],
-        leaves: list[bytes],
-    ) -> None:
-        """Entries that follow each other and are as they should be."""
-        self._links.take_run(start, hashes)
-        self._index.take_plain(run, start)
-        leaves += hashes
-        self._next = start + len(run)
-        self._version, self._recorded_at = VERSION, run[-1].recorded_at
+    def _take_run(self, run: Run, leaves: list[bytes]) -> None:
+        """The next entries, of which nothing is to be said but how they follow."""
+        self._reach(run.start, leaves)
+        self._next = run.stop
+        leaves += run.leaves
+        self._links.take_run(run.start, run.leaves, run.prev)
+        self._check_order(run.start, VERSION, run.recorded_from)
+        self._recorded_at = run.recorded_to
+        self._index.take_run(run)
 
     def _take(
         self,
         row: StoredEntry,
         entry: _Parsed,
-        leaf: bytes,
-        leaves: list[bytes],
         keys: Mapping[str, StoredPosterKey],
+        leaves: list[bytes],
     ) -> None:
         """The next entry, judged; its leaf is added to `leaves`."""
         if row.seq < self._next:
             self._add("entry.twice", row.seq, f"entry {row.seq} stands twice")
             return
-        if row.seq > self._next:
-            self._grow(leaves)
-            leaves.clear()
-            self._miss(self._next, row.seq)
+        self._reach(row.seq, leaves)
         self._next = row.seq + 1
+        leaf = leaf_hash(row.body) if isinstance(entry, str) else entry.hash
         leaves.append(leaf)
         stored = row.columns[0] if row.columns else leaf
         if isinstance(entry, str):
@@ -321,10 +295,18 @@ class _Audit:
         at_home = (entry.ledger, entry.seq) == (self._ledger.name, row.seq)
         self._links.take(row.seq, leaf, stored, entry.prev if at_home else None)
         self._check_place(row.seq, entry)
+        self._check_order(row.seq, entry.v, entry.recorded_at)
         if isinstance(entry, Entry):
             self._check_entry(row, entry, keys)
         else:
             self._check_unread(row, entry)
+
+    def _reach(self, seq: int, leaves: list[bytes]) -> None:
+        """Come to entry `seq`; what is missing before it is told."""
+        if seq > self._next:
+            self._grow(leaves)
+            leaves.clear()
+            self._miss(self._next, seq)
 
     def _miss(self, start: int, stop: int) -> None:
         which = f"entry {start} is" if stop == start + 1 else f"entries {start} to {stop - 1} are"
@@ -340,20 +322,22 @@ class _Audit:
             self._add(
                 "entry.place", seq, f"place {seq} holds what was recorded as entry {entry.seq}"
             )
-        if entry.v < self._version:
+
+    def _check_order(self, seq: int, v: int, recorded_at: str) -> None:
+        if v < self._version:
             self._add(
                 "entry.version",
                 seq,
-                f"entry {seq} has version {entry.v}, the one before it {self._version}",
+                f"entry {seq} has version {v}, the one before it {self._version}",
             )
-        if entry.recorded_at < self._recorded_at:
+        if recorded_at < self._recorded_at:
             self._add(
                 "time.order",
                 seq,
-                f"entry {seq} was recorded at {entry.recorded_at}, the one before it later, at "
+                f"entry {seq} was recorded at {recorded_at}, the one before it later, at "
                 f"{self._recorded_at}",
             )
-        self._version, self._recorded_at = entry.v, entry.recorded_at
+        self._version, self._recorded_at = v, recorded_at
 
     def _check_entry(
         self, row: StoredEntry, entry: Entry, keys: Mapping[str, StoredPosterKey]

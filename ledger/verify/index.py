@@ -12,13 +12,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
-from ledger.effect import Effect
 from ledger.entry import Entry, UnreadEntry, parse_entry
 from ledger.errors import MalformedProofError
-from ledger.plain import PlainEntry
-from ledger.terms import plain_terms, terms_of
+from ledger.terms import terms_of
 from ledger.verify.links import Add
 from ledger.verify.report import shown
+from ledger.verify.sift import Run
 from ledger.verify.stored import PAGE, Source
 
 _BITS_PER_VALUE = 64
@@ -67,23 +66,15 @@ class Index:
         self._seen["id"].take([entry.id])
         self._seen["key"].take([effect.key])
         if effect.business_key is not None and effect.repeat_of is None:
-            self._seen["business_key"].take([_business_key(effect)])
+            self._seen["business_key"].take([f"{effect.kind} {effect.type} {effect.business_key}"])
         self._take_terms([(term, entry.seq) for term in terms_of(effect)])
 
-    def take_plain(self, run: Sequence[PlainEntry], start: int) -> None:
-        """The next entries, from `start` on."""
-        self._seen["id"].take([each.id for each in run])
-        self._seen["key"].take([each.key for each in run])
-        self._seen["business_key"].take(
-            [
-                _business_key(each)
-                for each in run
-                if each.business_key is not None and each.repeat_of is None
-            ]
-        )
-        self._take_terms(
-            [(term, seq) for seq, each in enumerate(run, start) for term in plain_terms(each)]
-        )
+    def take_run(self, run: Run) -> None:
+        """The next entries."""
+        self._seen["id"].take(run.ids)
+        self._seen["key"].take(run.keys)
+        self._seen["business_key"].take([" ".join(words) for words in run.business_keys])
+        self._take_terms(run.terms)
 
     def _take_terms(self, terms: Sequence[tuple[str, int]]) -> None:
         if self._whole:
@@ -172,10 +163,6 @@ def _parse(body: bytes) -> Entry | None:
     except MalformedProofError:
         return None
     return entry if isinstance(entry, Entry) else None
-
-
-def _business_key(said: Effect | PlainEntry) -> str:
-    return f"{said.kind} {said.type} {said.business_key}"
 
 
 class _Seen:

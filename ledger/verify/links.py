@@ -47,22 +47,22 @@ class Links:
         self._suspect = self._judge(claim)
         self._seq, self.last, self._stored = seq, leaf, stored
 
-    def take_run(self, start: int, leaves: Sequence[bytes]) -> None:
+    def take_run(self, start: int, leaves: Sequence[bytes], claim: bytes) -> None:
         """
         The next entries, whose bytes have the hash that is stored beside them.
 
         Args:
             start: Number of the first.
-            leaves: Hashes of their bytes; each entry says the one before it has the hash it has.
+            leaves: Hashes of their bytes; each but the first says that the one before it has
+                the hash it has.
+            claim: Hash that the first says the one before it has.
         """
-        # Two, to judge the one before the run and the first of it; of the others nothing is
-        # to be said.
-        claim = self.last
+        # Two judge what stands before the run and its first entry; the others are linked.
         for seq, leaf in enumerate(leaves[:2], start):
             self.take(seq, leaf, leaf, claim)
             claim = leaf
-        self._seq, self.last = start + len(leaves) - 1, leaves[-1]
-        self._stored = self.last
+        self._seq = start + len(leaves) - 1
+        self._stored = self.last = leaves[-1]
 
     def gap(self) -> None:
         """Entries are missing before the next one."""

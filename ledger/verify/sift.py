@@ -1,97 +1,107 @@
 """
 Sift: which entries of a page are as they should be, found out without a word about each.
 
-Nearly all are. An entry that passes is an effect in the plain spelling, at its place, linked
-to the one before it, and its columns are what its bytes say: the auditor would find nothing.
-All others, corrections among them, are for the auditor to judge one by one.
+Nearly all are. An entry that passes is an effect in the plain spelling that follows the one
+before it, and its columns are what its bytes say: nothing would be found. Those that follow
+each other make a run, and what the auditor needs of it is gathered here. All other entries,
+corrections among them, come out as they are, to be judged one by one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
 from ledger.merkle import leaf_hash
 from ledger.plain import PlainEntry, read_plain
+from ledger.terms import plain_terms
 from ledger.verify.stored import StoredEntry
 
 
-class Sifted(NamedTuple):
-    """A page that was sifted, row by row."""
-
-    leaves: Sequence[bytes]
-    """Leaf hash of each row's bytes."""
-    sound: Sequence[PlainEntry | None]
-    """What each row says; None where it must be judged."""
-
-    def run(self, start: int) -> list[PlainEntry]:
-        """The sound entries from row `start` on, up to the first that is not."""
-        run = []
-        at = start
-        while at < len(self.sound) and (entry := self.sound[at]) is not None:
-            run.append(entry)
-            at += 1
-        return run
-
-
-def sift(
-    rows: Sequence[StoredEntry], *, ledger: str, seq: int, last: bytes | None, recorded_at: str
-) -> Sifted:
+@dataclass(slots=True, kw_only=True)
+class Run:
     """
-    Sift a page.
+    Entries that follow each other and are as they should be.
 
-    Args:
-        rows: In order.
-        ledger: Its name.
-        seq: The number that the first entry should have.
-        last: Hash of the entry before it; None where that is not known.
-        recorded_at: When that was recorded; empty where none was.
+    Only whether the first follows what stands before the run is not known here.
     """
-    leaves: list[bytes] = []
-    sound: list[PlainEntry | None] = []
-    claim = None if last is None else last.hex()
-    for row_seq, body, columns in rows:
+
+    start: int
+    """Number of the first entry."""
+    prev: bytes
+    """Hash that the first entry says the one before it has."""
+    recorded_from: str
+    recorded_to: str = ""
+    leaves: list[bytes] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    business_keys: list[tuple[str, str, str]] = field(default_factory=list)
+    """Kind, type and business key."""
+    terms: list[tuple[str, int]] = field(default_factory=list)
+    """Search term and seq."""
+
+    @property
+    def stop(self) -> int:
+        """One above the number of the last entry."""
+        return self.start + len(self.leaves)
+
+
+def sift(rows: Sequence[StoredEntry], *, ledger: str) -> list[Run | StoredEntry]:
+    """The rows of a page in their order: runs, and those that must be judged."""
+    sifted: list[Run | StoredEntry] = []
+    run: Run | None = None
+    expected, claim = rows[0].seq, ""
+    for row in rows:
+        seq, body, columns = row
         leaf = leaf_hash(body)
         plain = read_plain(body)
-        if (
-            plain is None
-            or plain.kind != "effect"
-            or plain.late_for is not None
-            or plain.payloads is not None
-            or plain.repeat_of is not None
-            or plain.prev != claim
-            or plain.ledger != ledger
-            or row_seq != seq
-            or int(plain.seq) != seq
-            or not recorded_at <= plain.recorded_at
-            or plain.occurred_at > plain.recorded_at
-            or columns != _columns(plain, leaf)
-        ):
-            plain = None
-        else:
-            recorded_at = plain.recorded_at
-        leaves.append(leaf)
-        sound.append(plain)
-        claim = leaf.hex()
-        seq = row_seq + 1
-    return Sifted(leaves, sound)
+        if plain is None or seq != expected or not _is_sound(plain, seq, leaf, columns, ledger):
+            sifted.append(row)
+            run, expected = None, seq + 1
+            continue
+        if run is None or plain.prev != claim or plain.recorded_at < run.recorded_to:
+            run = Run(start=seq, prev=bytes.fromhex(plain.prev), recorded_from=plain.recorded_at)
+            sifted.append(run)
+        run.recorded_to = plain.recorded_at
+        run.leaves.append(leaf)
+        run.ids.append(plain.id)
+        run.keys.append(plain.key)
+        if plain.business_key is not None:
+            run.business_keys.append((plain.kind, plain.type, plain.business_key))
+        for term in plain_terms(plain):
+            run.terms.append((term, seq))
+        expected, claim = seq + 1, leaf.hex()
+    return sifted
 
 
-def _columns(plain: PlainEntry, leaf: bytes) -> tuple[object, ...]:
-    """What the columns of an effect should hold, see `stored.COLUMNS`."""
+def _is_sound(
+    plain: PlainEntry, seq: int, leaf: bytes, columns: tuple[object, ...] | None, ledger: str
+) -> bool:
     return (
-        leaf,
-        plain.id,
-        plain.key,
-        "effect",
-        plain.type,
-        plain.poster,
-        plain.subject,
-        plain.business_key,
-        plain.actor_id,
-        plain.currency,
-        None,
-        None,
-        plain.occurred_at,
-        plain.recorded_at,
+        plain.kind == "effect"
+        and plain.late_for is None
+        and plain.payloads is None
+        and plain.repeat_of is None
+        and plain.intent_id is None
+        and plain.ledger == ledger
+        and int(plain.seq) == seq
+        and plain.occurred_at <= plain.recorded_at
+        # In the order of `stored.COLUMNS`.
+        and columns
+        == (
+            leaf,
+            plain.id,
+            plain.key,
+            "effect",
+            plain.type,
+            plain.poster,
+            plain.subject,
+            plain.business_key,
+            plain.actor_id,
+            plain.currency,
+            None,
+            None,
+            plain.occurred_at,
+            plain.recorded_at,
+        )
     )

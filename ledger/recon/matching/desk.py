@@ -53,7 +53,7 @@ class Desk:
         self,
         items: Iterable[Item],
         *,
-        pass_name: str,
+        rule: str,
         verdict: Verdict,
         reason: str,
         strength: Strength = Strength.AUTO,
@@ -67,7 +67,7 @@ class Desk:
         """
         link = Link(
             leg=leg,
-            pass_name=pass_name,
+            rule=rule,
             strength=strength,
             verdict=verdict,
             items=ordered(items),
@@ -81,9 +81,7 @@ class Desk:
         self.links.append(link)
         return True
 
-    def extend_link(
-        self, at: int, items: Iterable[Item], *, verdict: Verdict, reason: str
-    ) -> None:
+    def extend_link(self, at: int, items: Iterable[Item], *, verdict: Verdict, reason: str) -> None:
         """Put open items away with a link that was made, which they give another verdict."""
         more = list(items)
         for item in more:

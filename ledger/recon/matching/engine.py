@@ -51,7 +51,9 @@ class Matching:
     open: tuple[Item, ...]
     """Items that nothing answers to, in order. Payouts are told apart from their lines."""
     payouts: tuple[Payout, ...]
-    """All payouts, in links or not; their own lines are not in `open`."""
+    """All payouts; their own lines are not in `open`."""
+    payouts_open: tuple[Payout, ...]
+    """Those that nothing answers to."""
     unasked_sums: int
     """Sets of pass 9 that were too large to look at."""
     input_digest: str
@@ -102,7 +104,9 @@ def match(
         left = match_payouts(desk, left)
         suggest_payouts(desk, left, rules)
     pair_reversals(desk, payouts={each.line.key for each in left if each.line is not None})
+    left = _still_expected(desk, left, with_bank=with_bank)
     desk.links += payouts_that_disagree(left)
+    left = [each for each in left if not each.is_incomplete]
     ended("passes 6 and 7: payouts at the bank")
     set_aside_undecided(desk, rules)
     suggest_by_amount(desk, rules)
@@ -113,9 +117,10 @@ def match(
     ended("pass 10: tolerances")
     lines_of_payouts = {each.line.key for each in payouts if each.line is not None}
     return Matching(
-        links=tuple(sorted(desk.links, key=lambda link: (link.pass_name, link.id))),
+        links=tuple(sorted(desk.links, key=lambda link: (link.rule, link.id))),
         open=tuple(item for item in desk.open(*Side) if item.key not in lines_of_payouts),
         payouts=tuple(payouts),
+        payouts_open=tuple(left),
         unasked_sums=unasked,
         input_digest=_input_digest(everything, rules, decision, with_bank=with_bank),
     )
@@ -143,12 +148,25 @@ def _put_together(desk: Desk, decision: Decision, payouts: Sequence[Payout]) -> 
         )
         desk.link(
             known,
-            pass_name="0 decided",  # noqa: S106 - the name of a pass.
+            rule="0 decided",
             strength=Strength.MANUAL,
             verdict=Verdict.EQUAL if equal else Verdict.AMOUNT_DIFFERS,
             reason="put together by a person",
             leg=leg,
         )
+
+
+def _still_expected(desk: Desk, payouts: Iterable[Payout], *, with_bank: bool) -> list[Payout]:
+    """Without those that came back; and where no bank is asked, only those with an open line."""
+    cancelled = {
+        item.key for link in desk.links if link.verdict is Verdict.CANCELS for item in link.items
+    }
+    return [
+        payout
+        for payout in payouts
+        if (with_bank and (payout.line is None or payout.line.key not in cancelled))
+        or (payout.line is not None and desk.is_open(payout.line))
+    ]
 
 
 def _linked(desk: Desk) -> set[str]:

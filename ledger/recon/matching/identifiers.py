@@ -69,7 +69,7 @@ def _match_equal(desk: Desk, ref: str, told: list[Item], found: list[Item]) -> N
             says = f"the ledger tells it {len(here)} times, statements {len(there)} times"
         desk.link(
             [*here, *there],
-            pass_name="1 exact id",  # noqa: S106 - the name of a pass over items.
+            rule="1 exact id",
             verdict=verdict,
             reason=f"{_named(ref)}: {says}",
         )
@@ -89,7 +89,7 @@ def _link_unequal(desk: Desk, ref: str, told: list[Item], found: list[Item]) -> 
     verdict, says = _compare(ours, theirs)
     desk.link(
         [*ours, *theirs],
-        pass_name="2 id, other amount",  # noqa: S106 - as above.
+        rule="2 id, other amount",
         verdict=verdict,
         reason=f"{_named(ref)}: {says}",
     )

@@ -49,7 +49,7 @@ class Item:
     """Gross, in the smallest unit of `currency`."""
     fee: int = 0
     currency: str
-    date: date
+    day: date
     """As the source counts days; of a ledger's effect, in the zone of its provider's source."""
     value_date: date | None = None
     ids: tuple[str, ...] = ()
@@ -80,4 +80,4 @@ class Item:
 
 def in_order(item: Item) -> tuple[date, int, str]:
     """The one order items of a side have, whatever order they came in."""
-    return item.date, item.amount, item.id
+    return item.day, item.amount, item.id

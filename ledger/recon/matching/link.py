@@ -48,7 +48,7 @@ class Link:
     """Items that belong together."""
 
     leg: Leg
-    pass_name: str
+    rule: str
     strength: Strength
     verdict: Verdict
     items: tuple[Item, ...]
@@ -66,7 +66,7 @@ class Link:
     @property
     def id(self) -> str:
         """The same for the same items, leg and pass, in every run."""
-        return digest_of(self.leg.value, self.pass_name, *sorted(self.keys))
+        return digest_of(self.leg.value, self.rule, *sorted(self.keys))
 
     def side(self, side: Side) -> list[Item]:
         """The items of one side."""
@@ -76,7 +76,7 @@ class Link:
 def ordered(items: Iterable[Item]) -> tuple[Item, ...]:
     """By side, day, amount and id: the order of the items of a link."""
     return tuple(
-        sorted(items, key=lambda item: (_SIDES[item.side], item.date, item.amount, item.id))
+        sorted(items, key=lambda item: (_SIDES[item.side], item.day, item.amount, item.id))
     )
 
 

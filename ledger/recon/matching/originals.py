@@ -17,7 +17,7 @@ from ledger.recon.matching.link import Verdict
 
 Key = tuple[str, str, str, str]
 
-PASS = "4 original payment"
+RULE = "4 original payment"
 
 
 def match_originals(desk: Desk) -> None:
@@ -62,4 +62,4 @@ def _match(desk: Desk, original: str, ours: list[Item], theirs: list[Item]) -> N
 def _link(
     desk: Desk, ours: Iterable[Item], theirs: Iterable[Item], verdict: Verdict, reason: str
 ) -> None:
-    desk.link([*ours, *theirs], pass_name=PASS, verdict=verdict, reason=reason)
+    desk.link([*ours, *theirs], rule=RULE, verdict=verdict, reason=reason)

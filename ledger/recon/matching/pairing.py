@@ -72,7 +72,8 @@ def pair(
     for mine, items in ours.items():
         for other, lines in theirs.items():
             if mine.may_be(other):
-                _count(items, lines, rules, candidates, numbers, columns)
+                at = [columns[line.key] for line in lines]
+                candidates.add(_ranges(items, lines, rules, numbers), at)
     return candidates.decide(told, found)
 
 
@@ -83,7 +84,7 @@ def traits(item: Item, *, by_ref: bool) -> Traits:
 
 def _pair_two(mine: Item, line: Item, rules: Rules, *, by_ref: bool) -> Pairing:
     first, last = rules.window_days(mine)
-    fits = first <= line.date <= last
+    fits = first <= line.day <= last
     if fits and traits(mine, by_ref=by_ref).may_be(traits(line, by_ref=by_ref)):
         return Pairing([(mine, line)], [])
     return Pairing([], [])
@@ -96,23 +97,18 @@ def _by_traits(items: Sequence[Item], *, by_ref: bool) -> dict[Traits, list[Item
     return found
 
 
-def _count(
-    items: Sequence[Item],
-    lines: Sequence[Item],
-    rules: Rules,
-    candidates: _Candidates,
-    numbers: dict[str, int],
-    columns: dict[str, int],
-) -> None:
-    days: list[date] = [line.date for line in lines]
-    at = [columns[line.key] for line in lines]
+def _ranges(
+    items: Sequence[Item], lines: Sequence[Item], rules: Rules, numbers: dict[str, int]
+) -> list[tuple[int, int, int]]:
+    """For each item, which of the lines, sorted by day, its window holds."""
+    days: list[date] = [line.day for line in lines]
     ranges = []
     for item in items:
         first, last = rules.window_days(item)
         low, high = bisect_left(days, first), bisect_right(days, last)
         if low < high:
             ranges.append((low, high, numbers[item.key]))
-    candidates.add(ranges, at)
+    return ranges
 
 
 class _Candidates:

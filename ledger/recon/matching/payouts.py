@@ -67,7 +67,7 @@ def build_payouts(items: Iterable[Item]) -> list[Payout]:
         members = [item for each in batch for item in each]
         payouts.append(_of_line(line, sum(item.net for item in members) if members else None))
     payouts += [_of_batch(key, members) for key, members in lines.items()]
-    return sorted(payouts, key=lambda payout: (payout.item.date, payout.item.id))
+    return sorted(payouts, key=lambda payout: (payout.item.day, payout.item.id))
 
 
 def match_payouts(desk: Desk, payouts: Sequence[Payout]) -> list[Payout]:
@@ -108,7 +108,7 @@ def suggest_payouts(desk: Desk, payouts: Sequence[Payout], rules: Rules) -> None
     ours: dict[tuple[str, int], list[Item]] = defaultdict(list)
     for payout in payouts:
         # Arrival is counted from the day the money leaves, where the provider says it.
-        item = replace(payout.item, date=payout.item.value_date or payout.item.date, ids=())
+        item = replace(payout.item, day=payout.item.value_date or payout.item.day, ids=())
         ours[item.currency, item.amount].append(replace(item, provider=None, merchant_ref=None))
     theirs: dict[tuple[str, int], list[Item]] = defaultdict(list)
     for line in desk.open(Side.BANK):
@@ -118,10 +118,10 @@ def suggest_payouts(desk: Desk, payouts: Sequence[Payout], rules: Rules) -> None
     for key in sorted(theirs):
         for mine, line in pair(ours[key], theirs[key], rules).pairs:
             payout = by_key[mine.key]
-            days = (line.date - mine.date).days
+            days = (line.day - mine.day).days
             desk.link(
                 [payout.item, line],
-                pass_name="7 payout, amount and date",  # noqa: S106 - the name of a pass.
+                rule="7 payout, amount and date",
                 leg=Leg.PAYOUT_TO_BANK,
                 strength=Strength.SUGGESTED,
                 verdict=Verdict.EQUAL,
@@ -134,7 +134,7 @@ def payouts_that_disagree(payouts: Iterable[Payout]) -> list[Link]:
     return [
         Link(
             leg=Leg.PAYOUT_TO_BANK,
-            pass_name="6 batch",  # noqa: S106 - as above.
+            rule="6 batch",
             strength=Strength.AUTO,
             verdict=Verdict.BATCH_INCOMPLETE,
             items=ordered([payout.item]),
@@ -156,7 +156,7 @@ def _of_line(line: Item, lines_net: int | None) -> Payout:
 
 def _of_batch(key: tuple[str, str, str], members: list[Item]) -> Payout:
     account, currency, ref = key
-    last = max(members, key=lambda item: (item.value_date or item.date, item.id))
+    last = max(members, key=lambda item: (item.value_date or item.day, item.id))
     item = Item(
         side=Side.PROVIDER,
         id=f"payout-{digest_of(account, currency, ref)}",
@@ -165,7 +165,7 @@ def _of_batch(key: tuple[str, str, str], members: list[Item]) -> Payout:
         kind=LineKind.PAYOUT,
         amount=sum(item.net for item in members),
         currency=currency,
-        date=last.date,
+        day=last.day,
         value_date=last.value_date,
         ids=(ref,),
         batch_ref=ref,
@@ -174,12 +174,10 @@ def _of_batch(key: tuple[str, str, str], members: list[Item]) -> Payout:
     return Payout(item=item, line=None, lines_net=item.amount)
 
 
-def _link(
-    desk: Desk, payout: Payout, lines: Iterable[Item], verdict: Verdict, reason: str
-) -> None:
+def _link(desk: Desk, payout: Payout, lines: Iterable[Item], verdict: Verdict, reason: str) -> None:
     desk.link(
         [payout.item, *lines],
-        pass_name="6 payout to bank",  # noqa: S106 - as above.
+        rule="6 payout to bank",
         leg=Leg.PAYOUT_TO_BANK,
         verdict=verdict,
         reason=reason,

@@ -25,7 +25,7 @@ def match_references(desk: Desk, rules: Rules) -> None:
         for mine, line in pair(told, found, rules, by_ref=True).pairs:
             desk.link(
                 [mine, line],
-                pass_name="3 merchant reference",  # noqa: S106 - the name of a pass.
+                rule="3 merchant reference",
                 verdict=Verdict.EQUAL,
                 reason=f"same reference {mine.merchant_ref}, same amount, {days_apart(mine, line)}",
             )
@@ -38,7 +38,7 @@ def link_references(desk: Desk, rules: Rules) -> None:
             if len(told) == len(found) == 1 and mine.amount != line.amount:
                 desk.link(
                     [mine, line],
-                    pass_name="3 merchant reference, other amount",  # noqa: S106 - as above.
+                    rule="3 merchant reference, other amount",
                     verdict=Verdict.AMOUNT_DIFFERS,
                     reason=f"same reference {mine.merchant_ref}, another amount",
                 )
@@ -62,7 +62,7 @@ def suggest_by_amount(desk: Desk, rules: Rules) -> None:
             common = "same reference" if mine.merchant_ref else "no reference in common"
             desk.link(
                 [mine, line],
-                pass_name="8 amount and date",  # noqa: S106 - as above.
+                rule="8 amount and date",
                 strength=Strength.SUGGESTED,
                 verdict=Verdict.EQUAL,
                 reason=f"same amount, {days_apart(mine, line)}; {common}",
@@ -72,7 +72,7 @@ def suggest_by_amount(desk: Desk, rules: Rules) -> None:
 
 def days_apart(mine: Item, line: Item) -> str:
     """How far apart two items are, in words."""
-    days = abs((line.date - mine.date).days)
+    days = abs((line.day - mine.day).days)
     return "same day" if days == 0 else f"{days} day{'s' if days > 1 else ''} apart"
 
 
@@ -127,7 +127,7 @@ def _set_aside(desk: Desk, pairing: Pairing, what: str) -> None:
         here, there = _count(items, Side.LEDGER), len(items) - _count(items, Side.LEDGER)
         desk.link(
             items,
-            pass_name="ambiguous",  # noqa: S106 - as above.
+            rule="ambiguous",
             verdict=Verdict.AMBIGUOUS,
             reason=f"{what}: {here} of the ledger and {there} of statements are candidates",
         )

@@ -15,7 +15,7 @@ from ledger.recon.matching.item import Item, Side
 from ledger.recon.matching.link import Verdict
 from ledger.recon.statement import LineKind
 
-PASS = "5 cancelling pair"
+RULE = "5 cancelling pair"
 
 TAKEN_BACK_BY: Mapping[LineKind, LineKind] = {
     LineKind.REFUND: LineKind.REFUND_FAILED,
@@ -47,15 +47,15 @@ def pair_reversals(desk: Desk, *, payouts: Collection[str] | None = None) -> Non
         is_payout = item.kind in {LineKind.PAYOUT, LineKind.PAYOUT_FAILED}
         if is_payout if payouts is None else item.key not in payouts:
             continue
-        for kind, ref, second in _roles(item):
+        for kind, ref, is_second in _roles(item):
             key = (item.side, item.account, item.currency, ref, kind, abs(item.amount))
-            (seconds if second else firsts)[key].append(item)
+            (seconds if is_second else firsts)[key].append(item)
     for key in sorted(firsts.keys() & seconds.keys()):
         first, second = desk.still_open(firsts[key]), desk.still_open(seconds[key])
         if first and len(first) == len(second) and not sum(x.amount for x in first + second):
             desk.link(
                 [*first, *second],
-                pass_name=PASS,
+                rule=RULE,
                 verdict=Verdict.CANCELS,
                 reason=f"{key[3]}: {key[4].value} and what took it back",
             )
@@ -75,7 +75,7 @@ def pair_conversions(desk: Desk) -> None:
         if len(items) > 1 and len({item.currency for item in items}) > 1 and len(signs) > 1:
             desk.link(
                 items,
-                pass_name=PASS,
+                rule=RULE,
                 verdict=Verdict.CONVERTED,
                 reason=f"{key[1]}: the halves of one conversion",
             )

@@ -79,13 +79,13 @@ class Rules:
         """First and last day on which the other half of `item` may be dated."""
         window = self.window(item)
         return (
-            item.date - timedelta(days=window.before),
-            business_days_after(item.date, window.after, self.holidays),
+            item.day - timedelta(days=window.before),
+            business_days_after(item.day, window.after, self.holidays),
         )
 
     def patience_ends(self, item: Item) -> date:
         """Last day on which one half alone is only a matter of time."""
-        return business_days_after(item.date, self.window(item).patience, self.holidays)
+        return business_days_after(item.day, self.window(item).patience, self.holidays)
 
     def to_document(self) -> dict[str, Any]:
         """All of it as JSON, in one order: what an input digest is over."""

@@ -47,7 +47,7 @@ def suggest_sums(desk: Desk, rules: Rules) -> int:
             one, several = solutions[0]
             desk.link(
                 [one, *several],
-                pass_name="9 sum under one reference",  # noqa: S106 - the name of a pass.
+                rule="9 sum under one reference",
                 strength=Strength.SUGGESTED,
                 verdict=Verdict.EQUAL,
                 reason=f"reference {key[0]}: one is the sum of {len(several)}, in one way only",

@@ -25,7 +25,7 @@ def accept_differences(desk: Desk, rules: Rules) -> None:
             desk.links.append(
                 replace(
                     link,
-                    pass_name="10 tolerance",  # noqa: S106 - the name of a pass.
+                    rule="10 tolerance",
                     strength=Strength.SUGGESTED,
                     verdict=Verdict.TOLERATED,
                     becomes=rule.becomes,

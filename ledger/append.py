@@ -148,6 +148,7 @@ class Appender:
             size = transaction.head.size
         signed = self._sign(record, size, ())
         self._storage.publish(record.name, signed.checkpoint, signed.note)
+        self._storage.settle()
 
     def append_notice(
         self, ledger: str, key: str, build: Callable[[AppendTransaction], Effect]
@@ -191,6 +192,7 @@ class Appender:
                 raise verdict
             committed = self._insert(record, transaction, admission)
         self._sign_batch(record, committed)
+        self._settle(record)
         return committed.entries[0], False
 
     def _record_fresh(
@@ -247,6 +249,7 @@ class Appender:
                 zip(committed.entries, committed.payloads, strict=True)
             )
         ]
+        self._settle(record)
         return [
             [
                 self._outcome(record, verdict, submission, posting, placed)
@@ -321,10 +324,15 @@ class Appender:
             # What is committed stays; the next base that is shown stops the ledger.
             logger.exception("the signer refuses ledger %s", record.name)
         except PushbackError as error:
-            # Of the signer or the database. The batch is on disk, and nobody may be told that
-            # it is not: the next checkpoint covers it.
-            logger.warning("ledger %s is not published to its end: %s", record.name, error)
+            _warn_unpublished(record, error)
         return signed
+
+    def _settle(self, record: LedgerRecord) -> None:
+        # Last of all: receipts are built while the database is busy with it.
+        try:
+            self._storage.settle()
+        except PushbackError as error:
+            _warn_unpublished(record, error)
 
     def _sign(self, record: LedgerRecord, start: int, leaves: Sequence[bytes]) -> _Signed:
         checkpoint, note = self._signer.sign(
@@ -443,7 +451,7 @@ class Appender:
         try:
             self.publish(record.name)
         except (PushbackError, LedgerBrokenError) as error:
-            logger.warning("ledger %s is not published to its end: %s", record.name, error)
+            _warn_unpublished(record, error)
             return None
         return self._storage.published(record.name)
 
@@ -462,6 +470,12 @@ class Appender:
 
     def _new_id(self) -> str:
         return new_entry_id(int(self._clock.now().timestamp() * 1000))
+
+
+def _warn_unpublished(record: LedgerRecord, error: LedgerError) -> None:
+    # Of the signer or the database. What is committed is on disk, and nobody may be told that
+    # it is not: the next checkpoint covers it.
+    logger.warning("ledger %s is not published to its end: %s", record.name, error)
 
 
 def check_owner(record: LedgerRecord, signer: Signer) -> None:

@@ -173,7 +173,19 @@ class Storage(Protocol):
         """The newest published checkpoint and its note; None before the first."""
 
     def publish(self, ledger: str, checkpoint: Checkpoint, note: bytes) -> None:
-        """Serve this checkpoint from every process, unless a larger one is served already."""
+        """
+        Have every process serve this checkpoint, unless a larger one is served already.
+
+        Sent when this returns; `settle` waits for it, and so does whatever is asked next.
+        """
+
+    def settle(self) -> None:
+        """
+        Wait until what was published is served.
+
+        Raises:
+            DatabaseUnavailableError: It may not be.
+        """
 
 
 class Signer(Protocol):

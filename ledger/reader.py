@@ -57,6 +57,7 @@ from ledger.storage.tables import (
     data_keys,
     entries,
     heads,
+    ledger_record,
     ledgers,
     payloads,
     positions,
@@ -298,7 +299,7 @@ class Reader:
     def ledgers(self) -> list[LedgerRecord]:
         """All ledgers, by name."""
         with self._connect() as connection:
-            return [_record(row) for row in connection.execute(SELECT_LEDGERS)]
+            return [ledger_record(row) for row in connection.execute(SELECT_LEDGERS)]
 
     def size(self, ledger: str) -> int:
         """Number of entries."""
@@ -666,7 +667,7 @@ class Reader:
             row = connection.execute(SELECT_LEDGER, {"ledger": name}).one_or_none()
         if row is None:
             raise _no_ledger(name)
-        return _record(row)
+        return ledger_record(row)
 
     def _row(self, connection: Connection, ledger: str, place: int | str) -> Any:
         """Seq and body of the entry at `place`."""
@@ -737,19 +738,6 @@ def _tile_reader(connection: Connection, ledger: str) -> ReadTile:
         return connection.execute(SELECT_TILE_ROOTS, places | {"level": level - 1}).scalars().all()
 
     return read
-
-
-def _record(row: Any) -> LedgerRecord:
-    return LedgerRecord(
-        name=row.ledger,
-        origin=row.origin,
-        vkey=row.vkey,
-        signer=row.signer,
-        units=row.units,
-        time_zone=row.time_zone,
-        public=row.public,
-        screen=frozenset(row.screen),
-    )
 
 
 def _parse(row: Any) -> AnyEntry:

@@ -37,6 +37,7 @@ from ledger.storage.database import WRITER, Conninfo, driver_connection
 from ledger.storage.database import engine as make_engine
 from ledger.storage.postgres import SELECT_LEDGER
 from ledger.storage.scan import PostgresScan
+from ledger.storage.tables import ledger_record
 from ledger.vault import Vault
 from ledger.verify import (
     Mode,
@@ -452,20 +453,10 @@ def _work(
 
 
 def _record(connection: psycopg.Connection[Any], ledger: str) -> LedgerRecord:
-    row = connection.execute(SELECT_LEDGER, (ledger,)).fetchone()
+    row = psycopg.RawCursor(connection).execute(SELECT_LEDGER.text, (ledger,)).fetchone()
     if row is None:
         raise NotFoundError(f"there is no ledger {ledger}", ledger=ledger)
-    name, origin, vkey, signer, units, time_zone, public, screen = row
-    return LedgerRecord(
-        name=name,
-        origin=origin,
-        vkey=vkey,
-        signer=signer,
-        units=units,
-        time_zone=time_zone,
-        public=public,
-        screen=frozenset(screen),
-    )
+    return ledger_record(row)
 
 
 def _resume_point(

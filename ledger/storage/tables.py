@@ -1,11 +1,14 @@
 """
 The tables as the reading side sees them.
 
-The migrations define the schema; a test holds these definitions against it. The append
-path does not pass here: its statements are written out in `postgres.py`.
+The migrations define the schema; a test holds these definitions against it. Writers do not pass
+here: their statements are written out in `postgres`, `questions` and `rows`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
 
 from sqlalchemy import (
     ARRAY,
@@ -22,6 +25,8 @@ from sqlalchemy import (
     Uuid,
 )
 from sqlalchemy.dialects.postgresql import JSONB
+
+from ledger.ports import LedgerRecord
 
 metadata = MetaData(schema="effect_ledger")
 
@@ -41,6 +46,22 @@ ledgers = Table(
     Column("screen", ARRAY(Text), nullable=False),
     Column("registry_seq", BigInteger),
 )
+
+
+def ledger_record(row: Iterable[Any]) -> LedgerRecord:
+    """What a row of `ledgers` says, its columns in their order."""
+    name, origin, vkey, signer, units, time_zone, public, screen, *_ = row
+    return LedgerRecord(
+        name=name,
+        origin=origin,
+        vkey=vkey,
+        signer=signer,
+        units=units,
+        time_zone=time_zone,
+        public=public,
+        screen=frozenset(screen),
+    )
+
 
 heads = Table(
     "heads",

@@ -113,8 +113,8 @@ class Proxy:
                 elif kind == b"B":
                     portal, name, *_ = body.split(b"\0", 2)
                     portals[portal] = queries[name]
-                elif kind == b"E":
-                    query = portals[body.split(b"\0", 1)[0]]
+                elif kind in _EXECUTING:
+                    query = _EXECUTING[kind](body, portals)
                     if self.on_execute(query):
                         self._take_leave(client)
                         return
@@ -138,6 +138,15 @@ class Proxy:
         if self.last_words:
             client.sendall(self.last_words)
             time.sleep(LINGERS_S)
+
+
+COPIED = "(all rows are copied)"
+_EXECUTING: dict[bytes, Callable[[bytes, dict[bytes, str]], str]] = {
+    b"E": lambda body, portals: portals[body.split(b"\0", 1)[0]],
+    b"Q": lambda body, _portals: " ".join(body[:-1].decode().split()),
+    b"c": lambda _body, _portals: COPIED,
+}
+"""Messages that make the server do something, and what is done then."""
 
 
 @contextmanager
@@ -364,16 +373,17 @@ def test_a_commit_that_was_kept_is_signed_with_its_replay(house, proxy, appender
 
 # ---- Every statement ------------------------------------------------------------------
 
-STATEMENTS = [
+READ = [
     "select key, body from entries",
     "begin",
-    "set local lock_timeout",
+    "select set_config('lock_timeout'",
     "select size, last_hash, last_recorded_at, frontier from heads",
     "select clock_timestamp",
     "select key, body from entries",
     "with recursive lineage",
     "select hash from entries",
-    "insert into entries",
+]
+WRITE = [
     "insert into entry_terms",
     "insert into effect_ledger_keys.data_keys",
     "insert into payloads",
@@ -381,34 +391,53 @@ STATEMENTS = [
     "insert into tiles",
     "update heads",
     "commit",
-    "begin",
-    "set local synchronous_commit",
-    "insert into published",
-    "commit",
 ]
+PUBLISH = ["select set_config('synchronous_commit'", "insert into published"]
+FEW = [*READ, "insert into entries", *WRITE, *PUBLISH]
+MANY = [*READ, "copy entries", COPIED, *WRITE, *PUBLISH]
 """What an append of everything says, in order, where it completes a tile."""
-WRITE = STATEMENTS.index("insert into entries")
-COMMIT = STATEMENTS.index("commit")
 FILL = [asks(f"fill-{at}") for at in range(254)]
 """With `EVERYTHING`, all of a tile."""
 
 
-def test_an_append_says_these_statements(proxy, appender, ledger):
+def take_the_way_of(statements: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let two entries go the way of many, or 255 that of a few."""
+    monkeypatch.setattr(postgres, "COPIED_ENTRIES_MIN", 1 if statements is MANY else 999)
+
+
+@pytest.mark.parametrize("statements", [FEW, MANY], ids=["few", "many"])
+def test_an_append_says_these_statements(proxy, appender, ledger, monkeypatch, statements):
     """One that comes new comes with its fault below."""
+    take_the_way_of(statements, monkeypatch)
     # Once, so that nothing has to be connected any more.
     append(appender, ledger, FILL[0])
     proxy.executed.clear()
 
     append(appender, ledger, *FILL[1:], *EVERYTHING)
 
-    assert len(proxy.executed) == len(STATEMENTS)
-    for said, expected in zip(proxy.executed, STATEMENTS, strict=True):
+    assert len(proxy.executed) == len(statements)
+    for said, expected in zip(proxy.executed, statements, strict=True):
         assert said.startswith(expected)
 
 
-@pytest.mark.parametrize("at", range(len(STATEMENTS)), ids=lambda at: f"{at}-{STATEMENTS[at]}")
-def test_a_statement_that_is_lost_writes_all_or_nothing(house, proxy, appender, ledger, at):
+LOSSES = [
+    pytest.param((statements, at), id=f"{way}-{at}-{statements[at]}")
+    for way, statements in {"few": FEW, "many": MANY}.items()
+    for at in range(len(statements))
+]
+
+
+@pytest.fixture(params=LOSSES)
+def loss(request, monkeypatch) -> tuple[list[str], int]:
+    """What is said, and which of it is lost."""
+    statements, at = request.param
+    take_the_way_of(statements, monkeypatch)
+    return statements, at
+
+
+def test_a_statement_that_is_lost_writes_all_or_nothing(house, proxy, appender, ledger, loss):
     """Before the commit nothing is written, after it everything; and appends go on."""
+    statements, at = loss
     append(appender, ledger, *FILL)
     numbers = itertools.count()
     proxy.on_execute = lambda _query: next(numbers) == at
@@ -420,9 +449,15 @@ def test_a_statement_that_is_lost_writes_all_or_nothing(house, proxy, appender, 
         told = type(error)
 
     assert next(numbers) > at
-    # Once it is being written, nobody can know: that must not be told as nothing written.
+    # Once the commit is on its way, nobody can know: that must not be told as nothing written.
+    commit = statements.index("commit")
+    on_its_way = commit - len(WRITE) + (1 if statements is MANY else 0)
     assert told == (
-        DatabaseUnavailableError if at < WRITE else OutcomeUnknownError if at <= COMMIT else None
+        DatabaseUnavailableError
+        if at < on_its_way
+        else OutcomeUnknownError
+        if at <= commit
+        else None
     )
     written = answer is not None
     assert house.reader.size(ledger) == len(FILL) + len(EVERYTHING) * written
@@ -554,7 +589,7 @@ def freeze_within_a_pipeline(conninfo: str, _directory: Path, _key: bytes, ledge
         try:
             with connection.pipeline():
                 connection.execute("begin")
-                connection.execute(LOCK_HEAD, (ledger,)).fetchone()
+                psycopg.RawCursor(connection).execute(LOCK_HEAD.text, (ledger,)).fetchone()
                 os.kill(os.getpid(), signal.SIGSTOP)
                 connection.execute("update heads set size = size + 7 where ledger = %s", (ledger,))
                 connection.execute("commit")

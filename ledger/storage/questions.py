@@ -1,0 +1,130 @@
+"""
+Questions: what the rules ask of history, as it is asked of PostgreSQL.
+
+Every question of a batch goes on one trip; one that nobody asks is not sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ledger.lifecycle import Position
+from ledger.ports import Found, Wanted
+from ledger.storage.binary import texts, uuids
+from ledger.storage.wire import Parameter, Rows, Statement, Wire
+
+SELECT_REPLAYS = Statement(
+    "select_replays",
+    "select key, body from entries where ledger = $1 and key = any($2::text[])",
+)
+
+# What is named, and from some of it upwards all that is corrected, to the originals.
+SELECT_LINEAGE = Statement(
+    "select_lineage",
+    """
+with recursive lineage as (
+    select id, corrects, body from entries
+    where ledger = $1 and (id = any($4::uuid[]) or key = any($5::text[]))
+    union
+    select e.id, e.corrects, e.body
+    from entries e join lineage l on e.ledger = $1 and e.id = l.corrects
+), named as (
+    select id, corrects, body from lineage
+    union
+    select id, corrects, body from entries
+    where ledger = $1 and (id = any($2::uuid[]) or key = any($3::text[]))
+)
+select n.body, n.corrects::text, p.entry::text, p.currency, p.original, p.adjusted, p.refunded,
+    p.held, p.excess
+from named n left join positions p on p.ledger = $1 and p.entry = n.id
+""",
+)
+
+SELECT_BUSINESS_KEYS = Statement(
+    "select_business_keys",
+    """
+select distinct on (kind, type, business_key) kind, type, business_key, id::text, seq
+from entries
+where ledger = $1 and business_key = any($2::text[]) and repeat_of is null
+order by kind, type, business_key, seq
+""",
+)
+
+SELECT_DATA_KEYS = Statement(
+    "select_data_keys",
+    "select data_subject, wrapped from effect_ledger_keys.data_keys "
+    "where ledger = $1 and data_subject = any($2::text[])",
+)
+
+SELECT_SIGNING_KEYS = Statement(
+    "select_signing_keys",
+    "select key_id, principal, public_key from poster_keys where key_id = any($1::text[])",
+)
+
+
+class Questions:
+    """The questions of one batch: asked on a trip of a `Wire`, answered by what is heard there."""
+
+    def __init__(self, ledger: str, wanted: Wanted) -> None:
+        self._asked = list(_questions(ledger, wanted))
+
+    def say(self, wire: Wire) -> None:
+        """Put them on the next trip."""
+        for statement, values in self._asked:
+            wire.say(statement, *values)
+
+    def answered(self, heard: Sequence[Rows]) -> Found:
+        """What history says, given the rows of each question in order."""
+        statements = [statement for statement, _ in self._asked]
+        rows = dict(zip(statements, heard, strict=True))
+        related = rows.get(SELECT_LINEAGE, ())
+        return Found(
+            replays=dict(rows.get(SELECT_REPLAYS, ())),
+            lineage=[(body, corrects) for body, corrects, *_ in related],
+            positions=[_position(row[2:]) for row in related if row[2] is not None],
+            business_keys={
+                (kind, type_, key): (entry_id, seq)
+                for kind, type_, key, entry_id, seq in rows.get(SELECT_BUSINESS_KEYS, ())
+            },
+            data_keys=dict(rows.get(SELECT_DATA_KEYS, ())),
+            signing_keys={
+                key_id: (principal, public_key)
+                for key_id, principal, public_key in rows.get(SELECT_SIGNING_KEYS, ())
+            },
+        )
+
+
+def _questions(ledger: str, wanted: Wanted) -> Iterator[tuple[Statement, list[Parameter]]]:
+    if wanted.keys:
+        yield SELECT_REPLAYS, [ledger, texts(wanted.keys).array()]
+    if wanted.entry_ids or wanted.entry_keys:
+        yield (
+            SELECT_LINEAGE,
+            [
+                ledger,
+                uuids(wanted.entry_ids).array(),
+                texts(wanted.entry_keys).array(),
+                uuids(wanted.lineage_ids).array(),
+                texts(wanted.lineage_keys).array(),
+            ],
+        )
+    if wanted.business_keys:
+        yield SELECT_BUSINESS_KEYS, [ledger, texts(wanted.business_keys).array()]
+    if wanted.data_subjects:
+        yield SELECT_DATA_KEYS, [ledger, texts(wanted.data_subjects).array()]
+    if wanted.signing_keys:
+        yield SELECT_SIGNING_KEYS, [texts(wanted.signing_keys).array()]
+
+
+def _position(row: tuple[Any, ...]) -> Position:
+    entry, currency, original, adjusted, refunded, held, excess = row
+    return Position(
+        entry=entry,
+        currency=currency,
+        original=int(original),
+        adjusted=int(adjusted),
+        refunded=int(refunded),
+        held=int(held),
+        excess=None if excess is None else int(excess),
+    )

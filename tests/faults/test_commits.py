@@ -377,7 +377,7 @@ READ = [
     "select key, body from entries",
     "begin",
     "select set_config('lock_timeout'",
-    "select size, last_hash, last_recorded_at, frontier from heads",
+    "select size, last_hash, last_recorded_at, frontier, closes from heads",
     "select clock_timestamp",
     "select key, body from entries",
     "with recursive lineage",

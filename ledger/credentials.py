@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
@@ -38,7 +38,7 @@ from ledger.errors import NotFoundError, OverloadedError, SettingsError, Unauthe
 from ledger.names import LEDGER_ITSELF, check_ledger_name, check_principal_name
 from ledger.storage.database import database_errors
 from ledger.storage.tables import api_keys, principals
-from ledger.timestamps import parse_rfc3339
+from ledger.timestamps import parse_rfc3339, parse_span
 
 SCOPES = (
     "effects:write",
@@ -71,8 +71,6 @@ _KEY = re.compile("elk_([a-z2-7]{16})_([a-z2-7]{52})")
 # No secret has this hash that anyone could find: an id nobody has is compared with it.
 _NO_SECRET_HASH = bytes(32)
 
-_SPAN = re.compile("([1-9][0-9]{0,4})([mhd])")
-_SPAN_UNIT = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 _DATE = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 _NOW = func.now()
@@ -269,9 +267,9 @@ def parse_expiry(text: str, now: datetime) -> datetime:
     Raises:
         SettingsError: It is none of these.
     """
-    span = _SPAN.fullmatch(text)
+    span = parse_span(text)
     if span is not None:
-        return now + int(span[1]) * _SPAN_UNIT[span[2]]
+        return now + span
     try:
         return parse_rfc3339(f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text)
     except ValueError as error:

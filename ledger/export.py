@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ledger.checkpoint import Checkpoint, open_checkpoint
+from ledger.continuity import find_contradiction, tile_reader
 from ledger.errors import (
-    ChainBreakError,
     ConsistencyError,
     InclusionError,
     MalformedProofError,
@@ -29,7 +29,7 @@ from ledger.errors import (
     SignatureError,
     VerificationError,
 )
-from ledger.merkle import HASH_BYTES, Frontier, TreeSize, leaf_hash, root_of, verify_consistency
+from ledger.merkle import HASH_BYTES, Frontier, leaf_hash, root_of
 from ledger.note import VerifierKey
 from ledger.tiles import TILE_WIDTH, parse_entry_bundle, partial_width, tile_path
 from ledger.tree import Tree
@@ -143,19 +143,25 @@ def _check_continued(kept: Checkpoint, newest: Checkpoint, fetch: Fetch, directo
             found=newest.size,
         )
 
-    def read_tile(level: int, index: int, width: int) -> Sequence[bytes]:
-        return _split(fetch(tile_path(level, index, width)))
-
-    old, new = TreeSize(kept.size), TreeSize(newest.size)
     try:
-        proof = Tree(read_tile).consistency_proof(old, new)
-        verify_consistency(old, new, kept.root, newest.root, proof)
-    except (ConsistencyError, ChainBreakError) as error:
-        raise ConsistencyError(
-            f"the log at {new} entries does not continue the {old} that the checkpoint in "
-            f"{directory} was signed over: {error.message}",
-            **error.details,
-        ) from error
+        forked = find_contradiction(kept, newest, Tree(tile_reader(fetch)))
+    except InclusionError as error:
+        raise _not_continued(kept, newest, directory, error.message) from error
+    if forked is not None:
+        raise _not_continued(
+            kept, newest, directory, f"it has there the root {forked.old_root.hex()}"
+        )
+
+
+def _not_continued(
+    kept: Checkpoint, newest: Checkpoint, directory: Path, why: str
+) -> ConsistencyError:
+    return ConsistencyError(
+        f"the log at {newest.size} entries does not continue the {kept.size} that the checkpoint "
+        f"in {directory} was signed over: {why}",
+        old=kept.size,
+        new=newest.size,
+    )
 
 
 # ---- The copy -------------------------------------------------------------------------

@@ -41,11 +41,17 @@ FILE_BYTES_MAX = TILE_WIDTH * (2 + ENTRY_BYTES_MAX)
 
 PORT_MAX = 65_535
 TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+# However slowly it drips: a file that takes longer does not come.
+FILE_TIMEOUT_S = 300.0
 # A copy is read for minutes; a server that restarts meanwhile is asked again.
 ATTEMPTS = 5
 PAUSE_S = 0.5
 
 _LEDGER_URL = re.compile("/v1/ledgers/[^/]+")
+
+
+class LogUnreachableError(SettingsError):
+    """A log cannot be read now, or not by whoever asks. Nothing is known of what it holds."""
 
 
 class LogCopy(Protocol):
@@ -65,13 +71,14 @@ class LogCopy(Protocol):
 
 
 @contextmanager
-def open_copy(where: str, key: str | None = None) -> Iterator[LogCopy]:
+def open_copy(where: str, key: str | None = None, *, attempts: int = ATTEMPTS) -> Iterator[LogCopy]:
     """
     The copy in a directory, or at a URL, for the length of a block.
 
     Args:
         where: Path of a directory, or URL of a log or of a ledger.
         key: API key that a URL is asked with.
+        attempts: How often a URL is asked for one file before it counts as unreachable.
 
     Raises:
         SettingsError: There is no such directory, the URL is none, or the key cannot stand in
@@ -80,7 +87,7 @@ def open_copy(where: str, key: str | None = None) -> Iterator[LogCopy]:
     if where.startswith(("http://", "https://")):
         if key and not KEY.fullmatch(key):
             raise SettingsError(f"the key must be {KEY_FORM}")
-        copy = _HttpCopy(where, key)
+        copy = _HttpCopy(where, key, attempts)
         with copy.http:
             yield copy
     elif where and Path(where).is_dir():
@@ -243,8 +250,9 @@ class _DirectoryCopy:
 
 
 class _HttpCopy:
-    def __init__(self, where: str, key: str | None) -> None:
+    def __init__(self, where: str, key: str | None, attempts: int) -> None:
         url = where.rstrip("/")
+        self._attempts = attempts
         try:
             parts = httpx.URL(url)
         except httpx.InvalidURL as error:
@@ -258,12 +266,12 @@ class _HttpCopy:
         )
 
     def read(self, path: str) -> bytes | None:
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in range(1, self._attempts + 1):
             try:
                 return self._read_once(path)
             except httpx.HTTPError as error:
-                if attempt == ATTEMPTS:
-                    raise SettingsError(
+                if attempt == self._attempts:
+                    raise LogUnreachableError(
                         f"{self.where}/{path} cannot be read: {error or type(error).__name__}"
                     ) from error
                 time.sleep(PAUSE_S * attempt)
@@ -277,13 +285,15 @@ class _HttpCopy:
                 answer.raise_for_status()
             if not answer.is_success:
                 # Asked again it would say the same.
-                raise SettingsError(
+                raise LogUnreachableError(
                     f"{self.where} is not to be read (HTTP {answer.status_code}): it may want a "
                     "key with scope proofs:read in EFFECT_LEDGER_KEY"
                 )
-            data = b""
+            data, until = b"", time.monotonic() + FILE_TIMEOUT_S
             for part in answer.iter_bytes():
                 data = _limited(path, data + part)
+                if time.monotonic() > until:
+                    raise httpx.ReadTimeout("it drips")
         return data
 
 

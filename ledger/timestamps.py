@@ -7,7 +7,7 @@ All have one width, so they sort as text. Which time is trusted is for others to
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 _RFC3339 = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]((?:[01][0-9]|2[0-3]):[0-5][0-9]:)([0-5][0-9]|60)"
@@ -15,12 +15,22 @@ _RFC3339 = re.compile(
 )
 _FORM = "expected YYYY-MM-DDTHH:MM:SS, at most nine fractional digits, and Z or an offset"
 _YEAR_MIN = 1970
+_SPAN = re.compile("([1-9][0-9]{0,4})([mhd])")
+_SPAN_UNIT = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 
 
 def format_time(moment: datetime) -> str:
     """`moment`, which must know its offset, as `YYYY-MM-DDTHH:MM:SS.ffffffZ`."""
     assert moment.tzinfo is not None, "a time without its offset names no moment"
     return moment.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+
+
+def from_posix(seconds: int) -> datetime | None:
+    """The moment so many seconds after 1970, in UTC; None beyond the year 9999."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def parse_time(text: str) -> datetime:
@@ -66,3 +76,9 @@ def parse_rfc3339(text: str) -> datetime:
     if moment.year < _YEAR_MIN:
         raise ValueError("the year must be from 1970 to 9999")
     return moment
+
+
+def parse_span(text: str) -> timedelta | None:
+    """How long `30m`, `12h` or `90d` is; None for any other form."""
+    span = _SPAN.fullmatch(text)
+    return None if span is None else int(span[1]) * _SPAN_UNIT[span[2]]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gzip
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
@@ -45,6 +45,7 @@ _WEIGHT = re.compile(r"q=(?:1(?:\.0{0,3})?|0\.(?!0*$)[0-9]{1,3})")
 PROOF_PROBLEMS = problems(
     *ACCESS,
     InvalidParameterError,
+    domain.NotCosignedYetError,
     domain.ChainBreakError,
     domain.InclusionError,
     domain.ConsistencyError,
@@ -52,6 +53,16 @@ PROOF_PROBLEMS = problems(
     domain.MalformedProofError,
     UnexpectedError,
 )
+
+
+class CheckpointQuery(BaseModel):
+    """Which of the newest checkpoints."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    level: Literal["cosigned"] | None = Field(
+        None, description="`cosigned`: the newest that a quorum of witnesses has seen."
+    )
 
 
 class InclusionQuery(BaseModel):
@@ -78,9 +89,15 @@ class ConsistencyQuery(BaseModel):
     responses={200: text_answer("A C2SP signed note.", NOTE), **PROOF_PROBLEMS},
     response_class=Response,
 )
-def get_checkpoint(request: Request, access: ProofsRead) -> Response:
-    """Origin, size and root, signed. Scope: `proofs:read`."""
-    return _checkpoint(request, access.ledger)
+def get_checkpoint(
+    request: Request, access: ProofsRead, query: Annotated[CheckpointQuery, Query()]
+) -> Response:
+    """
+    Origin, size and root, signed; with `level=cosigned` by witnesses too.
+
+    404 `NOT_COSIGNED_YET` while no quorum has seen one. Scope: `proofs:read`.
+    """
+    return _checkpoint(request, access.ledger, query.level)
 
 
 @router.get(
@@ -143,7 +160,8 @@ async def get_log(request: Request) -> Response:
     record = await _log_reader(request)
     path = request.path_params["path"]
     if path == "checkpoint":
-        return await run_in_threadpool(_checkpoint, request, record)
+        level = request.query_params.get("level")
+        return await run_in_threadpool(_checkpoint, request, record, level)
     return await run_in_threadpool(_tile, request, record, path)
 
 
@@ -166,8 +184,18 @@ async def _log_reader(request: Request) -> LedgerRecord:
     return (await skin.access(request, "proofs:read")).ledger
 
 
-def _checkpoint(request: Request, record: LedgerRecord) -> Response:
-    note = skin_of(request).engine.reader.checkpoint(record.name)
+def _checkpoint(request: Request, record: LedgerRecord, level: str | None) -> Response:
+    reader = skin_of(request).engine.reader
+    if level == "cosigned":
+        cosigned = reader.cosigned(record.name)
+        if cosigned is None:
+            raise domain.NotCosignedYetError(
+                f"no quorum of witnesses has seen a checkpoint of ledger {record.name} yet",
+                ledger=record.name,
+            )
+        note = cosigned.note
+    else:
+        note = reader.checkpoint(record.name)
     return Response(note, media_type=NOTE, headers=FRESH)
 
 
@@ -226,7 +254,8 @@ router.add_api_route(
     "`tile/entries/<index>[.p/<width>]` a bundle of entries, compressed where gzip is accepted. "
     "Every width that a tile ever had is there; every other path is exactly 404.\n\n"
     "Open to anyone where the log is public. Scope: `proofs:read`, for bundles too: whoever "
-    "verifies a log reads both.",
+    "verifies a log reads both. `checkpoint?level=cosigned` is the newest checkpoint that a quorum "
+    "of witnesses has seen; 404 before the first.",
     responses={200: LOG_ANSWER, **PROOF_PROBLEMS},
     openapi_extra={
         "parameters": [

@@ -270,7 +270,7 @@ def _prove(
     receipt = story[-1]["answer"]["receipt"]
     file = directory / "receipt.json"
     file.write_bytes(orjson.dumps(receipt, option=orjson.OPT_INDENT_2) + b"\n")
-    verified = verify_receipt(read_receipt(file)[0], [VerifierKey.parse(vkey)])
+    verified = verify_receipt(read_receipt(file, file.read_bytes())[0], [VerifierKey.parse(vkey)])
     origin, size = verified.place.checkpoint.origin, verified.place.checkpoint.size
 
     output.say(f"The receipt of the payment, as the shop keeps it ({file}):\n")

@@ -26,6 +26,7 @@ from ledger.cli import (
     restore,
     serve,
     settings,
+    watch,
     witness,
 )
 from ledger.cli.output import BAD_INPUT, Output, print_json
@@ -76,6 +77,7 @@ app.command("dry-run")(items.dry_run)
 app.command("import")(items.import_file)
 app.command("close")(close.close)
 app.command("verify")(verify.verify)
+app.command("watch")(watch.watch)
 app.command("export")(export.export)
 app.command("restore")(restore.restore)
 app.command("witness")(witness.witness)

@@ -24,6 +24,7 @@ from ledger.names import check_ledger_name
 URL_VARIABLE = "EFFECT_LEDGER_URL"
 KEY_VARIABLE = "EFFECT_LEDGER_KEY"
 DEFAULT_URL = "http://127.0.0.1:8420"
+LEDGERS = "/v1/ledgers/"
 
 # Longer than the longest poll, and than a batch waits for its turn.
 TIMEOUT = httpx.Timeout(90.0, connect=5.0)
@@ -245,6 +246,11 @@ def open_remote(url: str | None = None, *, as_stranger: bool = False) -> Remote:
     return Remote(url or os.environ.get(URL_VARIABLE) or DEFAULT_URL, key)
 
 
+def key_for(url: str) -> str | None:
+    """The key of the environment, for the log of a ledger; to anybody else it is not shown."""
+    return (os.environ.get(KEY_VARIABLE) or None) if LEDGERS in url else None
+
+
 def ledger_path(ledger: str, below: str = "") -> str:
     """
     The path of a ledger, or of something below it.
@@ -252,7 +258,7 @@ def ledger_path(ledger: str, below: str = "") -> str:
     Raises:
         MalformedEffectError, TooLargeError: No ledger can have this name.
     """
-    return f"/v1/ledgers/{quote(check_ledger_name(ledger, 'LEDGER'), safe='')}{below}"
+    return f"{LEDGERS}{quote(check_ledger_name(ledger, 'LEDGER'), safe='')}{below}"
 
 
 def _refusal(answer: httpx.Response) -> LedgerError:

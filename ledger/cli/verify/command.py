@@ -9,13 +9,18 @@ from urllib.parse import urlsplit
 
 import typer
 
+from ledger.canonical import parse_json
 from ledger.cli.output import JsonOption, Output, QuietOption
+from ledger.cli.remote import LEDGERS
 from ledger.cli.verify.copy import judge_copy
+from ledger.cli.verify.fork import judge_fork
 from ledger.cli.verify.judgement import Judgement, refuted
 from ledger.cli.verify.receipt import judge_receipt
-from ledger.cli.verify.service import LEDGERS, judge_service
+from ledger.cli.verify.service import judge_service
 from ledger.cli.verify.trust import KeysOption, PolicyOption, Trust, VkeyOption, read_trust
-from ledger.errors import VerificationError
+from ledger.cli.words import read_file
+from ledger.errors import MalformedJsonError, VerificationError
+from ledger.watch.evidence import is_evidence
 
 
 def verify(
@@ -23,8 +28,8 @@ def verify(
         str,
         typer.Argument(
             metavar="RECEIPT|DIR|URL",
-            help="File of a receipt, directory that `export --tiles` made, or URL of a ledger "
-            "or of a log.",
+            help="File of a receipt or of a fork's evidence, directory that `export --tiles` "
+            "made, or URL of a ledger or of a log.",
         ),
     ],
     *,
@@ -71,7 +76,19 @@ def _judge(output: Output, what: str, trust: Trust) -> Judgement:
     trust.require_logs()
     if is_url or Path(what).is_dir():
         return _judged("the log", what, lambda: judge_copy(output, what, trust))
-    return _judged("the receipt", what, lambda: judge_receipt(Path(what), trust))
+    return _judged("the receipt", what, lambda: _judge_file(Path(what), trust))
+
+
+def _judge_file(path: Path, trust: Trust) -> Judgement:
+    """A file is told by what is in it; where it is nothing else, it should be a receipt."""
+    content = read_file(path)
+    try:
+        document = parse_json(content)
+    except MalformedJsonError:
+        document = None
+    if is_evidence(document):
+        return judge_fork(document, trust)
+    return judge_receipt(path, content, trust)
 
 
 def _judged(subject: str, what: str, judge: Callable[[], Judgement]) -> Judgement:

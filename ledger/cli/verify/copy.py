@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 from ledger.cli.output import Output
-from ledger.cli.remote import KEY_VARIABLE
+from ledger.cli.remote import key_for
 from ledger.cli.verify.judgement import Judgement
 from ledger.cli.verify.trust import Trust
 from ledger.log_copy import open_copy, read_note, verify_copy
@@ -27,7 +25,7 @@ def judge_copy(output: Output, where: str, trust: Trust) -> Judgement:
         SettingsError: It cannot be read.
     """
     with (
-        open_copy(where, os.environ.get(KEY_VARIABLE) or None) as copy,
+        open_copy(where, key_for(where)) as copy,
         output.progress("Verifying the log", "entries") as tell,
     ):
         signed, witnesses = trust.open(read_note(copy))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ from ledger.canonical import parse_json
 from ledger.checkpoint import Checkpoint
 from ledger.cli.verify.judgement import Judgement
 from ledger.cli.verify.trust import Trust
-from ledger.cli.words import read_file
 from ledger.cosignature import cosignatures_of
 from ledger.entry import Entry, UnreadEntry, parse_entry
 from ledger.errors import (
@@ -31,7 +30,7 @@ from ledger.receipt import (
     parse_tlog_proof,
     verify_receipt,
 )
-from ledger.timestamps import format_time, parse_time
+from ledger.timestamps import format_time, from_posix, parse_time
 from ledger.verify import Verdict
 
 PROOF_HEADER = b"c2sp.org/tlog-proof"
@@ -40,15 +39,20 @@ CLOCKS_APART_S = 60
 """How far the clocks of honest parties may be from each other."""
 
 
-def judge_receipt(path: Path, trust: Trust) -> Judgement:
+def judge_receipt(path: Path, content: bytes, trust: Trust) -> Judgement:
     """
     What the receipt in a file proves.
 
+    Args:
+        path: Of the file.
+        content: What is in it.
+        trust: Whose signatures count.
+
     Raises:
         VerificationError: It does not prove what it claims.
-        SettingsError: It cannot be read, or the checkpoint that was kept is of another log.
+        SettingsError: The checkpoint that was kept is of another log.
     """
-    receipt, answer = read_receipt(path)
+    receipt, answer = read_receipt(path, content)
     if trust.policy is None:
         verified = verify_receipt(
             receipt, trust.logs, witnesses=trust.witnesses, quorum=trust.quorum
@@ -94,15 +98,13 @@ def judge_receipt(path: Path, trust: Trust) -> Judgement:
     )
 
 
-def read_receipt(path: Path) -> tuple[Receipt, Mapping[str, Any]]:
+def read_receipt(path: Path, content: bytes) -> tuple[Receipt, Mapping[str, Any]]:
     """
-    The receipt in a file, and the answer around it where there is one.
+    The receipt that is the content of a file, and the answer around it where there is one.
 
     Raises:
-        SettingsError: The file cannot be read.
-        MalformedProofError: It holds no receipt.
+        MalformedProofError: It is none.
     """
-    content = read_file(path)
     if content.startswith(PROOF_HEADER):
         try:
             return parse_receipt_text(content.decode()), {}
@@ -168,11 +170,7 @@ def _seen_at(receipt: Receipt, trust: Trust) -> datetime | None:
             first[name] = min(each.time, first.get(name, each.time))
         enough = max(trust.quorum, 1)
         reached_at = sorted(first.values())[enough - 1] if len(first) >= enough else None
-    try:
-        return None if reached_at is None else datetime.fromtimestamp(reached_at, UTC)
-    except (ValueError, OverflowError, OSError):
-        # Of a year that calendars do not have: it bounds nothing.
-        return None
+    return None if reached_at is None else from_posix(reached_at)
 
 
 def _is_dated_late(entry: Entry | UnreadEntry, seen_at: datetime) -> bool:

@@ -14,13 +14,12 @@ from urllib.parse import unquote
 
 from ledger.checkpoint import Checkpoint
 from ledger.cli.output import Output
-from ledger.cli.remote import PATIENCE_S, Remote, ledger_path, open_remote
+from ledger.cli.remote import LEDGERS, PATIENCE_S, Remote, ledger_path, open_remote
 from ledger.cli.verify.judgement import VERDICTS, Judgement
 from ledger.cli.verify.trust import Trust
 from ledger.errors import ConsistencyError, SettingsError, SignatureError, VerificationError
 
 POLL_S = 0.1
-LEDGERS = "/v1/ledgers/"
 
 _NOT_CHECKED = (
     "whether the service tells the truth about itself: verify its log instead, URL/log, or take "
@@ -41,7 +40,7 @@ def judge_service(output: Output, url: str, trust: Trust) -> Judgement:
         ProblemError, UnreachableError: As `Remote.send`.
         SettingsError: The URL is none of a ledger.
     """
-    base, ledger = _split_url(url)
+    base, ledger = split_url(url)
     with open_remote(base) as remote:
         note = remote.send("GET", ledger_path(ledger, "/checkpoint"), patience_s=PATIENCE_S)
         signed, witnesses = _open(note, ledger, trust)
@@ -98,7 +97,13 @@ def run_verification(
     return report
 
 
-def _split_url(url: str) -> tuple[str, str]:
+def split_url(url: str) -> tuple[str, str]:
+    """
+    The URL of the service, and the name of the ledger, in the URL of a ledger.
+
+    Raises:
+        SettingsError: It is none.
+    """
     base, found, rest = url.partition(LEDGERS)
     ledger = unquote(rest.split("/", 1)[0].split("?", 1)[0])
     if not found or not ledger:

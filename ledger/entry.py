@@ -381,6 +381,18 @@ def parse_place(encoded: bytes) -> UnreadEntry:
     Raises:
         MalformedProofError: Not canonical JSON, or without a place.
     """
+    plain = read_plain(encoded)
+    if plain is not None:
+        return UnreadEntry(
+            id=plain.id,
+            ledger=plain.ledger,
+            prev=bytes.fromhex(plain.prev),
+            recorded_at=plain.recorded_at,
+            seq=int(plain.seq),
+            v=VERSION,
+            encoded=encoded,
+            hash=leaf_hash(encoded),
+        )
     try:
         document = orjson.loads(encoded)
         if isinstance(document, dict):

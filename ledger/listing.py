@@ -11,18 +11,28 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
+from functools import lru_cache
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, Subquery, literal_column, select, true
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Subquery,
+    bindparam,
+    literal_column,
+    select,
+    true,
+)
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from ledger.canonical import canonical_bytes
 from ledger.effect import KEY_MAX, SYSTEM_MAX, TEXT_MAX, TYPE_MAX, Kind
 from ledger.grammar import KEY, KEY_FORM, Parser, form, moment, one_of, text, uuid, wrong
-from ledger.storage.tables import entries, entry_terms, heads
+from ledger.storage.tables import entries, entry_terms
 from ledger.timestamps import parse_time
 
 PAGE_MAX = 1_000
@@ -37,6 +47,11 @@ a clock that is held within seconds of the one that records."""
 _CURSOR_PURPOSE = b"effect-ledger/cursor/v1\n"
 _CURSOR = re.compile("[A-Za-z0-9_-]{32}")
 _SEQ_BYTES = 8
+_SEQ_MAX = 2**63 - 1
+# There are 2^16 combinations of filters, and callers choose.
+_STATEMENTS_MAX = 512
+# The type checker has no types of dialects.
+_DIALECT = PGDialect_psycopg(paramstyle="pyformat")  # type: ignore[no-untyped-call]
 _CHECK_BYTES = 16
 
 _pair_text = text(SYSTEM_MAX + 1 + TEXT_MAX)
@@ -86,6 +101,13 @@ _NARROWEST_FIRST = (
     "kind",
 )
 _TERMS = frozenset({"label", "evidence", "cause"})
+
+
+class Question(NamedTuple):
+    """A statement as the driver takes it, and its parameters; some may go unused."""
+
+    statement: str
+    parameters: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,99 +206,57 @@ class Listing:
         )
         return sha256(_CURSOR_PURPOSE + place + question).digest()[:_CHECK_BYTES]
 
-    # ---- Statements -------------------------------------------------------------------
+    # ---- Questions --------------------------------------------------------------------
 
-    def select_bounds(self) -> Select[Any]:
-        """
-        Size of the ledger, and the seqs where the recorded range and the rest of it begin.
+    @property
+    def is_bounded(self) -> bool:
+        """Whether the listing begins or ends at a time of recording, see `select_bounds`."""
+        return bool(self._given.keys() & {"recorded_from", "recorded_to", "occurred_from"})
 
-        One row: size, None where there is no such ledger; then the first seq that may be listed
-        and the first that may not, each None where no entry is that late, or nothing was asked.
+    def select_bounds(self) -> Question:
         """
-        size = select(heads.c.size).where(heads.c.ledger == self._ledger)
-        return select(
-            size.scalar_subquery(),
-            self._first_recorded(self._recorded_from()),
-            self._first_recorded(self._moment("recorded_to")),
+        The seqs where the recorded range and the rest of the ledger begin.
+
+        One row: the first seq that may be listed and the first that may not, each None where no
+        entry is that late, or nothing was asked.
+        """
+        since, until = self._recorded_from(), self._moment("recorded_to")
+        return Question(
+            _bounds(since is not None, until is not None),
+            {"ledger": self._ledger, "since": since, "until": until},
         )
 
-    def range(self, size: int, first: int | None, end: int | None) -> tuple[int, int]:
+    def range(self, first: int | None, end: int | None) -> tuple[int, int]:
         """The seqs [start, stop) that the answer to `select_bounds` leaves."""
         start = 0 if self._recorded_from() is None else first
         stop = None if self._moment("recorded_to") is None else end
-        return (size if start is None else start, size if stop is None else stop)
+        return (_SEQ_MAX if start is None else start, _SEQ_MAX if stop is None else stop)
 
     def after(self, seq: int, start: int, stop: int) -> tuple[int, int]:
         """What is left of [start, stop) after the page that ended with `seq`."""
         return (start, min(stop, seq)) if self._descending else (max(start, seq + 1), stop)
 
-    def select_page(self, start: int, stop: int, limit: int) -> Select[Any]:
+    def select_page(self, start: int, stop: int, limit: int) -> Question:
         """Seq and bytes of the first `limit` entries of the listing within [start, stop)."""
-        walked = self._walk(start, stop).limit(CANDIDATES_MAX if self.is_checked else limit)
-        walk = walked.subquery("walk")
-        columns = [entries.c[name] for name in self._checked if name not in _TERMS]
-        entry = self._at(walk, [entries.c.body, entries.c.occurred_at, *columns])
-        page = select(walk.c.seq, entry.c.body).join_from(walk, entry, true())
-        for name in self._checked:
-            if name in _TERMS:
-                page = page.join(self._with_term(walk, name), true())
-            else:
-                page = page.where(entry.c[name] == self._given[name])
-        if (since := self._moment("occurred_from")) is not None:
-            page = page.where(entry.c.occurred_at >= since)
-        if (until := self._moment("occurred_to")) is not None:
-            page = page.where(entry.c.occurred_at < until)
-        return page.order_by(self._direction(walk.c.seq)).limit(limit)
+        occurred = ("occurred_from" in self._given, "occurred_to" in self._given)
+        return Question(
+            _page(self._walked, tuple(self._checked), *occurred, self._descending),
+            self._parameters(start, stop)
+            | {name: self._value(name) for name in self._checked}
+            | {name: self._moment(name) for name in ("occurred_from", "occurred_to")}
+            | {"candidates": CANDIDATES_MAX if self.is_checked else limit, "page": limit},
+        )
 
-    def select_walked(self, start: int, stop: int) -> Select[Any]:
+    def select_walked(self, start: int, stop: int) -> Question:
         """Where `select_page` ceased to look within [start, stop); no row if it saw all."""
-        return self._walk(start, stop).offset(CANDIDATES_MAX - 1).limit(1)
-
-    def _walk(self, start: int, stop: int) -> Select[Any]:
-        """Seqs in order, from an index alone."""
-        name = self._walked
-        table = entry_terms if name in _TERMS else entries
-        seqs = select(table.c.seq).where(
-            table.c.ledger == self._ledger, table.c.seq >= start, table.c.seq < stop
-        )
-        if name is not None:
-            column = table.c.term if name in _TERMS else table.c[name]
-            seqs = seqs.where(column == self._value(name))
-        return seqs.order_by(self._direction(table.c.seq))
-
-    def _at(self, walk: Subquery, columns: Sequence[ColumnElement[Any]]) -> Any:
-        # OFFSET 0 keeps it a look-up per entry that was walked over: without it the planner
-        # may read and sort the whole ledger where it takes the filter for a wide one.
-        return (
-            select(*columns)
-            .where(entries.c.ledger == self._ledger, entries.c.seq == walk.c.seq)
-            .offset(literal_column("0"))
-            .lateral("entry")
+        return Question(
+            _walked(self._walked, self._descending),
+            self._parameters(start, stop) | {"candidates": CANDIDATES_MAX - 1},
         )
 
-    def _with_term(self, walk: Subquery, name: str) -> Any:
-        return (
-            select(entry_terms.c.seq)
-            .where(
-                entry_terms.c.ledger == self._ledger,
-                entry_terms.c.term == self._value(name),
-                entry_terms.c.seq == walk.c.seq,
-            )
-            .offset(literal_column("0"))
-            .lateral(name)
-        )
-
-    def _first_recorded(self, since: datetime | None) -> ColumnElement[Any]:
-        if since is None:
-            return literal_column("null::bigint")
-        # Times of recording never decrease with seq: the first in time is the first in seq.
-        return (
-            select(entries.c.seq)
-            .where(entries.c.ledger == self._ledger, entries.c.recorded_at >= since)
-            .order_by(entries.c.recorded_at, entries.c.seq)
-            .limit(1)
-            .scalar_subquery()
-        )
+    def _parameters(self, start: int, stop: int) -> dict[str, Any]:
+        walked = None if self._walked is None else self._value(self._walked)
+        return {"ledger": self._ledger, "start": start, "stop": stop, "walked": walked}
 
     def _recorded_from(self) -> datetime | None:
         """The latest time before which nothing can be listed."""
@@ -294,5 +274,103 @@ class Listing:
         value = self._given[name]
         return f"{name}:{value}" if name in _TERMS else value
 
-    def _direction(self, seq: ColumnElement[int]) -> ColumnElement[int]:
-        return seq.desc() if self._descending else seq.asc()
+
+# ---- Statements ---------------------------------------------------------------------------
+# Composed and rendered once for each combination of filters: that takes as long as the answer.
+
+
+@lru_cache(maxsize=_STATEMENTS_MAX)
+def _bounds(since: bool, until: bool) -> str:
+    return _rendered(
+        select(
+            _first_recorded("since") if since else literal_column("null::bigint"),
+            _first_recorded("until") if until else literal_column("null::bigint"),
+        )
+    )
+
+
+def _first_recorded(moment: str) -> ColumnElement[Any]:
+    # Times of recording never decrease with seq: the first in time is the first in seq.
+    return (
+        select(entries.c.seq)
+        .where(entries.c.ledger == bindparam("ledger"), entries.c.recorded_at >= bindparam(moment))
+        .order_by(entries.c.recorded_at, entries.c.seq)
+        .limit(literal_column("1"))
+        .scalar_subquery()
+    )
+
+
+@lru_cache(maxsize=_STATEMENTS_MAX)
+def _page(
+    walked: str | None,
+    checked: tuple[str, ...],
+    occurred_from: bool,
+    occurred_to: bool,
+    descending: bool,
+) -> str:
+    walk = _walk(walked, descending).limit(bindparam("candidates")).subquery("walk")
+    columns = [entries.c[name] for name in checked if name not in _TERMS]
+    entry = _at(walk, [entries.c.body, entries.c.occurred_at, *columns])
+    page = select(walk.c.seq, entry.c.body).join_from(walk, entry, true())
+    for name in checked:
+        if name in _TERMS:
+            page = page.join(_with_term(walk, name), true())
+        else:
+            page = page.where(entry.c[name] == bindparam(name))
+    if occurred_from:
+        page = page.where(entry.c.occurred_at >= bindparam("occurred_from"))
+    if occurred_to:
+        page = page.where(entry.c.occurred_at < bindparam("occurred_to"))
+    return _rendered(page.order_by(_in_order(walk.c.seq, descending)).limit(bindparam("page")))
+
+
+@lru_cache(maxsize=_STATEMENTS_MAX)
+def _walked(walked: str | None, descending: bool) -> str:
+    walk = _walk(walked, descending)
+    return _rendered(walk.offset(bindparam("candidates")).limit(literal_column("1")))
+
+
+def _walk(name: str | None, descending: bool) -> Select[Any]:
+    """Seqs in order, from an index alone."""
+    table = entry_terms if name in _TERMS else entries
+    seqs = select(table.c.seq).where(
+        table.c.ledger == bindparam("ledger"),
+        table.c.seq >= bindparam("start"),
+        table.c.seq < bindparam("stop"),
+    )
+    if name is not None:
+        column = table.c.term if name in _TERMS else table.c[name]
+        seqs = seqs.where(column == bindparam("walked"))
+    return seqs.order_by(_in_order(table.c.seq, descending))
+
+
+def _at(walk: Subquery, columns: Sequence[ColumnElement[Any]]) -> Any:
+    # OFFSET 0 keeps it a look-up per entry that was walked over: without it the planner may
+    # read and sort the whole ledger where it takes the filter for a wide one.
+    return (
+        select(*columns)
+        .where(entries.c.ledger == bindparam("ledger"), entries.c.seq == walk.c.seq)
+        .offset(literal_column("0"))
+        .lateral("entry")
+    )
+
+
+def _with_term(walk: Subquery, name: str) -> Any:
+    return (
+        select(entry_terms.c.seq)
+        .where(
+            entry_terms.c.ledger == bindparam("ledger"),
+            entry_terms.c.term == bindparam(name),
+            entry_terms.c.seq == walk.c.seq,
+        )
+        .offset(literal_column("0"))
+        .lateral(name)
+    )
+
+
+def _in_order(seq: ColumnElement[int], descending: bool) -> ColumnElement[int]:
+    return seq.desc() if descending else seq.asc()
+
+
+def _rendered(statement: Select[Any]) -> str:
+    return str(statement.compile(dialect=_DIALECT))

@@ -45,13 +45,13 @@ from ledger.errors import (
 )
 from ledger.grammar import UUID, integer, one_of
 from ledger.lifecycle import Position
-from ledger.listing import PAGE_MAX, EntryFilter, Listing
+from ledger.listing import PAGE_MAX, EntryFilter, Listing, Question
 from ledger.merkle import HASH_BYTES, LeafIndex, TreeSize, leaf_hash, verify_inclusion
 from ledger.names import check_ledger_name
 from ledger.note import parse_note
 from ledger.ports import Clock, LedgerRecord, SealedPayload
 from ledger.receipt import Receipt, TlogProof
-from ledger.storage.database import database_errors
+from ledger.storage.database import database_errors, driver_connection
 from ledger.storage.tables import (
     cosigned,
     data_keys,
@@ -355,7 +355,7 @@ class Reader:
                 SELECT_RANGE,
                 {"ledger": ledger, "start": after + 1, "stop": _SEQ_MAX, "limit": limit},
             ).all()
-        return [_parse_place(row) for row in rows]
+        return [_parse_place(row.seq, row.body) for row in rows]
 
     def page(
         self,
@@ -387,23 +387,30 @@ class Reader:
         _check_limit(limit, "limit")
         listing = Listing(ledger, filters, descending=_check_order(order, "order") == "desc")
         after = None if cursor is None else listing.parse_cursor(cursor)
-        with self._connect() as connection:
-            size, first, end = connection.execute(listing.select_bounds()).one()
-            if size is None:
-                raise _no_ledger(ledger)
-            start, stop = listing.range(size, first, end)
+        with driver_connection(self._engine) as connection:
+
+            def ask(question: Question) -> list[Any]:
+                return connection.execute(*question, binary=True).fetchall()
+
+            first = end = None
+            if listing.is_bounded:
+                [(first, end)] = ask(listing.select_bounds())
+            start, stop = listing.range(first, end)
             if after is not None:
                 start, stop = listing.after(after, start, stop)
             # One more than asked for tells whether there is more.
-            rows = connection.execute(listing.select_page(start, stop, limit + 1)).all()
+            rows = ask(listing.select_page(start, stop, limit + 1))
             reached: int | None = None
             if len(rows) > limit:
                 rows = rows[:limit]
-                reached = rows[-1].seq
+                reached = rows[-1][0]
             elif listing.is_checked:
-                reached = connection.execute(listing.select_walked(start, stop)).scalar()
+                reached = next((seq for (seq,) in ask(listing.select_walked(start, stop))), None)
+        if not rows:
+            # An empty page of a ledger that is not there would look like one of a ledger that is.
+            self.ledger(ledger)
         return Page(
-            entries=tuple(_parse_place(row) for row in rows),
+            entries=tuple(_parse_place(seq, body) for seq, body in rows),
             next_cursor=None if reached is None else listing.cursor(reached),
         )
 
@@ -749,12 +756,12 @@ def _parse(row: Any) -> AnyEntry:
         raise MalformedProofError(f"entry {row.seq}: {error.message}", seq=row.seq) from error
 
 
-def _parse_place(row: Any) -> UnreadEntry:
+def _parse_place(seq: int, body: bytes) -> UnreadEntry:
     # Of many entries only the place: reading what each says would cost more than finding it.
     try:
-        return parse_place(row.body)
+        return parse_place(body)
     except MalformedProofError as error:
-        raise MalformedProofError(f"entry {row.seq}: {error.message}", seq=row.seq) from error
+        raise MalformedProofError(f"entry {seq}: {error.message}", seq=seq) from error
 
 
 def _parse_known(row: Any) -> Entry:

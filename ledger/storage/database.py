@@ -8,17 +8,18 @@ the role is the user itself; on a database of yours the login is a member of the
 from __future__ import annotations
 
 import logging
+import select
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 from psycopg import sql
-from sqlalchemy import Engine, create_engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from ledger.errors import DatabaseUnavailableError
+from ledger.errors import DatabaseUnavailableError, OverloadedError
 
 logger = logging.getLogger(__name__)
 
@@ -63,17 +64,32 @@ def connect(conninfo: Conninfo, role: str) -> psycopg.Connection[Any]:
 
 def engine(conninfo: Conninfo, role: str, *, pool_size: int = 8) -> Engine:
     """A pool of connections with the rights of `role`, for SQLAlchemy Core."""
-    return create_engine(
+    pool = create_engine(
         "postgresql+psycopg://",
         creator=lambda: connect(conninfo, role),
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=CONNECT_TIMEOUT_S,
         isolation_level="AUTOCOMMIT",
-        pool_pre_ping=True,
         # Values may be a person's; they never reach a log or a traceback.
         hide_parameters=True,
     )
+    event.listen(pool, "checkout", _check_alive)
+    return pool
+
+
+def _check_alive(driver: psycopg.Connection[Any], _record: object, _proxy: object) -> None:
+    """
+    Refuse a connection whose server is gone, without asking the server.
+
+    A server that ends says so, and closes: its side can be read though nothing was asked. One
+    that vanished without a word is found out by the statement that follows.
+    """
+    asked = select.poll()
+    if not driver.closed:
+        asked.register(driver.fileno(), select.POLLIN)
+    if driver.closed or asked.poll(0):
+        raise DisconnectionError("the server closed the connection")
 
 
 @contextmanager
@@ -99,7 +115,9 @@ def driver_connection(pool: Engine) -> Iterator[psycopg.Connection[Any]]:
             yield driver
         finally:
             pooled.close()
-    except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeoutError) as error:
+    except PoolTimeoutError as error:
+        raise OverloadedError("all connections to the database are busy") from error
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise DatabaseUnavailableError("the database does not answer") from error
 
 

@@ -32,12 +32,32 @@ from api.metrics import Metrics
 from api.observation import Observation
 from api.openapi import describe
 from api.problems import problem_response
-from api.routes import batch, entries, feed, operation, periods, proofs, verifications, writes
+from api.routes import (
+    batch,
+    entries,
+    feed,
+    intents,
+    operation,
+    periods,
+    proofs,
+    verifications,
+    writes,
+)
 from api.schemas import wrong_members
 from ledger.errors import LedgerError
 from ledger.submission import Outcome, Recorded
 
-ROUTERS = (writes, batch, entries, feed, proofs, verifications, periods, operation)
+ROUTERS = (
+    writes,
+    batch,
+    intents,
+    entries,
+    feed,
+    proofs,
+    verifications,
+    periods,
+    operation,
+)
 ROUTES = [
     route for module in ROUTERS for route in module.router.routes if isinstance(route, APIRoute)
 ]

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from api.schemas import Wire
+from api.wire import Wire
 
 
 def _absent(description: str) -> Any:

@@ -24,8 +24,10 @@ from api.heads import Heads
 from api.metrics import Metrics
 from ledger.audit.closing import Closing
 from ledger.credentials import Credential, Credentials
+from ledger.dialog import Dialog
 from ledger.dry_run import DryRun
 from ledger.errors import ForbiddenError
+from ledger.intents import Intents
 from ledger.names import REGISTRY
 from ledger.ports import LedgerRecord
 from ledger.publisher import Publisher
@@ -43,6 +45,8 @@ class Engine:
     sequencer: Sequencer
     reader: Reader
     dry_run: DryRun
+    dialog: Dialog
+    intents: Intents
     verifications: Verifications
     closing: Closing
     credentials: Credentials

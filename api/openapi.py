@@ -18,6 +18,7 @@ from pydantic.json_schema import models_json_schema
 
 from api import problems as table
 from api.audit_schemas import AUDIT_MODELS
+from api.intent_schemas import INTENT_MODELS
 from api.problems import PROBLEMS, problem_document
 from api.schemas import MODELS
 from ledger import errors as domain
@@ -155,7 +156,7 @@ def describe(app: FastAPI, routes: Sequence[APIRoute]) -> dict[str, Any]:
         tags=app.openapi_tags,
     )
     _, schemas = models_json_schema(
-        [(model, "validation") for model in (*MODELS, *AUDIT_MODELS)],
+        [(model, "validation") for model in (*MODELS, *AUDIT_MODELS, *INTENT_MODELS)],
         ref_template="#/components/schemas/{model}",
     )
     components = document.setdefault("components", {})

@@ -76,6 +76,18 @@ def _fix(code: str, status: int, reason: str, title: str, **more: Any) -> Proble
     )
 
 
+def _dialog(code: str, action: str, reason: str, title: str, *, status: int = 409) -> Problem:
+    return Problem(
+        code=code,
+        status=status,
+        world="RML2",
+        action=action,
+        reason=reason,
+        severity="warning",
+        title=title,
+    )
+
+
 def _history(code: str, status: int, reason: str, title: str) -> Problem:
     return Problem(
         code=code,
@@ -201,6 +213,38 @@ PROBLEMS: Mapping[type[LedgerError], Problem] = {
         severity="warning",
         title="An effect of this kind and type already has this business key",
     ),
+    domain.TransitionError: _dialog(
+        "ILLEGAL_TRANSITION", "stop", "intent.state", "The intent's state does not lead there"
+    ),
+    domain.IntentUnknownError: _dialog(
+        "INTENT_UNKNOWN",
+        "reconcile-first",
+        "intent.unknown",
+        "The outcome is unknown; only evidence of it leads on",
+    ),
+    domain.StaleTokenError: _dialog(
+        "STALE_TOKEN", "stop", "intent.token", "Somebody else has taken the intent over"
+    ),
+    domain.ApprovalRequiredError: _dialog(
+        "APPROVAL_REQUIRED",
+        "wait-for-human",
+        "intent.approval",
+        "A person has to approve exactly this content first",
+    ),
+    domain.SelfApprovalError: _dialog(
+        "SELF_APPROVAL",
+        "wait-for-human",
+        "intent.four_eyes",
+        "Whoever approves may not be whoever acts",
+        status=403,
+    ),
+    domain.IntentChangedError: _retry(
+        "INTENT_CHANGED",
+        "intent.moved",
+        "The intent moved while it was being handed off",
+        after_ms=200,
+        status=409,
+    ),
     domain.AbandonedError: _fix(
         "ABANDONED", 409, "batch.atomic", "Another item of the atomic batch was refused"
     ),
@@ -210,6 +254,12 @@ PROBLEMS: Mapping[type[LedgerError], Problem] = {
     ),
     domain.OverRefundError: _history(
         "OVER_REFUND", 409, "history.remaining", "The correction takes back more than remains"
+    ),
+    domain.HandedOffError: _history(
+        "HANDED_OFF",
+        409,
+        "history.handed_off",
+        "The intent is history; only forward entries follow",
     ),
     http.HistoryIsPermanentError: _history(
         "HISTORY_IS_PERMANENT",

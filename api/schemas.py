@@ -13,9 +13,12 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from api.problems import ACTIONS
+from api.wire import Wire
+from api.wire import absent as _absent
+from api.wire import says as _says
 from ledger.effect import (
     CAUSES_MAX,
     EVIDENCE_MAX,
@@ -42,26 +45,6 @@ PAGE_MAX = 1_000
 """Entries of one page."""
 WRONG_MEMBERS_MAX = 20
 """Wrong members one answer lists; the rest shows when these are right."""
-
-
-def _says(**schema: Any) -> dict[str, Any]:
-    # Published and not enforced here: the domain answers a broken limit with its name.
-    return {"json_schema_extra": schema}
-
-
-def _absent(**schema: Any) -> Any:
-    # Absent is not null: a member that is there has its type.
-    def publish(published: dict[str, Any]) -> None:
-        published.pop("default", None)
-        published.update(schema)
-
-    return Field(default=None, json_schema_extra=publish)
-
-
-class Wire(BaseModel):
-    """A JSON object with the members named here and no others."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
 
 
 Shape = TypeVar("Shape", bound=Wire)

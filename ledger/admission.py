@@ -19,9 +19,13 @@ from ledger.errors import (
     AbandonedError,
     BadReferenceError,
     IdempotencyConflictError,
+    IntentChangedError,
+    MalformedProofError,
     RejectedError,
     SignatureError,
+    TransitionError,
 )
+from ledger.intent import Intent, Step, fold, next_event, parse_event, take
 from ledger.lifecycle import History, Position, Recorded, lineage_references, references
 from ledger.ports import Found, Wanted
 from ledger.submission import Posting, Submission
@@ -57,6 +61,8 @@ class _Group:
     targets: list[str | None]
     payloads: list[tuple[SaltedPayload, ...]]
     keys: dict[str, int]
+    intents: dict[str, Intent]
+    """Those that were handed off, by id."""
 
 
 def wanted(postings: Sequence[Posting]) -> Wanted:
@@ -93,6 +99,7 @@ def wanted(postings: Sequence[Posting]) -> Wanted:
             for submission in posting.submissions
             if submission.signature
         ],
+        intents=[effect.intent.id for effect in effects if effect.intent],
     )
 
 
@@ -141,6 +148,7 @@ class Admission:
         found: Found,
         *,
         new_id: Callable[[], str],
+        now: str,
         size: int | None = None,
         check_payloads: Callable[[Submission, bytes], None] = lambda _submission, _encoded: None,
     ) -> None:
@@ -150,6 +158,7 @@ class Admission:
         Args:
             found: Answers to all that is `wanted` by what will be judged.
             new_id: Makes the id of each admitted.
+            now: Database clock, in the form that is hashed: when intents are handed off.
             size: Size of the ledger, which is the number of the first admitted; None where
                 no numbers are given.
             check_payloads: Given a submission and the entry it asks for again; raises where the
@@ -157,10 +166,11 @@ class Admission:
         """
         self._found = found
         self._new_id = new_id
+        self._now = now
         self._size = size
         self._check_payloads = check_payloads
         self._history = history_of(found)
-        self._group = _Group([], [], [], {})
+        self._group = _Group([], [], [], {}, {})
 
     @property
     def admitted(self) -> Sequence[Admitted]:
@@ -182,6 +192,11 @@ class Admission:
         """Positions the admitted corrections leave behind."""
         return self._history.changed_positions
 
+    @property
+    def intents(self) -> Sequence[Intent]:
+        """Intents that were handed off by what is admitted."""
+        return list(self._group.intents.values())
+
     def judge(self, posting: Posting) -> list[Verdict]:
         """One verdict per submission; an atomic posting is admitted whole or not at all."""
         if not posting.atomic:
@@ -189,7 +204,11 @@ class Admission:
         history, group = self._history, self._group
         self._history = history.fork()
         self._group = _Group(
-            list(group.admitted), list(group.targets), list(group.payloads), dict(group.keys)
+            list(group.admitted),
+            list(group.targets),
+            list(group.payloads),
+            dict(group.keys),
+            dict(group.intents),
         )
         verdicts = [self._judge(submission, posting) for submission in posting.submissions]
         if any(isinstance(verdict, RejectedError) for verdict in verdicts):
@@ -222,9 +241,16 @@ class Admission:
             raise conflict(effect)
         self._check_signature(submission, posting.principal)
         entry_id = self._new_id()
+        intent = handed_off = None
+        if effect.intent is not None:
+            intent = self._group.intents.get(effect.intent.id) or self._found_intent(submission)
+            handed_off = _hand_off(intent, submission, entry_id, posting.principal, self._now)
         index = len(self._group.admitted)
         seq = None if self._size is None else self._size + index
-        target = self._history.admit(effect, entry_id, seq=seq)
+        hold = None if intent is None else intent.hold
+        target = self._history.admit(effect, entry_id, seq=seq, hold=hold)
+        if handed_off is not None:
+            self._group.intents[handed_off.id] = handed_off
         payloads = salted(submission.payloads)
         self._group.admitted.append(
             Admitted(
@@ -239,6 +265,19 @@ class Admission:
         self._group.payloads.append(payloads)
         self._group.keys[effect.key] = index
         return Place(index=index, replayed=False)
+
+    def _found_intent(self, submission: Submission) -> Intent:
+        named = submission.effect.intent
+        assert named is not None
+        if submission.handoff is None:
+            raise BadReferenceError(
+                f"/intent is written by the hand-off of an intent: POST intents/{named.id}/handoff",
+                pointer="/intent",
+            )
+        events = self._found.intents.get(named.id)
+        if events is None:
+            raise BadReferenceError(f"there is no intent {named.id}", pointer="/intent/id")
+        return stored_intent(named.id, events)
 
     def _repeats_admitted(self, submission: Submission, principal: str, index: int) -> bool:
         admitted = self._group.admitted[index]
@@ -269,6 +308,47 @@ class Admission:
             ) from error
 
 
+def stored_intent(intent_id: str, events: Sequence[bytes]) -> Intent:
+    """
+    The intent that stored events give.
+
+    Raises:
+        TransitionError: No service of ours wrote these events; verification says which.
+    """
+    try:
+        return fold([parse_event(encoded) for encoded in events])
+    except (RejectedError, MalformedProofError) as error:
+        raise TransitionError(
+            f"the stored events of intent {intent_id} do not follow from each other: verify the "
+            "ledger",
+            intent=intent_id,
+        ) from error
+
+
+def _hand_off(
+    intent: Intent, submission: Submission, entry_id: str, principal: str, now: str
+) -> Intent:
+    handoff, named = submission.handoff, submission.effect.intent
+    assert handoff is not None
+    assert named is not None
+    event = next_event(
+        intent,
+        Step.HANDED_OFF,
+        now=now,
+        by=principal,
+        key=submission.effect.key,
+        token=handoff.token,
+        said={"entry": entry_id},
+    )
+    handed_off = take(intent, event)
+    if named.digest != intent.digest:
+        raise IntentChangedError(
+            f"intent {intent.id} moved while it was being handed off; send the hand-off again",
+            intent=intent.id,
+        )
+    return handed_off
+
+
 def history_of(found: Found) -> History:
     """What the corrections of a batch are held to, as it was found under the head's lock."""
     recorded = []
@@ -288,7 +368,7 @@ def history_of(found: Found) -> History:
                 observed=effect.get("observed", False),
             )
         )
-    return History(recorded, found.positions, keys, found.business_keys)
+    return History(recorded, found.positions, keys, found.business_keys, found.promised)
 
 
 def _money(members: dict[str, str] | None) -> Money | None:

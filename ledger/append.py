@@ -185,7 +185,10 @@ class Appender:
                 with_receipts=False,
             )
             admission = Admission(
-                transaction.found, new_id=self._new_id, size=transaction.head.size
+                transaction.found,
+                new_id=self._new_id,
+                now=format_time(transaction.now),
+                size=transaction.head.size,
             )
             [verdict] = admission.judge(posting)
             if isinstance(verdict, RejectedError):
@@ -229,6 +232,7 @@ class Appender:
             admission = Admission(
                 transaction.found,
                 new_id=self._new_id,
+                now=format_time(transaction.now),
                 size=transaction.head.size,
                 check_payloads=lambda submission, encoded: self._check_payloads(
                     record, submission, encoded
@@ -289,6 +293,7 @@ class Appender:
                 tiles=completed_tiles(
                     base.size, [entry.hash for entry in entries], transaction.read_tile
                 ),
+                intents=admission.intents,
             )
         )
         return _Committed(

@@ -16,6 +16,7 @@ from ledger.entry import new_entry_id, recorded_entry
 from ledger.errors import LedgerError, RejectedError
 from ledger.ports import Clock, Found, LedgerRecord, Stops, Wanted
 from ledger.submission import Posting, Provisional, Submission
+from ledger.timestamps import format_time
 from ledger.vault import Vault
 
 
@@ -52,7 +53,8 @@ class DryRun:
         """
         if self._stops is not None:
             self._stops.check(posting.ledger)
-        now_ms = int(self._clock.now().timestamp() * 1000)
+        now = self._clock.now()
+        now_ms = int(now.timestamp() * 1000)
         # One connection, used by one request at a time.
         with self._one_at_a_time:
             record = self._snapshot.ledger(posting.ledger)
@@ -60,6 +62,7 @@ class DryRun:
             admission = Admission(
                 found,
                 new_id=lambda: new_entry_id(now_ms),
+                now=format_time(now),
                 check_payloads=lambda submission, encoded: self._check_payloads(
                     record, submission, encoded
                 ),

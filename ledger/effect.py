@@ -297,6 +297,8 @@ _evidence = members(
     },
     optional=["digest"],
 )
+parse_evidence: Parser = items(_evidence, EVIDENCE_MAX)
+"""Evidence as every document has it; None where the list is empty."""
 
 _PARSERS: Mapping[str, Parser] = {
     "kind": one_of(*Kind),
@@ -320,7 +322,7 @@ _PARSERS: Mapping[str, Parser] = {
     "corrects_external": members({"system": _system, "ref": _text}),
     "reason": _name,
     "handoff": members({"point": one_of(*POINTS)}),
-    "evidence": items(_evidence, EVIDENCE_MAX),
+    "evidence": parse_evidence,
     "causes": items(_parse_cause, CAUSES_MAX),
     "labels": _parse_labels,
     "observed": _parse_observed,

@@ -12,6 +12,13 @@ Every error of the ledger, grouped by what the caller does next.
     |  |__PossibleRepeatError        the business key is already taken by another effect
     |  |__CorrectionError            the effect is history; this correction does not fit it
     |  |  |__OverRefundError         more than what remains
+    |  |__TransitionError            the intent is not in a state that allows this step
+    |  |  |__IntentUnknownError       its outcome is unknown: only evidence leads on
+    |  |  |__HandedOffError           it is history already
+    |  |  |__StaleTokenError          somebody else has taken it over
+    |  |  |__ApprovalRequiredError    a person has to approve exactly this first
+    |  |  |__SelfApprovalError        whoever approves may not be whoever acts
+    |  |  |__IntentChangedError       it moved while it was being handed off; send it again
     |  |__AbandonedError             another item of the same atomic batch was refused
     |  |__LedgerExistsError          the name or origin is taken
     |  |__PeriodError                no such period can be closed
@@ -90,6 +97,34 @@ class CorrectionError(RejectedError):
 
 class OverRefundError(CorrectionError):
     """The correction takes back more than remains. Nothing was written."""
+
+
+class TransitionError(RejectedError):
+    """The intent is not in a state that allows this step. Nothing was written."""
+
+
+class IntentUnknownError(TransitionError):
+    """The outcome of the intent is unknown, and only evidence leads on. Nothing was written."""
+
+
+class HandedOffError(TransitionError):
+    """The intent became an entry of history before. Nothing was written."""
+
+
+class StaleTokenError(TransitionError):
+    """The fencing token is not the newest: somebody else acts. Nothing was written."""
+
+
+class ApprovalRequiredError(TransitionError):
+    """A person has to approve exactly this content first. Nothing was written."""
+
+
+class SelfApprovalError(TransitionError):
+    """Whoever approves an intent may not be whoever acts on it. Nothing was written."""
+
+
+class IntentChangedError(TransitionError):
+    """The intent moved while it was being handed off. Nothing was written."""
 
 
 class AbandonedError(RejectedError):

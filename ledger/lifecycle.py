@@ -15,6 +15,7 @@ from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from types import MappingProxyType
 
 from ledger.effect import Effect, Kind, Money
 from ledger.errors import (
@@ -25,6 +26,7 @@ from ledger.errors import (
     TooLargeError,
 )
 from ledger.grammar import wrong
+from ledger.intent import Hold
 from ledger.money import check_amount, decimals, format_amount, minor_units
 
 MINOR_UNITS_MAX = 10**38 - 1
@@ -125,6 +127,7 @@ class History:
         positions: Iterable[Position],
         keys: Mapping[str, str],
         business_keys: Mapping[tuple[str, str, str], tuple[str, int]],
+        promised: Mapping[tuple[str, str, str], str] = MappingProxyType({}),
     ) -> None:
         """
         Begin with what was read.
@@ -135,7 +138,9 @@ class History:
             positions: Of these entries, where they have one.
             keys: Idempotency key -> id, of entries named by key.
             business_keys: (kind, type, business key) -> id and seq of the entry that holds it.
+            promised: (kind, type, business key) -> the open intent that holds it.
         """
+        self._promised = dict(promised)
         held: dict[tuple[str, str, str], tuple[str, int | None]] = dict(business_keys.items())
         # Annotated and not ChainMap[...](): calling an alias takes longer than the rest of this.
         self._entries: ChainMap[str, Recorded] = ChainMap({}, {each.id: each for each in entries})
@@ -150,12 +155,15 @@ class History:
         """Positions the admitted corrections moved or began, in the order of the first move."""
         return list(self._positions.maps[0].values())
 
-    def admit(self, effect: Effect, entry_id: str, *, seq: int | None = None) -> str | None:
+    def admit(
+        self, effect: Effect, entry_id: str, *, seq: int | None = None, hold: Hold | None = None
+    ) -> str | None:
         """
         Let `effect` into history as entry `entry_id` at `seq`, or raise and change nothing.
 
-        The first of these that applies is told: what it names is not there; it does not fit
-        what it corrects; its business key is taken; too little remains.
+        What its intent held, `hold`, is let go of for it. The first of these that applies is
+        told: what it names is not there; it does not fit what it corrects; its business key is
+        taken; too little remains.
 
         Returns:
             Id of the entry it corrects; None where that is none of this ledger.
@@ -176,15 +184,60 @@ class History:
             self._check_depth(effect, target)
             _check_money(effect, target)
         self._check_business_key(effect)
-        moved = self._move(effect, target) if target is not None else {}
+        released = {} if hold is None else self._release(hold)
+        moved = self._move(effect, target, released) if target is not None else {}
 
-        self._positions.update(moved)
+        self._positions.update(released | moved)
         self._register(effect, entry_id, seq, target)
         return target.id if target is not None else None
 
+    def knows(self, entry_id: str) -> bool:
+        """Whether the entry of this id was read, or admitted since."""
+        return entry_id in self._entries
+
+    def promise(self, effect: Effect, intent: str) -> Hold | None:
+        """
+        Hold for `intent` what `effect` would take, as if it were admitted, or raise and change
+        nothing. What `effect` repeats is looked at by the caller: it may be an intent.
+
+        Returns:
+            What is kept of the entry a refund would refund; None for anything else.
+
+        Raises:
+            RejectedError: As `admit`.
+        """
+        target = self._find_target(effect)
+        if target is not None:
+            _check_kind(effect, target)
+            _check_money(effect, target)
+        self._check_business_key(effect)
+        hold = None
+        if target is not None and effect.money is not None:
+            before = self._position(target)
+            amount = minor_units(effect.money.applied or effect.money.amount)
+            after = replace(before, held=before.held + amount)
+            _check_remainder(effect, target, before, after)
+            self._positions[target.id] = after
+            hold = Hold(entry=target.id, currency=before.currency, amount=amount)
+        if effect.business_key is not None and effect.repeat_of is None:
+            self._promised[effect.kind, effect.type, effect.business_key] = intent
+        return hold
+
+    def release(self, intent: str, hold: Hold | None) -> None:
+        """Let go of what was promised to `intent`."""
+        if hold is not None:
+            self._positions.update(self._release(hold))
+        for key in [key for key, holder in self._promised.items() if holder == intent]:
+            del self._promised[key]
+
+    def _release(self, hold: Hold) -> dict[str, Position]:
+        before = self._positions[hold.entry]
+        after = replace(before, held=before.held - hold.amount)
+        return {hold.entry: replace(after, excess=max(0, -after.remaining))}
+
     def fork(self) -> History:
         """A history that begins as this one; what it admits is kept only if it is joined."""
-        fork = History((), (), {}, {})
+        fork = History((), (), {}, {}, self._promised)
         fork._entries = self._entries.new_child()
         fork._positions = self._positions.new_child()
         fork._keys = self._keys.new_child()
@@ -238,16 +291,20 @@ class History:
             return
         first = self._business_keys.get((effect.kind, effect.type, effect.business_key))
         if first is not None:
-            entry_id, seq = first
-            raise PossibleRepeatError(
-                f"entry {entry_id} has this business key, and the same kind and type; "
-                "name it in repeat_of if this is another one",
-                id=entry_id,
-                seq=seq,
-            )
+            raise _possible_repeat("entry", *first)
+        promised = self._promised.get((effect.kind, effect.type, effect.business_key))
+        # What an intent became is never refused for what others only promised.
+        if promised is not None and effect.intent is None:
+            raise _possible_repeat("intent", promised, None)
 
-    def _move(self, correction: Effect, target: Recorded) -> dict[str, Position]:
-        """Positions by entry as the money of `correction` leaves them, its target's first."""
+    def _move(
+        self, correction: Effect, target: Recorded, released: Mapping[str, Position]
+    ) -> dict[str, Position]:
+        """
+        Positions by entry as the money of `correction` leaves them, its target's first.
+
+        Those in `released` are not yet among what stands.
+        """
         if correction.money is None:
             return {}
         moved: dict[str, Position] = {}
@@ -255,7 +312,7 @@ class History:
         delta = minor_units(correction.money.applied or correction.money.amount)
         entry = target
         while delta:
-            before = self._position(entry)
+            before = released.get(entry.id) or self._position(entry)
             after = _settled(before, entry, kind, delta)
             if not correction.observed:
                 _check_remainder(correction, entry, before, after)
@@ -303,6 +360,15 @@ class History:
         self._keys[effect.key] = entry_id
         if effect.business_key is not None and effect.repeat_of is None:
             self._business_keys[effect.kind, effect.type, effect.business_key] = (entry_id, seq)
+
+
+def _possible_repeat(noun: str, holder: str, seq: int | None) -> PossibleRepeatError:
+    return PossibleRepeatError(
+        f"{noun} {holder} has this business key, and the same kind and type; "
+        "name it in repeat_of if this is another one",
+        id=holder,
+        seq=seq,
+    )
 
 
 def _not_there(pointer: str, named: str) -> BadReferenceError:

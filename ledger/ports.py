@@ -15,6 +15,7 @@ from typing import Protocol
 from ledger.checkpoint import Checkpoint
 from ledger.effect import Rules
 from ledger.entry import Entry, Head
+from ledger.intent import Intent
 from ledger.lifecycle import Position
 from ledger.period import ClosedPeriod
 from ledger.tiles import Tile
@@ -55,6 +56,9 @@ class Wanted:
     business_keys: Sequence[str] = ()
     data_subjects: Sequence[str] = ()
     signing_keys: Sequence[str] = ()
+    intents: Sequence[str] = ()
+    intent_keys: Sequence[str] = ()
+    """Intents, by id and by the key of their promise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +76,10 @@ class Found:
     """Data subject -> wrapped data key."""
     signing_keys: Mapping[str, tuple[str, bytes]] = field(default_factory=dict)
     """Poster key id -> principal and public key."""
+    promised: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
+    """(kind, type, business key) -> id of the open intent that holds it."""
+    intents: Mapping[str, Sequence[bytes]] = field(default_factory=dict)
+    """Intent id -> its events, in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +109,8 @@ class Batch:
     data_keys: Mapping[str, bytes]
     """New data keys, wrapped."""
     tiles: Sequence[Tile]
+    intents: Sequence[Intent] = ()
+    """What moved, one for each step and in their order: an intent's last event is the step."""
 
 
 class AppendTransaction(Protocol):

@@ -18,8 +18,10 @@ from ledger.append import Appender
 from ledger.audit.closing import Closing
 from ledger.clock import SystemClock
 from ledger.credentials import Credentials
+from ledger.dialog import Dialog
 from ledger.dry_run import DryRun
 from ledger.errors import LedgerBrokenError, LedgerError, SettingsError
+from ledger.intents import Intents
 from ledger.keys import load_payload_key, load_signing_key
 from ledger.names import REGISTRY
 from ledger.policy import Policy
@@ -53,6 +55,8 @@ class Service:
     sequencer: Sequencer
     reader: Reader
     dry_run: DryRun
+    dialog: Dialog
+    intents: Intents
     verifications: Verifications
     closing: Closing
     credentials: Credentials
@@ -184,7 +188,7 @@ def _compose(
     appender = Appender(registry_storage, signer, vault, clock, stops)
     verifications = Verifications(pool, conninfo=conninfo, read_signed=read_signed, vault=vault)
     opened.callback(verifications.wait, VERIFICATIONS_PATIENCE_S)
-    dry_run_storage, sequencer_storage = storage(), storage()
+    dry_run_storage, sequencer_storage, dialog_storage = storage(), storage(), storage()
     sequencer = Sequencer(lambda: Appender(sequencer_storage, signer, vault, clock, stops))
     sequencer.start()
     reader = Reader(pool, vault)
@@ -206,6 +210,8 @@ def _compose(
         sequencer=sequencer,
         reader=reader,
         dry_run=DryRun(dry_run_storage, vault, clock, stops),
+        dialog=Dialog(dialog_storage, clock, stops),
+        intents=Intents(pool),
         verifications=verifications,
         closing=Closing(pool, Appender(storage(), signer, vault, clock, stops)),
         credentials=Credentials(pool),

@@ -17,12 +17,21 @@ from ledger.receipt import Receipt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Handoff:
+    """An effect is what became of an intent, which `effect.intent` names."""
+
+    token: int
+    """The fencing token that was shown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
     """One effect as its poster sent it, every rule that needs no history already checked."""
 
     effect: Effect
     payloads: tuple[PayloadIn, ...] = ()
     signature: PosterSignature | None = None
+    handoff: Handoff | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

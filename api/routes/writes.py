@@ -146,7 +146,7 @@ async def _post(
 ) -> Response:
     skin, ledger = skin_of(request), access.ledger.name
     dry_run = read_dry_run(request)
-    key = _read_key(request)
+    key = read_key(request)
     media_type(request, JSON)
     raw = await read_body(request, EFFECT_BODY_BYTES_MAX)
     submission = await off_loop_if_large(raw, lambda: build(parse_json(raw), key))
@@ -184,7 +184,7 @@ async def _cosigned(
 def _answer(outcome: Outcome, target: str | None) -> Response:
     if isinstance(outcome, LedgerError):
         raise _as_the_path_sees_it(outcome, target)
-    headers = {"Location": _location(outcome)}
+    headers = {"Location": location(outcome)}
     if outcome.replayed:
         headers["Idempotent-Replayed"] = "true"
     return json_answer(
@@ -215,13 +215,20 @@ def _no_such_entry(target: str) -> NotFoundError:
     return NotFoundError(f"there is no entry {target[:64]} in this ledger")
 
 
-def _location(recorded: Recorded) -> str:
+def location(recorded: Recorded) -> str:
+    """Where what was recorded is read."""
     entry = recorded.entry
     noun = "effects" if entry.effect.kind is Kind.EFFECT else "entries"
     return f"/v1/ledgers/{entry.ledger}/{noun}/{entry.id}"
 
 
-def _read_key(request: Request) -> str:
+def read_key(request: Request) -> str:
+    """
+    The idempotency key of a write, as it was sent.
+
+    Raises:
+        MissingKeyError: There is none, or more than one.
+    """
     keys = request.headers.getlist("idempotency-key")
     if len(keys) != 1 or not keys[0]:
         raise MissingKeyError(

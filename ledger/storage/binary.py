@@ -74,6 +74,11 @@ def smallints(values: Iterable[int]) -> Column:
     return Column(21, [value.to_bytes(2, "big", signed=True) for value in values])
 
 
+def booleans(values: Iterable[bool]) -> Column:
+    """A column of `boolean`."""
+    return Column(16, [b"\1" if value else b"\0" for value in values])
+
+
 def uuids(values: Iterable[str | None]) -> Column:
     """A column of `uuid`."""
     return Column(

@@ -472,7 +472,7 @@ def _write(wire: Wire, ledger: str, batch: Batch) -> None:
     """Have `batch` written, as far as that needs no trip; the rest goes with the commit."""
     if len(batch.entries) >= COPIED_ENTRIES_MIN:
         wire.copy(COPY_ENTRIES, copied_entries(ledger, batch))
-    else:
+    elif batch.entries:
         wire.say(INSERT_ENTRIES, *inserted_entries(ledger, batch))
     for statement, values in statements_beside(ledger, batch):
         wire.say(statement, *values)

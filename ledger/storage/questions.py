@@ -51,6 +51,33 @@ order by kind, type, business_key, seq
 """,
 )
 
+SELECT_PROMISED = Statement(
+    "select_promised",
+    "select kind, type, business_key, id::text from intents "
+    "where ledger = $1 and business_key = any($2::text[]) and is_reserving",
+)
+
+# Under the head's lock: every step of every intent of a ledger is taken under it.
+SELECT_INTENTS = Statement(
+    "select_intents",
+    """
+select i.id::text, e.body
+from intents i join intent_events e on e.ledger = i.ledger and e.intent = i.id
+where i.ledger = $1 and (i.id = any($2::uuid[]) or i.key = any($3::text[]))
+order by i.id, e.number
+""",
+)
+
+# What these intents hold, or held, is let go of by some of their steps.
+SELECT_HELD = Statement(
+    "select_held",
+    """
+select p.entry::text, p.currency, p.original, p.adjusted, p.refunded, p.held, p.excess
+from intents i join positions p on p.ledger = i.ledger and p.entry = i.target
+where i.ledger = $1 and i.id = any($2::uuid[])
+""",
+)
+
 SELECT_DATA_KEYS = Statement(
     "select_data_keys",
     "select data_subject, wrapped from effect_ledger_keys.data_keys "
@@ -79,10 +106,16 @@ class Questions:
         statements = [statement for statement, _ in self._asked]
         rows = dict(zip(statements, heard, strict=True))
         related = rows.get(SELECT_LINEAGE, ())
+        intents: dict[str, list[bytes]] = {}
+        for intent, event in rows.get(SELECT_INTENTS, ()):
+            intents.setdefault(intent, []).append(event)
         return Found(
             replays=dict(rows.get(SELECT_REPLAYS, ())),
             lineage=[(body, corrects) for body, corrects, *_ in related],
-            positions=[_position(row[2:]) for row in related if row[2] is not None],
+            positions=[
+                *(_position(row[2:]) for row in related if row[2] is not None),
+                *(_position(row) for row in rows.get(SELECT_HELD, ())),
+            ],
             business_keys={
                 (kind, type_, key): (entry_id, seq)
                 for kind, type_, key, entry_id, seq in rows.get(SELECT_BUSINESS_KEYS, ())
@@ -92,6 +125,11 @@ class Questions:
                 key_id: (principal, public_key)
                 for key_id, principal, public_key in rows.get(SELECT_SIGNING_KEYS, ())
             },
+            promised={
+                (kind, type_, key): intent
+                for kind, type_, key, intent in rows.get(SELECT_PROMISED, ())
+            },
+            intents=intents,
         )
 
 
@@ -111,6 +149,11 @@ def _questions(ledger: str, wanted: Wanted) -> Iterator[tuple[Statement, list[Pa
         )
     if wanted.business_keys:
         yield SELECT_BUSINESS_KEYS, [ledger, texts(wanted.business_keys).array()]
+        yield SELECT_PROMISED, [ledger, texts(wanted.business_keys).array()]
+    if wanted.intents or wanted.intent_keys:
+        ids = uuids(wanted.intents).array()
+        yield SELECT_INTENTS, [ledger, ids, texts(wanted.intent_keys).array()]
+        yield SELECT_HELD, [ledger, ids]
     if wanted.data_subjects:
         yield SELECT_DATA_KEYS, [ledger, texts(wanted.data_subjects).array()]
     if wanted.signing_keys:

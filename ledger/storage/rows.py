@@ -24,6 +24,7 @@ from ledger.storage.binary import (
     times,
     uuids,
 )
+from ledger.storage.intent_rows import intent_statements
 from ledger.storage.wire import Parameter, Statement
 from ledger.terms import terms_of
 from ledger.tiles import Tile
@@ -114,7 +115,7 @@ def copied_entries(ledger: str, batch: Batch) -> bytes:
 
 
 def statements_beside(ledger: str, batch: Batch) -> Iterator[tuple[Statement, list[Parameter]]]:
-    """How everything else of a batch is written, the head last."""
+    """How everything else of a batch is written, the head, where it moves, last."""
     for statement, columns in (
         (INSERT_TERMS, _terms(batch.entries)),
         (INSERT_DATA_KEYS, [texts(batch.data_keys), octets(batch.data_keys.values())]),
@@ -128,6 +129,9 @@ def statements_beside(ledger: str, batch: Batch) -> Iterator[tuple[Statement, li
     if closes:
         yield INSERT_PERIODS, [ledger, *_arrays(_periods(closes))]
         yield COUNT_CLOSES, [len(closes), ledger]
+    yield from intent_statements(ledger, batch.intents)
+    if not batch.entries:
+        return
     head = batch.head
     yield (
         UPDATE_HEAD,

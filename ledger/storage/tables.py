@@ -176,6 +176,7 @@ api_keys = Table(
     Column("expires_at", _Time),
     Column("revoked_at", _Time),
     Column("periods", ARRAY(Text)),
+    Column("labels", Text, nullable=False),
 )
 
 poster_keys = Table(
@@ -272,4 +273,34 @@ accesses = Table(
     Column("act", Text, nullable=False),
     Column("data", JSONB, nullable=False),
     Column("because", Text, nullable=False),
+)
+
+intent_events = Table(
+    "intent_events",
+    metadata,
+    Column("ledger", Text, primary_key=True),
+    Column("intent", _Id, primary_key=True),
+    Column("number", SmallInteger, primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+)
+
+intents = Table(
+    "intents",
+    metadata,
+    Column("ledger", Text, primary_key=True),
+    Column("id", _Id, primary_key=True),
+    Column("key", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("subject", Text),
+    Column("business_key", Text),
+    Column("state", Text, nullable=False),
+    Column("outcome", Text),
+    Column("on_silence", Text, nullable=False),
+    Column("promised_at", _Time, nullable=False),
+    Column("answer_by", _Time, nullable=False),
+    Column("is_reserving", Boolean, nullable=False),
+    Column("target", _Id),
+    Column("held", Numeric(38, 0), nullable=False),
+    Column("events", SmallInteger, nullable=False),
 )

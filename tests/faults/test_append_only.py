@@ -12,13 +12,16 @@ from tests.faults.attacks import LEDGER
 
 # Table -> what nobody may do to its rows. Heads, checkpoints and positions move, payloads
 # are erased, stops are lifted; each by its own rule below.
-PERMANENT = ("ledgers", "entries", "entry_terms", "tiles", "poster_keys", "cosigned")
-KEPT = ("heads", "published", "positions", "payloads", "principals", "stops")
+PERMANENT = (
+    *("ledgers", "entries", "entry_terms", "tiles", "poster_keys", "cosigned"),
+    *("intent_events", "periods", "period_checkpoints", "accesses"),
+)
+KEPT = ("heads", "published", "positions", "payloads", "principals", "stops", "intents")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def witnessed(attacked, conninfo) -> None:
-    """What a witness said of the ledger; guards that act row by row need a row."""
+def rows_to_guard(attacked, conninfo) -> None:
+    """What a witness said, and an intent: guards that act row by row need a row."""
     assert attacked.record.name == LEDGER
     with connect(conninfo, WRITER) as connection:
         connection.execute(
@@ -27,6 +30,31 @@ def witnessed(attacked, conninfo) -> None:
         )
         connection.execute(
             "insert into stops (ledger, code, message, details) values (%s, 'forked', 'x', '{}')",
+            [LEDGER],
+        )
+        connection.execute(
+            "insert into periods (ledger, seq, id, name, from_at, to_at, from_seq)"
+            " values (%s, 0, gen_random_uuid(), 'p', now() - interval '1 day', now(), 0)",
+            [LEDGER],
+        )
+        connection.execute(
+            "insert into period_checkpoints (ledger, seq, size, note) values (%s, 0, 1, 'note')",
+            [LEDGER],
+        )
+        connection.execute(
+            "insert into accesses (ledger, id, principal, key_id, act, data, because)"
+            " values (%s, gen_random_uuid(), 'p', 'k', 'export.issued', '{}', 'x')",
+            [LEDGER],
+        )
+        connection.execute(
+            "insert into intents (ledger, id, key, kind, type, state, on_silence, promised_at,"
+            " answer_by, is_reserving, events) values (%s, gen_random_uuid(), 'k', 'effect', 't',"
+            " 'promised', 'ask', now(), now(), false, 1)",
+            [LEDGER],
+        )
+        connection.execute(
+            "insert into intent_events (ledger, intent, number, body)"
+            " select ledger, id, 0, 'body' from intents where ledger = %s",
             [LEDGER],
         )
 
@@ -101,7 +129,7 @@ def test_every_table_of_the_schema_has_a_rule(as_superuser):
         "select relname from pg_class "
         "where relnamespace = 'effect_ledger'::regnamespace and relkind in ('r', 'p')"
     ).fetchall()
-    free = {"api_keys", "verifications", "schema_versions"}
+    free = {"api_keys", "verifications", "schema_versions", "exports"}
 
     assert {name for (name,) in rows} == {*PERMANENT, *KEPT} | free
 

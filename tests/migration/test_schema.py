@@ -178,11 +178,15 @@ TRIGGERS = {
         for table in (
             *("cosigned", "entries", "entry_terms", "ledgers", "poster_keys", "tiles"),
             *("accesses", "period_checkpoints", "periods"),
+            "intent_events",
         )
     },
     **{
         f"{table}.no_delete": "refuse_change: BEFORE ROW DELETE"
-        for table in ("heads", "payloads", "positions", "principals", "published", "stops")
+        for table in (
+            *("heads", "payloads", "positions", "principals", "published", "stops"),
+            "intents",
+        )
     },
     **{
         f"{table}.no_truncate": "refuse_change: BEFORE TRUNCATE"
@@ -190,6 +194,7 @@ TRIGGERS = {
             *("entries", "entry_terms", "heads", "ledgers", "payloads", "positions"),
             *("poster_keys", "principals", "published", "tiles", "cosigned", "stops"),
             *("accesses", "period_checkpoints", "periods"),
+            *("intent_events", "intents"),
         )
     },
     "stops.lifting_only": "allow_lifting_only: BEFORE ROW UPDATE",
@@ -240,6 +245,7 @@ TABLE_GRANTS = {
                 *("ledgers", "entries", "entry_terms", "tiles", "payloads"),
                 *("principals", "poster_keys", "api_keys", "cosigned", "stops"),
                 *("accesses", "period_checkpoints", "periods"),
+                *("intent_events", "intents"),
             )
         },
         **{
@@ -255,6 +261,7 @@ TABLE_GRANTS = {
             *("ledgers", "heads", "published", "entries", "entry_terms", "tiles"),
             *("positions", "verifications", "schema_versions", "cosigned", "stops"),
             *("accesses", "exports", "period_checkpoints", "periods"),
+            *("intent_events", "intents"),
         )
     },
     ERASER: {"effect_ledger_keys.data_keys": {"DELETE"}},
@@ -264,6 +271,10 @@ COLUMN_GRANTS = {
         "effect_ledger.api_keys.revoked_at": {"UPDATE"},
         "effect_ledger.stops.lifted_at": {"UPDATE"},
         "effect_ledger.stops.lifted_because": {"UPDATE"},
+        **{
+            f"effect_ledger.intents.{column}": {"UPDATE"}
+            for column in ("state", "outcome", "is_reserving", "held", "events")
+        },
     },
     READER: {f"effect_ledger.payloads.{column}": R for column in SHOWN},
     ERASER: {

@@ -36,6 +36,7 @@ from ledger.lifecycle import Position
 from ledger.payload import build_payloads
 from ledger.ports import Found
 from ledger.submission import Posting, Submission
+from ledger.timestamps import format_time
 from ledger.vault import salted
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -89,7 +90,9 @@ def stands(submission: Submission, principal: str = "till") -> Entry:
 
 def admission(found: Found | None = None, size: int | None = SIZE) -> Admission:
     numbers = itertools.count()
-    return Admission(found or Found(), new_id=lambda: f"id-{next(numbers)}", size=size)
+    return Admission(
+        found or Found(), new_id=lambda: f"id-{next(numbers)}", now=format_time(NOW), size=size
+    )
 
 
 def kinds(verdicts: Any) -> list[type]:

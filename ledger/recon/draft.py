@@ -44,6 +44,7 @@ QUARANTINING = frozenset(
 )
 """Errors of a file that can be read whole. Every other error rejects it."""
 
+SHOWN_MAX = 63
 DIGITS_MAX = 38
 """As many as a ledger's minor units have."""
 
@@ -56,6 +57,8 @@ class Draft:
         self.version = ""
         self.statements: list[StatementDraft] = []
         self._findings: list[Finding] = []
+        self._unknown_currencies: set[str] = set()
+        self._told: set[tuple[FindingCode, str]] = set()
         self._untold = 0
         self._rejected = False
         self._quarantined = False
@@ -76,19 +79,27 @@ class Draft:
         """Something worth saying that nobody needs to act on."""
         self._tell(Severity.INFO, code, locator, message)
 
+    def once(self, code: FindingCode, locator: str, message: str, *, key: str) -> None:
+        """Warn of something that many lines have in common, at the first of them."""
+        if (code, key) not in self._told:
+            self._told.add((code, key))
+            self.warn(code, locator, message)
+
     @property
     def rejected(self) -> bool:
         """Whether something was found that cannot be read."""
         return self._rejected
 
-    def exponent(self, currency: str, locator: str) -> int:
-        """Decimals of `currency` as this source has it; 0 and an error where nobody knows it."""
+    def exponent(self, currency: str, locator: str) -> int | None:
+        """Decimals of `currency` as this source has it; None and an error where nobody knows."""
         try:
             return exponent(currency, self.source.exponents)
         except LedgerError:
-            shown = currency if currency.isalnum() and len(currency) <= 12 else "?"  # noqa: PLR2004
-            self.error(FindingCode.CURRENCY_UNKNOWN, locator, f"no currency {shown!r} is known")
-            return 0
+            if currency not in self._unknown_currencies:
+                self._unknown_currencies.add(currency)
+                shown = _shown(currency)
+                self.error(FindingCode.CURRENCY_UNKNOWN, locator, f"no currency {shown} is known")
+            return None
 
     def amount(
         self,
@@ -107,8 +118,10 @@ class Draft:
         if decimal_separator != ".":
             plain = "?" if "." in plain else plain.replace(decimal_separator, ".")
         decimals = self.exponent(currency, locator)
+        if decimals is None:
+            return 0
         digits = plain.lstrip("+-").replace(".", "", 1)
-        if not (digits.isascii() and digits.isdigit() and len(digits) <= DIGITS_MAX):
+        if not is_digits(digits):
             return self._unreadable(text, locator, name)
         try:
             scaled = Decimal(plain).scaleb(decimals)
@@ -125,19 +138,18 @@ class Draft:
 
     def count(self, text: str, locator: str, name: str) -> int:
         """A whole number, not negative."""
-        if text.isascii() and text.isdigit():
+        if is_digits(text):
             return int(text)
         self.error(FindingCode.MALFORMED, locator, f"{name} is no whole number")
         return 0
 
-    def day(self, text: str, locator: str, name: str) -> None:
+    def no_date(self, text: str, locator: str, name: str) -> None:
         """Tell that a date cannot be read."""
-        shown = text if text.isprintable() and len(text) <= 40 else "?"  # noqa: PLR2004
-        self.error(FindingCode.DATE_UNREADABLE, locator, f"{name} {shown!r} is no date")
+        self.error(FindingCode.DATE_UNREADABLE, locator, f"{name} {_shown(text)} is no date")
 
     def show(self, minor: int, currency: str) -> str:
         """An amount for people."""
-        return f"{format_amount(minor, self.exponent(currency, ''))} {currency}"
+        return f"{format_amount(minor, self.exponent(currency, '') or 0)} {currency}"
 
     def statement(self, currency: str, **members: Any) -> StatementDraft:
         """Begin a statement; its account is the source's unless given."""
@@ -186,8 +198,7 @@ class Draft:
         return tuple(self._findings)
 
     def _unreadable(self, text: str, locator: str, name: str) -> int:
-        shown = text if text.isprintable() and len(text) <= 40 else "?"  # noqa: PLR2004
-        self.error(FindingCode.AMOUNT_UNREADABLE, locator, f"{name} {shown!r} is no amount")
+        self.error(FindingCode.AMOUNT_UNREADABLE, locator, f"{name} {_shown(text)} is no amount")
         return 0
 
     @staticmethod
@@ -218,6 +229,8 @@ class StatementDraft:
     control_totals: dict[str, str] = field(default_factory=dict)
     provable: bool = False
     """Whether the format has something that betrays a missing part, and it was compared."""
+    derived: bool = False
+    """The balances come from the lines' own running balance: a cut would not show in them."""
     locator: str = ""
     lines: list[Line] = field(default_factory=list)
     _occurrences: Counter[str] = field(default_factory=Counter)
@@ -280,8 +293,7 @@ class StatementDraft:
 
     def unknown_kind(self, word: str) -> None:
         """Count a code that nobody here knows: such a statement is never called complete."""
-        shown = word if word.isprintable() and len(word) <= 63 else "?"  # noqa: PLR2004
-        self._unknown_kinds[shown] += 1
+        self._unknown_kinds[_shown(word)] += 1
 
     def cash(self) -> int:
         """What the lines so far moved the balance by."""
@@ -322,12 +334,12 @@ class StatementDraft:
                 self.closing_minor,
                 self.opening_minor + self.cash(),
             )
-            self.provable = True
+            self.provable = self.provable or not self.derived
         for word, times in sorted(self._unknown_kinds.items()):
             self.draft.warn(
                 FindingCode.UNKNOWN_KIND,
                 self.locator,
-                f"{word!r} on {times:,} lines is not known here; the lines are kept as `other`",
+                f"{word} on {times:,} lines is not known here; the lines are kept as `other`",
             )
         if not self.provable:
             self.draft.warn(
@@ -390,6 +402,16 @@ class StatementDraft:
                 self.compare(FindingCode.TOTAL_DISAGREES, name.split("_")[0], stated, known)
             elif stated is not None:
                 setattr(self, name, stated)
+
+
+def is_digits(text: str) -> bool:
+    """Whether `text` is a whole number in the digits 0 to 9, of a size that a number may have."""
+    return text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX
+
+
+def _shown(text: str) -> str:
+    """A cell as a message may repeat it: short and visible, and of no use as markup."""
+    return repr(text) if text.isprintable() and len(text) <= SHOWN_MAX else "(not shown)"
 
 
 def fingerprint(*parts: str) -> str:

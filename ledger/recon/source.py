@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from ledger.errors import SettingsError
 from ledger.recon.mapping import CsvMapping
 
 
@@ -48,6 +50,24 @@ class Source:
     """Decimals of units that are not in ISO 4217, as a ledger declares them."""
     mapping: CsvMapping | None = None
     """How to read a CSV that no other format claims."""
+
+    def __post_init__(self) -> None:
+        """
+        Hold what files are read by to what can be read by.
+
+        Raises:
+            SettingsError: No such zone, decimal separator or order of dates.
+        """
+        try:
+            ZoneInfo(self.iana_tz)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise SettingsError(
+                f"no time zone {self.iana_tz!r}; an IANA name such as Europe/Berlin is wanted"
+            ) from error
+        if self.decimal_separator not in (".", ","):
+            raise SettingsError("the decimal separator of a source is '.' or ','")
+        if self.date_order not in ("", "dmy", "mdy", "ymd"):
+            raise SettingsError("the order of dates of a source is dmy, mdy or ymd")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,7 @@ from ledger.reader import Reader
 from ledger.sequencer import Sequencer
 from ledger.stops import Stops
 from ledger.submission import Outcome, Posting
+from ledger.verdicts import Verdicts
 from ledger.verification import Verifications
 
 
@@ -52,6 +53,7 @@ class Engine:
     credentials: Credentials
     publisher: Publisher | None
     stops: Stops
+    verdicts: Verdicts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

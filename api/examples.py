@@ -218,6 +218,26 @@ VERIFICATION: dict[str, Any] = {
     "report": None,
 }
 
+STATEMENT: dict[str, Any] = {
+    "statement": {
+        "origin": "ledger.example/payments",
+        "ledger": "payments",
+        "mode": "full",
+        "start": 0,
+        "size": 42,
+        "root": _ROOT,
+        "verdicts": {"tamper": "ok", "completeness": "ok", "time": "ok"},
+        "first_bad": None,
+        "findings_total": 0,
+        "acknowledged": False,
+        "not_checked": ["times against anybody else's clock: there are no timestamps"],
+        "level": "log-signed",
+        "started_at": _TIME,
+        "finished_at": _TIME,
+    },
+    "note": "effect-ledger/verification/v1\n{...}\n\n\u2014 ledger.example/payments Gis8...\n",
+}
+
 _STORY_ENTRY: dict[str, Any] = {name: ENTRY[name] for name in ENTRY if name != "world"}
 
 STORY: dict[str, Any] = {

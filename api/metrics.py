@@ -16,6 +16,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from ledger.submission import Outcome, Recorded
+from ledger.verification import Standing
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -87,6 +88,8 @@ class Metrics:
         sizes: Mapping[str, tuple[int, int]],
         quorums: Mapping[str, tuple[int, float]],
         stopped: Collection[str],
+        verified: Mapping[str, Standing],
+        verified_ages: Mapping[str, Mapping[str, float]],
     ) -> bytes:
         """
         Everything, in the text format.
@@ -96,9 +99,12 @@ class Metrics:
             sizes: Ledger -> entries sequenced, and entries under a published checkpoint.
             quorums: Ledger -> size of its newest cosigned checkpoint, and seconds since then.
             stopped: Ledgers that take no writes.
+            verified: Ledger -> its newest verification.
+            verified_ages: Mode -> ledger -> seconds since its newest verification in that mode.
         """
         registry = CollectorRegistry()
         registry.register(_Now(waiting, sizes, quorums, stopped))
+        registry.register(_Verified(verified, verified_ages))
         counted = self._registry
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             counted = CollectorRegistry()
@@ -166,3 +172,40 @@ class _Now(Collector):
         for ledger in sorted(self._sizes):
             stopped.add_metric([ledger], ledger in self._stopped)
         yield stopped
+
+
+class _Verified(Collector):
+    """What verification found last."""
+
+    def __init__(
+        self, verified: Mapping[str, Standing], ages: Mapping[str, Mapping[str, float]]
+    ) -> None:
+        self._verified = verified
+        self._ages = ages
+
+    def collect(self) -> Iterable[Metric]:
+        """The gauges, one family after the other."""
+        size = GaugeMetricFamily(
+            "effect_ledger_verified_size",
+            "Entries that the newest verification speaks of.",
+            labels=["ledger"],
+        )
+        bad = GaugeMetricFamily(
+            "effect_ledger_verification_bad",
+            "1 for a ledger whose newest verification found something, acknowledged or not.",
+            labels=["ledger"],
+        )
+        for ledger, each in sorted(self._verified.items()):
+            size.add_metric([ledger], each.size)
+            bad.add_metric([ledger], not each.good)
+        yield size
+        yield bad
+        age = GaugeMetricFamily(
+            "effect_ledger_verification_age_seconds",
+            "Time since a verification in this mode was last finished.",
+            labels=["ledger", "mode"],
+        )
+        for mode, ages in sorted(self._ages.items()):
+            for ledger, age_s in sorted(ages.items()):
+                age.add_metric([ledger, mode], age_s)
+        yield age

@@ -567,6 +567,19 @@ class VerificationOut(BaseModel):
     )
 
 
+class StatementOut(BaseModel):
+    """What the service says it found when it verified a ledger last."""
+
+    statement: dict[str, Any] = Field(
+        description="Origin, size and root, the verdicts, the first bad entry, and what was not "
+        "checked."
+    )
+    note: str = Field(
+        description="The same, signed by the ledger's key: a C2SP signed note. "
+        "`effect-ledger verify` reads it offline."
+    )
+
+
 class InclusionOut(BaseModel):
     """Proof that an entry is in the tree of `size` entries (RFC 9162 Section 2.1.3)."""
 
@@ -613,6 +626,10 @@ class ReadyOut(HealthOut):
     nothing is witnessed."""
     ledgers_stopped: int
     """Ledgers that take no writes until a person has looked."""
+    verification_age_s: float | None
+    """Seconds since the ledger that was not verified for longest was; null before the first."""
+    ledgers_bad: int
+    """Ledgers whose newest verification found something, acknowledged or not."""
 
 
 MODELS: tuple[type[BaseModel], ...] = (
@@ -636,6 +653,7 @@ MODELS: tuple[type[BaseModel], ...] = (
     ReceiptOut,
     StoryOut,
     VerificationOut,
+    StatementOut,
     InclusionOut,
     ConsistencyOut,
     LedgerOut,

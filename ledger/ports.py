@@ -241,6 +241,21 @@ class Signer(Protocol):
             ForkedError, SignerUnavailableError: As for `show_base`.
         """
 
+    def attest(self, text: str) -> bytes:
+        """
+        Sign what a verification found.
+
+        Args:
+            text: Of a `statement`; nothing else is signed this way.
+
+        Returns:
+            The signed note.
+
+        Raises:
+            MalformedProofError: It is no statement.
+            SignerUnavailableError: The signer does not answer.
+        """
+
 
 class Stops(Protocol):
     """Ledgers that take no writes until a person has looked."""

@@ -16,13 +16,11 @@ import math
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, func, insert, select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Engine, func, insert
 
 from ledger.checkpoint import Checkpoint, open_checkpoint
 from ledger.cosignature import Cosignature
@@ -34,6 +32,7 @@ from ledger.ports import LedgerRecord
 from ledger.reader import Reader
 from ledger.stops import Stops
 from ledger.storage.database import database_errors
+from ledger.storage.leader import Leader
 from ledger.storage.tables import cosigned
 from ledger.witness.client import Extension, NotCosigned, WitnessClient
 
@@ -49,9 +48,6 @@ REFRESH_S = 3_600.0
 LEADER_LOCK = 0x6566_776C
 
 INSERT_COSIGNED = insert(cosigned).values(cosigned_at=func.clock_timestamp())
-SELECT_ONE = select(1)
-TRY_LEADER_LOCK = select(func.pg_try_advisory_lock(LEADER_LOCK))
-RELEASE_LEADER_LOCK = select(func.pg_advisory_unlock(LEADER_LOCK))
 
 
 def load_policy(path: Path) -> Policy:
@@ -136,7 +132,7 @@ class Publisher:
         self._engine = engine
         self._policy = policy
         self._every_s = every_s
-        self._leader = _Leader(engine)
+        self._leader = Leader(engine, LEADER_LOCK)
         self._clients = [
             WitnessClient(url, verifiers) for url, verifiers in _by_url(policy).items()
         ]
@@ -311,50 +307,3 @@ def _moment(time_s: int) -> datetime:
 
 
 _CALENDAR_END = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp())
-
-
-class _Leader:
-    """Whether it is this process that publishes, by a lock of the database. For one thread."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._connection: Connection | None = None
-
-    def leads(self) -> bool:
-        """
-        Whether this process is the one, from now on or still.
-
-        Raises:
-            DatabaseUnavailableError: Nobody can say.
-        """
-        with database_errors():
-            if self._connection is not None:
-                try:
-                    self._connection.execute(SELECT_ONE)
-                except DBAPIError:
-                    # The lock went with the connection; another process may have it by now.
-                    self._drop()
-                else:
-                    return True
-            connection = self._engine.connect()
-            if connection.execute(TRY_LEADER_LOCK).scalar():
-                self._connection = connection
-                return True
-            connection.close()
-            return False
-
-    def resign(self) -> None:
-        """Let another process be the one."""
-        if self._connection is not None:
-            # Given back by name: of a connection that is closed, the server learns later.
-            with suppress(DBAPIError):
-                self._connection.execute(RELEASE_LEADER_LOCK)
-            # And not returned to the pool, in case it was not.
-            self._drop()
-
-    def _drop(self) -> None:
-        assert self._connection is not None, "there is a connection to drop"
-        connection, self._connection = self._connection, None
-        with suppress(DBAPIError):
-            connection.invalidate()
-        connection.close()

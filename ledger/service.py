@@ -29,15 +29,18 @@ from ledger.publisher import Publisher, load_policy
 from ledger.reader import Reader
 from ledger.registry import Registry
 from ledger.restore import Restorer
+from ledger.rounds import ROUNDS_LOCK, Rounds
 from ledger.sequencer import Sequencer
 from ledger.settings import Settings
 from ledger.signer import FileSigner
 from ledger.stops import Stops
 from ledger.storage.database import WRITER, Conninfo, database_errors, engine
 from ledger.storage.embedded import open_server
+from ledger.storage.leader import Leader
 from ledger.storage.postgres import PostgresStorage
 from ledger.storage.schema import check_version, migrate
 from ledger.vault import Vault
+from ledger.verdicts import Verdicts
 from ledger.verification import Verifications
 
 logger = logging.getLogger(__name__)
@@ -69,6 +72,9 @@ class Service:
     stops: Stops
     publisher: Publisher | None
     """None where no policy names witnesses. Started by those who serve."""
+    verdicts: Verdicts
+    rounds: Rounds
+    """Started by those who serve."""
 
     def prepare(self) -> str:
         """
@@ -186,7 +192,10 @@ def _compose(
     stops.refresh()
     registry_storage = storage()
     appender = Appender(registry_storage, signer, vault, clock, stops)
-    verifications = Verifications(pool, conninfo=conninfo, read_signed=read_signed, vault=vault)
+    verdicts = Verdicts(pool, signer, stops)
+    verifications = Verifications(
+        pool, conninfo=conninfo, read_signed=read_signed, vault=vault, verdicts=verdicts
+    )
     opened.callback(verifications.wait, VERIFICATIONS_PATIENCE_S)
     dry_run_storage, sequencer_storage, dialog_storage = storage(), storage(), storage()
     sequencer = Sequencer(lambda: Appender(sequencer_storage, signer, vault, clock, stops))
@@ -195,6 +204,15 @@ def _compose(
     registry = Registry(appender, registry_storage, signer)
     # Taken back in reverse: what waits is committed first, while everything is still there.
     opened.callback(sequencer.stop)
+    rounds = Rounds(
+        reader=reader,
+        stops=stops,
+        verifications=verifications,
+        leader=Leader(pool, ROUNDS_LOCK),
+        every_s=settings.verify_interval,
+        full_every_s=settings.verify_full_interval,
+    )
+    opened.callback(rounds.stop)
     publisher = None
     if policy is not None:
         publisher = Publisher(
@@ -227,6 +245,8 @@ def _compose(
         ),
         stops=stops,
         publisher=publisher,
+        verdicts=verdicts,
+        rounds=rounds,
     )
 
 

@@ -69,6 +69,10 @@ class Settings:
     """C2SP tlog-policy whose witnesses cosign; None asks nobody."""
     witness_interval: int
     """Seconds from one checkpoint that a witness is shown to the next."""
+    verify_interval: int
+    """Seconds from one verification of a ledger, of what is new, to the next."""
+    verify_full_interval: int
+    """Seconds from one verification of a whole ledger to the next."""
     log_level: LogLevel
     lines: tuple[SettingLine, ...]
     """The same for people, in a fixed order, secrets masked."""
@@ -232,5 +236,7 @@ _READERS: Mapping[str, _Reader] = {
     "policy": _Reader(parse=_path, default=lambda: None),
     # Public witnesses count requests: this makes 8,640 a day.
     "witness_interval": _Reader(parse=_integer(1, 86_400), default=lambda: 10),
+    "verify_interval": _Reader(parse=_integer(1, 86_400), default=lambda: 300),
+    "verify_full_interval": _Reader(parse=_integer(1, 31_622_400), default=lambda: 86_400),
     "log_level": _Reader(parse=_log_level, default=lambda: LogLevel.INFO),
 }

@@ -38,6 +38,7 @@ from ledger.errors import (
 from ledger.keys import open_or_create
 from ledger.merkle import HASH_BYTES, Frontier
 from ledger.note import NoteKey, VerifierKey
+from ledger.statement import parse_statement
 
 logger = logging.getLogger(__name__)
 
@@ -184,6 +185,20 @@ class FileSigner:
         with _files_available(), record.held():
             signed = record.read()
         return self._sign(origin, signed)
+
+    def attest(self, text: str) -> bytes:
+        """
+        Sign what a verification found.
+
+        Args:
+            text: Of a `statement`: whatever else is asked for, checkpoints above all, has to pass
+                the record.
+
+        Raises:
+            MalformedProofError: It is no statement.
+        """
+        origin = parse_statement(text).origin
+        return f"{text}\n{self._key(origin).sign(text)}".encode()
 
     def close(self) -> None:
         """Close the files; the next use opens them again."""

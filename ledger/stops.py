@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, bindparam, func, insert, literal, select, update
+from sqlalchemy import Connection, Engine, and_, bindparam, func, insert, literal, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.types import Text
@@ -48,6 +48,8 @@ SELECT_STANDING = (
     select(stops).where(stops.c.lifted_at.is_(None)).order_by(stops.c.ledger, stops.c.stopped_at)
 )
 _LEDGER = bindparam("name", type_=Text)
+# Of a stop that a verification made.
+_FINDINGS = stops.c.details["findings"]
 _CODE = bindparam("kind", type_=Text)
 # One standing stop of a kind says it: a witness is asked again, and answers the same.
 INSERT_STOP = insert(stops).from_select(
@@ -67,9 +69,16 @@ INSERT_STOP = insert(stops).from_select(
 LIFT_STOPS = (
     update(stops)
     .where(stops.c.ledger == _LEDGER, stops.c.lifted_at.is_(None))
-    .values(lifted_at=func.clock_timestamp(), lifted_because=bindparam("because"))
+    .values(
+        lifted_at=func.clock_timestamp(),
+        lifted_because=bindparam("because"),
+        # Only findings can be accepted; what a witness says is told anew each time.
+        acknowledged=and_(bindparam("accepted"), _FINDINGS.is_not(None)),
+    )
     .returning(stops.c.code)
 )
+LIFT_RESTORED = LIFT_STOPS.where(stops.c.code == "rolled_back", _FINDINGS.is_not(None))
+SELECT_ACKNOWLEDGED = select(_FINDINGS).where(stops.c.ledger == _LEDGER, stops.c.acknowledged)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,13 +169,15 @@ class Stops:
             )
         self.refresh()
 
-    def lift(self, ledger: str, because: str) -> list[str]:
+    def lift(self, ledger: str, because: str, *, acknowledge: bool = False) -> list[str]:
         """
         Let a ledger take writes again.
 
         Args:
             ledger: Name of the ledger.
             because: What the person who lifts it found; kept for ever.
+            acknowledge: Accept what a verification found as it stands: the next one, which finds
+                the same, does not stop the ledger again.
 
         Returns:
             The code of each stop that was lifted.
@@ -179,12 +190,35 @@ class Stops:
             raise SettingsError("say what was found: the reason is kept beside the stop")
         with self._connect() as connection:
             codes = list(
-                connection.execute(LIFT_STOPS, {"name": ledger, "because": because}).scalars()
+                connection.execute(
+                    LIFT_STOPS, {"name": ledger, "because": because, "accepted": acknowledge}
+                ).scalars()
             )
         self.refresh()
         if not codes:
             raise NotFoundError(f"ledger {ledger[:80]} is not stopped", ledger=ledger[:80])
         return sorted(codes)
+
+    def lift_restored(self, ledger: str) -> None:
+        """Let a ledger take writes again whose missing entries, which a verification missed, are
+        back; harmless where it is not stopped for that.
+        """
+        with self._connect() as connection:
+            connection.execute(
+                LIFT_RESTORED,
+                {"name": ledger, "because": "what was missing was restored", "accepted": False},
+            )
+        self.refresh()
+
+    def acknowledged(self, ledger: str) -> list[list[Mapping[str, Any]]]:
+        """
+        The findings that were accepted: for each stop, as a report lists them.
+
+        Raises:
+            DatabaseUnavailableError, OverloadedError: It cannot be read now.
+        """
+        with self._connect() as connection:
+            return list(connection.execute(SELECT_ACKNOWLEDGED, {"name": ledger}).scalars())
 
     @contextmanager
     def _connect(self) -> Iterator[Connection]:

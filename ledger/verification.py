@@ -39,6 +39,7 @@ from ledger.storage.postgres import SELECT_LEDGER
 from ledger.storage.scan import PostgresScan
 from ledger.storage.tables import ledger_record
 from ledger.vault import Vault
+from ledger.verdicts import Ended, Verdicts
 from ledger.verify import (
     Mode,
     Outside,
@@ -80,7 +81,7 @@ where p.ledger = %(ledger)s
 """
 
 SELECT_RUNNING = """
-select id::text, mode, requested from verifications
+select id::text, mode, requested->>'trusted' from verifications
 where ledger = %s and state = 'running' and updated_at > now() - make_interval(secs => %s)
 order by started_at limit 1
 """
@@ -104,22 +105,41 @@ select mode, state, checked, size, report,
 from verifications where ledger = %s and id::text = %s
 """
 
-SELECT_LAST_GOOD = """
-select (report->>'size')::bigint, decode(report->>'root', 'hex')
-from verifications
-where ledger = %s and state = 'done' and report->>'root' is not null
-    and report->'verdicts'->>'tamper' <> 'bad'
-    and report->'verdicts'->>'completeness' <> 'bad'
-    and report->'verdicts'->>'time' <> 'bad'
-order by updated_at desc limit 1
+# What was asked for stays; of what a clock began, the last hour and the newest of each mode.
+CLEAR_SCHEDULED = """
+delete from verifications v
+where ledger = %s and requested->>'scheduled' = 'true' and updated_at < now() - interval '1 hour'
+    and exists (
+        select from verifications later where later.ledger = v.ledger and later.mode = v.mode
+            and later.state = 'done' and later.updated_at > v.updated_at
+    )
 """
+
+SELECT_NEWEST_DONE = """
+select distinct on (ledger, mode) ledger, mode,
+    extract(epoch from now() - updated_at)::float8, (report->>'size')::bigint,
+    'bad' not in (
+        report->'verdicts'->>'tamper', report->'verdicts'->>'completeness',
+        report->'verdicts'->>'time'
+    )
+from verifications where state = 'done' order by ledger, mode, updated_at desc
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """The newest verification of a ledger in one mode that ended with a report."""
+
+    age_s: float
+    size: int
+    good: bool
 
 
 def verify_ledger(
     engine: Engine,
     ledger: str,
     *,
-    mode: Mode = "full",
+    since: tuple[int, bytes] | None = None,
     trusted: Checkpoint | None = None,
     read_signed: ReadSigned | None = None,
     vault: Vault | None = None,
@@ -131,8 +151,8 @@ def verify_ledger(
     Args:
         engine: Connects with the rights of the writer.
         ledger: Its name.
-        mode: `incremental` begins at the trusted checkpoint or, without one, where the last
-            good verification ended; in full where there is neither.
+        since: Size and root that an earlier verification found good, to go on from; None
+            verifies in full.
         trusted: A checkpoint that was kept elsewhere, its signature checked.
         read_signed: Reads the signer's record.
         vault: Opens payloads; without it their content is not checked.
@@ -143,7 +163,6 @@ def verify_ledger(
         DatabaseUnavailableError: The database does not answer.
     """
     with driver_connection(engine) as connection:
-        since = _resume_point(connection, ledger, trusted) if mode == "incremental" else None
         return audit(
             PostgresScan(connection, ledger),
             outside=Outside(
@@ -221,8 +240,11 @@ class _Job:
     ledger: str
     mode: Mode
     trusted: Checkpoint | None
+    since: tuple[int, bytes] | None
+    """Where an earlier one ended; None reads from the first entry on."""
     size: int
     """Entries when it began."""
+    started_at: datetime
     told_at: float = 0.0
 
 
@@ -236,6 +258,7 @@ class Verifications:
         conninfo: Conninfo | None = None,
         read_signed: ReadSigned | None = None,
         vault: Vault | None = None,
+        verdicts: Verdicts | None = None,
     ) -> None:
         """
         Run jobs through connections of `engine`, which has the rights of the writer.
@@ -245,13 +268,16 @@ class Verifications:
             conninfo: How a process of its own connects; None runs every job in this one.
             read_signed: Reads the signer's record.
             vault: Opens payloads.
+            verdicts: Told of each report; without it an incremental job reads from the trusted
+                checkpoint, or all.
         """
         self._engine = engine
+        self._verdicts = verdicts
         self._conninfo = conninfo
         self._read_signed = read_signed
         self._vault = vault
         self._lock = threading.Lock()
-        self._threads: set[threading.Thread] = set()
+        self._threads: dict[str, threading.Thread] = {}
 
     def start(self, ledger: str, mode: Mode = "full", trusted: str | None = None) -> str:
         """
@@ -259,7 +285,8 @@ class Verifications:
 
         Args:
             ledger: Its name.
-            mode: See `verify_ledger`.
+            mode: `incremental` begins at the trusted checkpoint or, without one, where the last
+                good verification ended by its signed statement; in full where there is neither.
             trusted: Signed note of a checkpoint that was kept elsewhere.
 
         Returns:
@@ -271,29 +298,76 @@ class Verifications:
             SignatureError: It is not signed by this ledger's key.
             OverloadedError: Another verification of this ledger runs, or too many of others.
         """
-        requested = {"trusted": trusted}
+        return self._begin(ledger, mode, trusted, scheduled=False)
+
+    def run(self, ledger: str, mode: Mode) -> None:
+        """
+        Verify a ledger because its time has come, and return when that is done.
+
+        Raises:
+            NotFoundError, OverloadedError: As `start`.
+        """
+        job = self._begin(ledger, mode, None, scheduled=True)
+        with self._lock:
+            thread = self._threads.get(job)
+        # None where another process runs the same.
+        if thread is not None:
+            thread.join()
+        with driver_connection(self._engine) as connection:
+            connection.execute(CLEAR_SCHEDULED, (ledger,))
+
+    def _begin(self, ledger: str, mode: Mode, trusted: str | None, *, scheduled: bool) -> str:
         with self._lock, driver_connection(self._engine) as connection:
             record = _record(connection, ledger)
             checkpoint = None if trusted is None else read_trusted(trusted, record.vkey)
             running = connection.execute(SELECT_RUNNING, (ledger, STALE_AFTER_S)).fetchone()
             if running is not None:
-                if tuple(running[1:]) == (mode, requested):
+                if tuple(running[1:]) == (mode, trusted):
                     return str(running[0])
                 raise OverloadedError(f"ledger {ledger} is being verified already", ledger=ledger)
             if len(self._threads) >= JOBS_MAX:
                 raise OverloadedError(f"{JOBS_MAX} ledgers are being verified already")
             head = connection.execute(SELECT_SIZE, (ledger,)).fetchone()
-            size = 0 if head is None else head[0]
             # Two processes may both come through here; then two jobs run, and harm nobody.
-            job = _Job(id=str(uuid4()), ledger=ledger, mode=mode, trusted=checkpoint, size=size)
-            connection.execute(INSERT_JOB, (ledger, job.id, mode, Jsonb(requested), size))
+            job = _Job(
+                id=str(uuid4()),
+                ledger=ledger,
+                mode=mode,
+                trusted=checkpoint,
+                since=self._resume_point(record, checkpoint) if mode == "incremental" else None,
+                size=0 if head is None else head[0],
+                started_at=datetime.now(UTC),
+            )
+            requested = Jsonb({"trusted": trusted, "scheduled": scheduled})
+            connection.execute(INSERT_JOB, (ledger, job.id, mode, requested, job.size))
             # A daemon: a process that ends does not wait for it, and the job shows as failed.
             thread = threading.Thread(
                 target=self._run, args=(job,), name=f"verify {ledger}", daemon=True
             )
-            self._threads.add(thread)
+            self._threads[job.id] = thread
             thread.start()
         return job.id
+
+    def _resume_point(
+        self, record: LedgerRecord, trusted: Checkpoint | None
+    ) -> tuple[int, bytes] | None:
+        if trusted is not None:
+            return trusted.size, trusted.root
+        return None if self._verdicts is None else self._verdicts.last_good(record)
+
+    def standing(self) -> dict[tuple[str, str], Standing]:
+        """
+        The newest verification that ended with a report, by ledger and mode.
+
+        Raises:
+            DatabaseUnavailableError: The database does not answer.
+        """
+        with driver_connection(self._engine) as connection:
+            rows = connection.execute(SELECT_NEWEST_DONE).fetchall()
+        return {
+            (ledger, mode): Standing(age_s=age_s, size=size, good=good)
+            for ledger, mode, age_s, size, good in rows
+        }
 
     def get(self, ledger: str, id: str) -> dict[str, Any]:  # noqa: A002 - the word of the table.
         """
@@ -326,12 +400,15 @@ class Verifications:
     def wait(self, timeout_s: float | None = None) -> None:
         """Return when the jobs of this process are done, or after so many seconds."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        for thread in list(self._threads):
+        for thread in list(self._threads.values()):
             thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
 
     def _run(self, job: _Job) -> None:
         try:
             state, document = self._verify(job)
+            if state == "done":
+                # First, so that whoever reads of damage finds the ledger stopped.
+                self._conclude(job, document)
             with driver_connection(self._engine) as connection:
                 connection.execute(UPDATE_RESULT, (state, Jsonb(document), job.ledger, job.id))
         except LedgerError:
@@ -339,17 +416,37 @@ class Verifications:
             logger.exception("the result of verification %s is lost", job.id)
         finally:
             with self._lock:
-                self._threads.discard(threading.current_thread())
+                del self._threads[job.id]
+
+    def _conclude(self, job: _Job, document: Mapping[str, Any]) -> None:
+        if self._verdicts is None:
+            return
+        with driver_connection(self._engine) as connection:
+            record = _record(connection, job.ledger)
+        try:
+            self._verdicts.conclude(
+                Ended(
+                    id=job.id,
+                    record=record,
+                    document=document,
+                    started_at=job.started_at,
+                    finished_at=datetime.now(UTC),
+                )
+            )
+        except LedgerError:
+            # The report stands; the next verification finds the same and tries again.
+            logger.exception("the verdict of verification %s is not kept", job.id)
 
     def _verify(self, job: _Job) -> tuple[str, dict[str, Any]]:
         try:
-            if self._conninfo is not None and job.size >= APART_FROM:
+            to_read = job.size - (job.since[0] if job.since else 0)
+            if self._conninfo is not None and to_read >= APART_FROM:
                 document = self._verify_apart(job, self._conninfo(WRITER))
             else:
                 document = verify_ledger(
                     self._engine,
                     job.ledger,
-                    mode=job.mode,
+                    since=job.since,
                     trusted=job.trusted,
                     read_signed=self._read_signed,
                     vault=self._vault,
@@ -383,7 +480,7 @@ class Verifications:
             kwargs={
                 "conninfo": conninfo,
                 "ledger": job.ledger,
-                "mode": job.mode,
+                "since": job.since,
                 "trusted": job.trusted,
                 "signed": signed,
                 "vault": self._vault,
@@ -426,7 +523,7 @@ def _work(
     *,
     conninfo: str,
     ledger: str,
-    mode: Mode,
+    since: tuple[int, bytes] | None,
     trusted: Checkpoint | None,
     signed: Mapping[str, tuple[int, bytes] | None],
     vault: Vault | None,
@@ -441,7 +538,7 @@ def _work(
         report = verify_ledger(
             engine,
             ledger,
-            mode=mode,
+            since=since,
             trusted=trusted,
             read_signed=signed.get,
             vault=vault,
@@ -457,12 +554,3 @@ def _record(connection: psycopg.Connection[Any], ledger: str) -> LedgerRecord:
     if row is None:
         raise NotFoundError(f"there is no ledger {ledger}", ledger=ledger)
     return ledger_record(row)
-
-
-def _resume_point(
-    connection: psycopg.Connection[Any], ledger: str, trusted: Checkpoint | None
-) -> tuple[int, bytes] | None:
-    if trusted is not None:
-        return trusted.size, trusted.root
-    row = connection.execute(SELECT_LAST_GOOD, (ledger,)).fetchone()
-    return None if row is None else (row[0], row[1])

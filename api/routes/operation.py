@@ -18,6 +18,7 @@ from api.openapi import answer, problems, text_answer
 from api.schemas import HealthOut, ReadyOut
 from ledger import errors as domain
 from ledger.names import REGISTRY
+from ledger.verification import Standing
 
 router = APIRouter(tags=["operation"])
 
@@ -43,7 +44,13 @@ async def get_health() -> Response:
         200: answer(
             "The database answers.",
             ReadyOut,
-            {"status": "ok", "quorum_age_s": 4.2, "ledgers_stopped": 0},
+            {
+                "status": "ok",
+                "quorum_age_s": 4.2,
+                "ledgers_stopped": 0,
+                "verification_age_s": 61.5,
+                "ledgers_bad": 0,
+            },
         ),
         **problems(domain.DatabaseUnavailableError, domain.OverloadedError, UnexpectedError),
     },
@@ -56,11 +63,16 @@ def get_readiness(request: Request) -> Response:
     engine.reader.size(REGISTRY)
     engine.stops.refresh()
     ages = [age_s for _, age_s in engine.reader.quorums().values()]
+    verified = newest_of_each(engine.verifications.standing())
     return json_answer(
         {
             "status": "ok",
             "quorum_age_s": round(max(ages), 3) if ages else None,
             "ledgers_stopped": len({stop.ledger for stop in engine.stops.standing}),
+            "verification_age_s": round(max(each.age_s for each in verified.values()), 3)
+            if verified
+            else None,
+            "ledgers_bad": sum(not each.good for each in verified.values()),
         }
     )
 
@@ -82,6 +94,7 @@ async def get_metrics(request: Request) -> Response:
     sizes = await run_in_threadpool(reader.sizes)
     quorums = await run_in_threadpool(reader.quorums)
     await run_in_threadpool(stops.refresh)
+    standing = await run_in_threadpool(skin.engine.verifications.standing)
 
     def reached(of_all: Mapping[str, Any]) -> dict[str, Any]:
         return {
@@ -95,8 +108,22 @@ async def get_metrics(request: Request) -> Response:
         sizes=reached(sizes),
         quorums=reached(quorums),
         stopped={stop.ledger for stop in stops.standing},
+        verified=reached(newest_of_each(standing)),
+        verified_ages={
+            mode: reached({name: at.age_s for (name, each), at in standing.items() if each == mode})
+            for mode in ("full", "incremental")
+        },
     )
     return Response(page, media_type=metrics.MEDIA_TYPE)
+
+
+def newest_of_each(standing: Mapping[tuple[str, str], Standing]) -> dict[str, Standing]:
+    """Of each ledger its newest verification, whatever its mode."""
+    newest: dict[str, Standing] = {}
+    for (ledger, _), each in standing.items():
+        if ledger not in newest or each.age_s < newest[ledger].age_s:
+            newest[ledger] = each
+    return newest
 
 
 @router.get(

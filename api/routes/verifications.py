@@ -7,9 +7,10 @@ operator verifies a bundle, a receipt or the tiles instead.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -27,7 +28,7 @@ from api.errors import (
 from api.lean import LeanRoute
 from api.openapi import ACCESS, answer, body, problems
 from api.routes.writes import LEDGER
-from api.schemas import VerificationIn, VerificationOut, parse_shape
+from api.schemas import StatementOut, VerificationIn, VerificationOut, parse_shape
 from ledger import errors as domain
 from ledger.canonical import parse_json
 from ledger.errors import MalformedEffectError, MalformedProofError, SignatureError
@@ -58,6 +59,38 @@ async def post_verification(request: Request) -> Response:
         status=202,
         headers={"Location": f"/v1/ledgers/{access.ledger.name}/verifications/{job}"},
     )
+
+
+class LatestQuery(BaseModel):
+    """Which verdict."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    mode: Literal["full", "incremental"] | None = Field(
+        default=None, description="The newest of this mode; of any mode without it."
+    )
+
+
+@router.get(
+    "/verifications/latest",
+    summary="What the service last found, signed",
+    responses={
+        200: answer("The newest signed verdict.", StatementOut, examples.STATEMENT),
+        **problems(*ACCESS, InvalidParameterError, domain.SignatureError, UnexpectedError),
+    },
+    response_class=Response,
+)
+def get_latest_verdict(
+    request: Request, access: Verify, query: Annotated[LatestQuery, Query()]
+) -> Response:
+    """
+    Every ledger is verified by the clock, and whenever somebody asks; this is the signed result.
+
+    An incremental verification that found nothing new since the last one has no verdict of its
+    own. Scope: `verify`.
+    """
+    statement, note = skin_of(request).engine.verdicts.latest(access.ledger, query.mode)
+    return json_answer({"statement": statement.document(), "note": note.decode()})
 
 
 @router.get(

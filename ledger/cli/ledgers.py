@@ -66,16 +66,24 @@ def resume(
     name: Annotated[str, typer.Argument(help="Name of a ledger that was stopped.")],
     *,
     because: Annotated[str, typer.Option(help="What you found; kept beside the stop, for ever.")],
+    acknowledge: Annotated[
+        bool,
+        typer.Option(
+            "--acknowledge",
+            help="Accept what verification found as it stands; without it, the next verification "
+            "that finds it stops the ledger again.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Let a ledger take writes again that was stopped on a witness's word."""
+    """Let a ledger take writes again that a verification or a witness's word stopped."""
     # Imported here: it takes longer to load than most commands take to run.
     from ledger.service import open_service
 
     with open_service(read_settings()) as service:
-        lifted = service.stops.lift(name, because)
+        lifted = service.stops.lift(name, because, acknowledge=acknowledge)
     Output(as_json).answer(
-        {"ledger": name, "lifted": lifted},
+        {"ledger": name, "lifted": lifted, "acknowledged": acknowledge},
         f"Ledger {name} takes writes again; lifted: {', '.join(lifted)}.",
     )
 

@@ -59,6 +59,7 @@ def restore(
             # Two histories are evidence, whichever of them is the right one.
             output.fail(error)
             return BAD_EVIDENCE
+        service.stops.lift_restored(ledger)
         behind = restorer.behind()
     document: dict[str, Any] = {
         "ledger": ledger,

@@ -78,6 +78,7 @@ def answer_requests(service: Any, listener: socket.socket) -> None:
     """
     if service.publisher is not None:
         service.publisher.start()
+    service.rounds.start()
     # By name: the skin stands above the commands, which start it and know no more of it.
     skin = importlib.import_module("api.app")
     run_app(skin.create_app(service), listener)

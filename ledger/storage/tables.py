@@ -188,6 +188,13 @@ poster_keys = Table(
     Column("registry_seq", BigInteger, nullable=False),
 )
 
+retired_poster_keys = Table(
+    "retired_poster_keys",
+    metadata,
+    Column("key_id", Text, primary_key=True),
+    Column("registry_seq", BigInteger, nullable=False),
+)
+
 verifications = Table(
     "verifications",
     metadata,
@@ -223,6 +230,19 @@ stops = Table(
     Column("details", JSONB, nullable=False),
     Column("lifted_at", _Time),
     Column("lifted_because", Text),
+    Column("acknowledged", Boolean, nullable=False),
+)
+
+statements = Table(
+    "statements",
+    metadata,
+    Column("ledger", Text, primary_key=True),
+    Column("finished_at", _Time, primary_key=True),
+    Column("id", _Id, primary_key=True),
+    Column("mode", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("good", Boolean, nullable=False),
+    Column("note", LargeBinary, nullable=False),
 )
 
 periods = Table(

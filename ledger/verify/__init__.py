@@ -17,9 +17,10 @@ Memory does not grow with the ledger, but for positions (by corrected entries), 
 payloads (by their number) and 16 bytes per 2,048 entries.
 """
 
+from ledger.statement import Verdict
 from ledger.verify.attachments import OpenPayloads, SealedPayload
 from ledger.verify.auditor import Outside, audit, read_trusted
-from ledger.verify.report import Finding, Mode, Report, Verdict, verdicts_of
+from ledger.verify.report import FINDINGS_MAX, Finding, Mode, Report, verdicts_of
 from ledger.verify.stored import (
     COLUMNS,
     PAGE,
@@ -37,6 +38,7 @@ from ledger.verify.stored import (
 
 __all__ = [
     "COLUMNS",
+    "FINDINGS_MAX",
     "PAGE",
     "Finding",
     "Mode",

@@ -27,12 +27,13 @@ from ledger.errors import MalformedProofError, SignatureError
 from ledger.merkle import EMPTY_ROOT, leaf_hash
 from ledger.names import REGISTRY
 from ledger.note import VerifierKey
+from ledger.statement import Verdict
 from ledger.tiles import TILE_WIDTH, Tile
 from ledger.timestamps import format_time, parse_time
 from ledger.verify.attachments import Attachments, OpenPayloads
 from ledger.verify.index import Index
 from ledger.verify.links import Links
-from ledger.verify.report import Findings, Report, Verdict, shown
+from ledger.verify.report import Findings, Report, shown
 from ledger.verify.rules import Rules
 from ledger.verify.sift import Run, sift
 from ledger.verify.stored import (

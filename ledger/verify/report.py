@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Verdict = Literal["ok", "bad", "unchecked"]
+from ledger.statement import Verdict
+
 Mode = Literal["full", "incremental"]
 
 FINDINGS_MAX = 100

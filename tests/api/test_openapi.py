@@ -58,6 +58,7 @@ def test_every_published_path_is_described(document: dict[str, Any]) -> None:
         ("GET", f"{base}/proofs/consistency"),
         ("GET", f"{base}/log/{{path}}"),
         ("POST", f"{base}/verifications"),
+        ("GET", f"{base}/verifications/latest"),
         ("GET", f"{base}/verifications/{{id}}"),
         ("GET", f"{base}/periods"),
         ("GET", f"{base}/periods/{{name}}"),

@@ -19,7 +19,13 @@ def test_health_and_readiness(api: Api) -> None:
     assert (health.status_code, health.json()) == (200, {"status": "ok"})
     assert (ready.status_code, ready.json()) == (
         200,
-        {"status": "ok", "quorum_age_s": None, "ledgers_stopped": 0},
+        {
+            "status": "ok",
+            "quorum_age_s": None,
+            "ledgers_stopped": 0,
+            "verification_age_s": ready.json()["verification_age_s"],
+            "ledgers_bad": 0,
+        },
     )
 
 
@@ -57,6 +63,21 @@ def test_metrics_count_what_happens(api: Api) -> None:
     assert f'effect_ledger_signer_lag_entries{{ledger="{api.ledger}"}} 0.0' in page
     assert "hush" not in page
     assert "tester" not in page
+
+
+def test_metrics_and_readiness_tell_what_verification_found(api: Api) -> None:
+    """How long ago, of how many entries, and whether it was good."""
+    api.post("/effects", capture(), key="verified")
+    job = api.post("/verifications", {"mode": "full"}).json()
+    while job["state"] == "running":
+        job = api.get(f"/verifications/{job['id']}").json()
+
+    page = api.http.get("/metrics", headers=api.headers(None)).text
+    ready = api.http.get("/readyz").json()
+    assert f'effect_ledger_verified_size{{ledger="{api.ledger}"}} 1.0' in page
+    assert f'effect_ledger_verification_bad{{ledger="{api.ledger}"}} 0.0' in page
+    assert f'age_seconds{{ledger="{api.ledger}",mode="full"}}' in page
+    assert ready["verification_age_s"] >= 0
 
 
 def test_metrics_show_only_ledgers_within_reach(api: Api) -> None:

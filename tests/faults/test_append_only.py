@@ -15,8 +15,12 @@ from tests.faults.attacks import LEDGER
 PERMANENT = (
     *("ledgers", "entries", "entry_terms", "tiles", "poster_keys", "cosigned"),
     *("intent_events", "periods", "period_checkpoints", "accesses"),
+    *("statements", "retired_poster_keys"),
 )
-KEPT = ("heads", "published", "positions", "payloads", "principals", "stops", "intents")
+KEPT = (
+    *("heads", "published", "positions", "payloads", "principals", "stops", "intents"),
+    "api_keys",
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -56,6 +60,18 @@ def rows_to_guard(attacked, conninfo) -> None:
             "insert into intent_events (ledger, intent, number, body)"
             " select ledger, id, 0, 'body' from intents where ledger = %s",
             [LEDGER],
+        )
+        connection.execute(
+            "insert into statements (ledger, finished_at, id, mode, size, good, note)"
+            " values (%s, now(), gen_random_uuid(), 'full', 1, true, 'note')",
+            [LEDGER],
+        )
+        connection.execute("insert into retired_poster_keys select key_id, 1 from poster_keys")
+        connection.execute("insert into principals values ('revoked') on conflict do nothing")
+        connection.execute(
+            "insert into api_keys (id, principal, secret_hash, scopes, revoked_at)"
+            " values ('revoked', 'revoked', %s, '{*}', now())",
+            [bytes(32)],
         )
 
 
@@ -123,13 +139,29 @@ def test_a_stop_is_lifted_once_and_never_edited(strong):
             strong.execute(lift)
 
 
+REACHES = {
+    "revoked no more": "revoked_at = null",
+    "revoked at another time": "revoked_at = now() + interval '1 day'",
+    "for more": "scopes = '{admin}'",
+    "for others": "principal = 'checkout'",
+    "with another secret": "secret_hash = '\\x00'",
+}
+
+
+@pytest.mark.parametrize("reach", REACHES)
+def test_a_key_is_revoked_once_and_never_edited(strong, reach):
+    """Whoever has a key revoked may rely on it."""
+    with pytest.raises(psycopg.errors.RestrictViolation, match="revoked, once, and not edited"):
+        strong.execute(f"update api_keys set {REACHES[reach]} where id = 'revoked'")
+
+
 def test_every_table_of_the_schema_has_a_rule(as_superuser):
     """A table that holds history cannot be added without a guard."""
     rows = as_superuser.execute(
         "select relname from pg_class "
         "where relnamespace = 'effect_ledger'::regnamespace and relkind in ('r', 'p')"
     ).fetchall()
-    free = {"api_keys", "verifications", "schema_versions", "exports"}
+    free = {"verifications", "exports", "schema_versions"}
 
     assert {name for (name,) in rows} == {*PERMANENT, *KEPT} | free
 

@@ -12,14 +12,21 @@ import pytest
 
 from ledger import verification
 from ledger.errors import MalformedProofError, NotFoundError, OverloadedError, SignatureError
+from ledger.stops import Stops
 from ledger.submission import Posting, Recorded
+from ledger.verdicts import Verdicts
 from ledger.verification import STALE_AFTER_S, Verifications, verify_ledger
 from tests.faults.attacks import EUR, LEDGER, OTHER, SIZE, submission
 
 
 @pytest.fixture
 def verifications(engine, attacked):
-    jobs = Verifications(engine, vault=attacked.vault, read_signed=lambda _: attacked.signed)
+    jobs = Verifications(
+        engine,
+        vault=attacked.vault,
+        read_signed=lambda _: attacked.signed,
+        verdicts=Verdicts(engine, attacked.appender._signer, Stops(engine)),
+    )
     yield jobs
     jobs.wait(60)
 

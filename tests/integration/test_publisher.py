@@ -575,7 +575,7 @@ def test_a_data_directory_that_was_restored_whole_is_caught_by_its_witnesses():
             client = shell.set(URL=announced["url"])
             assert client.run("post", LEDGER, "--key", "e", *CAPTURE).code == 2
             lifted = client.good("ledger", "resume", LEDGER, "--because", "an exercise")
-            assert lifted == {"ledger": LEDGER, "lifted": ["rolled_back"]}
+            assert lifted == {"ledger": LEDGER, "lifted": ["rolled_back"], "acknowledged": False}
             # The witnesses still say it, so it does not go on for long.
             url = announced["url"]
             wait_until(lambda: httpx.get(f"{url}/readyz").json()["ledgers_stopped"] == 1)

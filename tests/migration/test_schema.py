@@ -79,7 +79,10 @@ def test_primary_keys_are_the_same_in_code_and_database(schema, name):
 
 
 # Whatever grows with the ledgers is kept by ledger; these few rows are about all of them.
-ABOUT_ALL = {"effect_ledger.principals", "effect_ledger.api_keys", "effect_ledger.poster_keys"}
+ABOUT_ALL = {
+    f"effect_ledger.{table}"
+    for table in ("principals", "api_keys", "poster_keys", "retired_poster_keys")
+}
 
 
 @pytest.mark.parametrize("name", sorted(TABLES.keys() - ABOUT_ALL))
@@ -101,12 +104,12 @@ def test_entries_are_unique_by_seq_id_and_key(schema):
 
 
 def test_no_foreign_key_stands_on_the_entry_path(schema):
-    """Two tables about who may post have one; no write of an entry asks another table."""
+    """Tables about who may post have some; no write of an entry asks another table."""
     found = {
         name for name, table in TABLES.items() if schema.get_foreign_keys(table.name, table.schema)
     }
 
-    assert found == {"effect_ledger.api_keys", "effect_ledger.poster_keys"}
+    assert found == ABOUT_ALL - {"effect_ledger.principals"}
 
 
 # Texts that are never compared with what somebody sent.
@@ -115,6 +118,7 @@ WORDS = {
     "stops.lifted_because",
     "ledgers.time_zone",
     "payloads.media_type",
+    "statements.mode",
     "verifications.mode",
     "verifications.state",
     "accesses.act",
@@ -179,13 +183,14 @@ TRIGGERS = {
             *("cosigned", "entries", "entry_terms", "ledgers", "poster_keys", "tiles"),
             *("accesses", "period_checkpoints", "periods"),
             "intent_events",
+            *("statements", "retired_poster_keys"),
         )
     },
     **{
         f"{table}.no_delete": "refuse_change: BEFORE ROW DELETE"
         for table in (
-            *("heads", "payloads", "positions", "principals", "published", "stops"),
             "intents",
+            *("heads", "payloads", "positions", "principals", "published", "stops", "api_keys"),
         )
     },
     **{
@@ -195,8 +200,10 @@ TRIGGERS = {
             *("poster_keys", "principals", "published", "tiles", "cosigned", "stops"),
             *("accesses", "period_checkpoints", "periods"),
             *("intent_events", "intents"),
+            *("statements", "retired_poster_keys", "api_keys"),
         )
     },
+    "api_keys.revoking_only": "allow_revoking_only: BEFORE ROW UPDATE",
     "stops.lifting_only": "allow_lifting_only: BEFORE ROW UPDATE",
     "heads.only_grow": "only_grow: BEFORE ROW UPDATE",
     "published.only_grow": "only_grow: BEFORE ROW UPDATE",
@@ -246,12 +253,14 @@ TABLE_GRANTS = {
                 *("principals", "poster_keys", "api_keys", "cosigned", "stops"),
                 *("accesses", "period_checkpoints", "periods"),
                 *("intent_events", "intents"),
+                *("statements", "retired_poster_keys"),
             )
         },
         **{
             f"effect_ledger.{table}": RAW
-            for table in ("heads", "published", "positions", "verifications", "exports")
+            for table in ("heads", "published", "positions", "exports")
         },
+        "effect_ledger.verifications": RAW | {"DELETE"},
         VERSION_TABLE: R,
         "effect_ledger_keys.data_keys": RA,
     },
@@ -262,6 +271,7 @@ TABLE_GRANTS = {
             *("positions", "verifications", "schema_versions", "cosigned", "stops"),
             *("accesses", "exports", "period_checkpoints", "periods"),
             *("intent_events", "intents"),
+            "statements",
         )
     },
     ERASER: {"effect_ledger_keys.data_keys": {"DELETE"}},
@@ -275,6 +285,7 @@ COLUMN_GRANTS = {
             f"effect_ledger.intents.{column}": {"UPDATE"}
             for column in ("state", "outcome", "is_reserving", "held", "events")
         },
+        "effect_ledger.stops.acknowledged": {"UPDATE"},
     },
     READER: {f"effect_ledger.payloads.{column}": R for column in SHOWN},
     ERASER: {

@@ -54,6 +54,8 @@ def test_every_setting_has_a_line_in_fixed_order() -> None:
         "PAYLOAD_KEY",
         "POLICY",
         "WITNESS_INTERVAL",
+        "VERIFY_INTERVAL",
+        "VERIFY_FULL_INTERVAL",
         "LOG_LEVEL",
     ]
 

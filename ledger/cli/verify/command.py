@@ -17,6 +17,7 @@ from ledger.cli.verify.fork import judge_fork
 from ledger.cli.verify.judgement import Judgement, refuted
 from ledger.cli.verify.receipt import judge_receipt
 from ledger.cli.verify.service import judge_service
+from ledger.cli.verify.statement import judge_statement, note_of
 from ledger.cli.verify.trust import KeysOption, PolicyOption, Trust, VkeyOption, read_trust
 from ledger.cli.words import read_file
 from ledger.errors import MalformedJsonError, VerificationError
@@ -28,8 +29,8 @@ def verify(
         str,
         typer.Argument(
             metavar="RECEIPT|DIR|URL",
-            help="File of a receipt or of a fork's evidence, directory that `export --tiles` "
-            "made, or URL of a ledger or of a log.",
+            help="File of a receipt, of a signed verdict or of a fork's evidence, directory that "
+            "`export --tiles` made, or URL of a ledger or of a log.",
         ),
     ],
     *,
@@ -49,9 +50,10 @@ def verify(
     as_json: JsonOption = False,
 ) -> int:
     """
-    Verify a receipt, a copy of a log, or a ledger: tamper, completeness and time.
+    Verify a receipt, a verdict, a copy of a log, or a ledger: tamper, completeness and time.
 
-    A receipt is the answer to a POST, the receipt in it, or the one-file form. A copy, and a log
+    A receipt is the answer to a POST, the receipt in it, or the one-file form; a verdict the
+    answer of `GET .../verifications/latest`. A copy, and a log
     at its URL (such as .../v1/ledgers/shop/log), is read and hashed here, whole. At the URL of a
     ledger the service verifies itself: more is checked, and it is the service that says so.
     Exit code 0 good, 1 bad evidence, 2 bad input, or where nobody you trust vouched for it.
@@ -88,6 +90,9 @@ def _judge_file(path: Path, trust: Trust) -> Judgement:
         document = None
     if is_evidence(document):
         return judge_fork(document, trust)
+    verdict = note_of(content, document)
+    if verdict is not None:
+        return judge_statement(verdict, trust)
     return judge_receipt(path, content, trust)
 
 

@@ -16,8 +16,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 import ledger as library
+from api.anchored import AnchoredReceipts
 from api.auth import Authenticator
-from api.cosigned import CosignedReceipts
 from api.dependencies import Engine, Skin, skin_of
 from api.errors import (
     HistoryIsPermanentError,
@@ -83,7 +83,9 @@ def create_app(engine: Engine) -> FastAPI:
         authenticator=Authenticator(engine.credentials),
         metrics=metrics,
         heads=heads,
-        cosigned=CosignedReceipts(engine.reader, engine.publisher),
+        anchored=AnchoredReceipts(
+            engine.anchors, engine.publisher, timestamps=engine.authorities is not None
+        ),
     )
     for module in ROUTERS:
         app.include_router(module.router)

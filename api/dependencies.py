@@ -16,12 +16,13 @@ from fastapi import Depends
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from api.anchored import AnchoredReceipts
 from api.arrivals import Arrivals
 from api.auth import Authenticator, check_ledger, check_scope
-from api.cosigned import CosignedReceipts
 from api.errors import InvalidParameterError
 from api.heads import Heads
 from api.metrics import Metrics
+from ledger.anchors import Anchors
 from ledger.audit.closing import Closing
 from ledger.credentials import Credential, Credentials
 from ledger.dialog import Dialog
@@ -32,6 +33,7 @@ from ledger.names import REGISTRY
 from ledger.ports import LedgerRecord
 from ledger.publisher import Publisher
 from ledger.reader import Reader
+from ledger.rfc3161 import Authorities
 from ledger.sequencer import Sequencer
 from ledger.stops import Stops
 from ledger.submission import Outcome, Posting
@@ -51,7 +53,9 @@ class Engine:
     verifications: Verifications
     closing: Closing
     credentials: Credentials
+    anchors: Anchors
     publisher: Publisher | None
+    authorities: Authorities | None
     stops: Stops
     verdicts: Verdicts
 
@@ -72,7 +76,7 @@ class Skin:
     authenticator: Authenticator
     metrics: Metrics
     heads: Heads
-    cosigned: CosignedReceipts
+    anchored: AnchoredReceipts
     _records: dict[str, LedgerRecord] = field(default_factory=dict)
     _arrivals: Arrivals = field(default_factory=Arrivals)
 

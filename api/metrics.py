@@ -87,6 +87,8 @@ class Metrics:
         waiting: int,
         sizes: Mapping[str, tuple[int, int]],
         quorums: Mapping[str, tuple[int, float]],
+        timestamps: Mapping[str, tuple[int, float]],
+        registered: Mapping[str, int],
         stopped: Collection[str],
         verified: Mapping[str, Standing],
         verified_ages: Mapping[str, Mapping[str, float]],
@@ -98,12 +100,23 @@ class Metrics:
             waiting: Submissions that wait in this process.
             sizes: Ledger -> entries sequenced, and entries under a published checkpoint.
             quorums: Ledger -> size of its newest cosigned checkpoint, and seconds since then.
+            timestamps: Ledger -> size of its newest timestamped checkpoint, and seconds since then.
+            registered: Ledger -> size of its newest checkpoint that the registry recorded.
             stopped: Ledgers that take no writes.
             verified: Ledger -> its newest verification.
             verified_ages: Mode -> ledger -> seconds since its newest verification in that mode.
         """
         registry = CollectorRegistry()
-        registry.register(_Now(waiting, sizes, quorums, stopped))
+        registry.register(
+            _Now(
+                waiting=waiting,
+                sizes=sizes,
+                quorums=quorums,
+                timestamps=timestamps,
+                registered=registered,
+                stopped=stopped,
+            )
+        )
         registry.register(_Verified(verified, verified_ages))
         counted = self._registry
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
@@ -117,14 +130,19 @@ class _Now(Collector):
 
     def __init__(
         self,
+        *,
         waiting: int,
         sizes: Mapping[str, tuple[int, int]],
         quorums: Mapping[str, tuple[int, float]],
+        timestamps: Mapping[str, tuple[int, float]],
+        registered: Mapping[str, int],
         stopped: Collection[str],
     ) -> None:
         self._waiting = waiting
         self._sizes = sizes
         self._quorums = quorums
+        self._timestamps = timestamps
+        self._registered = registered
         self._stopped = stopped
 
     def collect(self) -> Iterable[Metric]:
@@ -149,21 +167,24 @@ class _Now(Collector):
             lag.add_metric([ledger], sequenced - published)
         yield size
         yield lag
-        cosigned = GaugeMetricFamily(
-            "effect_ledger_cosigned_size",
-            "Entries under the newest checkpoint that a quorum of witnesses cosigned.",
+        yield from _anchored(
+            self._quorums,
+            ("effect_ledger_cosigned_size", "that a quorum of witnesses cosigned"),
+            ("effect_ledger_quorum_age_seconds", "a quorum of witnesses was last reached"),
+        )
+        yield from _anchored(
+            self._timestamps,
+            ("effect_ledger_timestamped_size", "that an authority timestamped"),
+            ("effect_ledger_timestamp_age_seconds", "an authority last gave a timestamp"),
+        )
+        recorded = GaugeMetricFamily(
+            "effect_ledger_registered_size",
+            "Entries under the newest checkpoint that the registry recorded.",
             labels=["ledger"],
         )
-        age = GaugeMetricFamily(
-            "effect_ledger_quorum_age_seconds",
-            "Time since a quorum of witnesses was last reached.",
-            labels=["ledger"],
-        )
-        for ledger, (covered, age_s) in sorted(self._quorums.items()):
-            cosigned.add_metric([ledger], covered)
-            age.add_metric([ledger], age_s)
-        yield cosigned
-        yield age
+        for ledger, covered in sorted(self._registered.items()):
+            recorded.add_metric([ledger], covered)
+        yield recorded
         stopped = GaugeMetricFamily(
             "effect_ledger_stopped",
             "1 for a ledger that takes no writes until a person has looked.",
@@ -209,3 +230,18 @@ class _Verified(Collector):
             for ledger, age_s in sorted(ages.items()):
                 age.add_metric([ledger, mode], age_s)
         yield age
+
+
+def _anchored(
+    anchored: Mapping[str, tuple[int, float]], size: tuple[str, str], age: tuple[str, str]
+) -> Iterable[Metric]:
+    """Two gauges, each a name and what it is about: how much is anchored, and since when."""
+    sizes = GaugeMetricFamily(
+        size[0], f"Entries under the newest checkpoint {size[1]}.", labels=["ledger"]
+    )
+    ages = GaugeMetricFamily(age[0], f"Time since {age[1]}.", labels=["ledger"])
+    for ledger, (covered, age_s) in sorted(anchored.items()):
+        sizes.add_metric([ledger], covered)
+        ages.add_metric([ledger], age_s)
+    yield sizes
+    yield ages

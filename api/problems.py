@@ -164,6 +164,16 @@ PROBLEMS: Mapping[type[LedgerError], Problem] = {
         title="No quorum of witnesses has seen the entry yet",
         retry_after_ms=5_000,
     ),
+    domain.NotTimestampedYetError: Problem(
+        code="NOT_TIMESTAMPED_YET",
+        status=404,
+        world="RML2",
+        action="retry-with-backoff",
+        reason="receipt.level",
+        severity="info",
+        title="No timestamp covers it yet",
+        retry_after_ms=30_000,
+    ),
     http.MethodNotAllowedError: _fix(
         "METHOD_NOT_ALLOWED", 405, "request.method", "The path does not take this method"
     ),
@@ -344,6 +354,9 @@ PROBLEMS: Mapping[type[LedgerError], Problem] = {
     ),
     domain.SignatureError: _broken(
         "SIGNATURE_INVALID", "evidence.signature", "A stored signature is not good"
+    ),
+    domain.TimestampError: _broken(
+        "TIMESTAMP_INVALID", "evidence.timestamp", "A stored timestamp is not good"
     ),
     domain.CommitmentError: _broken(
         "COMMITMENT_MISMATCH", "evidence.payload", "A stored payload is not what was committed to"

@@ -344,7 +344,13 @@ class ReceiptOut(BaseModel):
     proof: str | None = Field(description="C2SP tlog-proof@v1 text; null while unsigned.")
     entry: str = Field(description="The entry bytes, as a JSON string.")
     payloads: list[Any] = _absent()
-    registry: Any = _absent(description="How the registry stands for the log key.")
+    registry: Any = _absent(
+        description="Receipt of the entry of `_registry` that recorded the checkpoint of `proof`."
+    )
+    timestamp: str = _absent(
+        description="Base64 of an RFC 3161 reply over text, blank line and the log's own signature "
+        "lines of the checkpoint of `proof`."
+    )
 
 
 class RecordedOut(BaseModel):
@@ -624,6 +630,8 @@ class ReadyOut(HealthOut):
     quorum_age_s: float | None
     """Seconds since the ledger whose witnesses were silent for longest had its quorum; null where
     nothing is witnessed."""
+    timestamp_age_s: float | None
+    """Seconds since an authority last timestamped the registry; null where none ever did."""
     ledgers_stopped: int
     """Ledgers that take no writes until a person has looked."""
     verification_age_s: float | None

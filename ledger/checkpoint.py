@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from ledger.errors import MalformedProofError, SignatureError
 from ledger.merkle import HASH_BYTES
-from ledger.note import ED25519, Note, NoteKey, VerifierKey, decode_base64, open_note
+from ledger.note import ED25519, Note, NoteKey, VerifierKey, decode_base64, open_note, parse_note
 
 SIZE_MAX = 2**63 - 1
 """Largest tree size that readers with signed 64-bit integers take."""
@@ -75,6 +75,22 @@ def sign_checkpoint(checkpoint: Checkpoint, key: NoteKey) -> bytes:
     assert not checkpoint.extensions, "a witness may refuse extension lines"
     text = checkpoint.encode()
     return f"{text}\n{key.sign(text)}".encode()
+
+
+def log_part(note: bytes) -> bytes:
+    """
+    A checkpoint with the lines of its own log alone: what a timestamp is over.
+
+    Cosignatures come later, and more of them; the log's lines are there from the first moment,
+    and a token over them says that the key had signed this tree by then.
+
+    Raises:
+        MalformedProofError: Not a signed note.
+    """
+    parsed = parse_note(note)
+    origin = parsed.text.partition("\n")[0]
+    lines = tuple(line for line in parsed.signatures if line.name == origin)
+    return Note(text=parsed.text, signatures=lines).encode()
 
 
 def open_checkpoint(note: bytes, verifiers: Sequence[VerifierKey]) -> Checkpoint:

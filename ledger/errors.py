@@ -29,6 +29,7 @@ Every error of the ledger, grouped by what the caller does next.
     |  |__ForbiddenError             the credential does not reach that far
     |__NotFoundError                 nothing under that name
     |  |__NotCosignedYetError        no quorum of witnesses has seen it yet; ask again later
+    |  |__NotTimestampedYetError     no timestamp covers it yet; ask again later
     |__PushbackError                 nothing written; send the same request later
     |  |__OverloadedError            too many requests wait already
     |  |__DatabaseUnavailableError   the database is away
@@ -42,6 +43,7 @@ Every error of the ledger, grouped by what the caller does next.
     |__VerificationError             recorded bytes do not prove what they claim
        |__MalformedProofError        the text is not in the form it claims
        |__ChainBreakError, InclusionError, ConsistencyError, SignatureError, CommitmentError
+       |__TimestampError             a timestamp is not one, or not over this
 """
 
 from __future__ import annotations
@@ -167,6 +169,10 @@ class NotCosignedYetError(NotFoundError):
     """No checkpoint that covers the entry was cosigned by a quorum yet; ask again later."""
 
 
+class NotTimestampedYetError(NotFoundError):
+    """No checkpoint that covers the entry was timestamped yet; ask again later."""
+
+
 class PushbackError(LedgerError):
     """Nothing was written; the same request may be sent later."""
 
@@ -233,3 +239,7 @@ class SignatureError(VerificationError):
 
 class CommitmentError(VerificationError):
     """A payload is not the one its entry committed to."""
+
+
+class TimestampError(VerificationError):
+    """A timestamp is not over these octets, or not of an authority that is trusted."""

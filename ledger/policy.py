@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
 
 from ledger.checkpoint import Checkpoint, read_checkpoint
@@ -22,10 +23,15 @@ from ledger.receipt import (
     Receipt,
     TlogProof,
     VerifiedEntry,
+    parse_receipt,
     parse_tlog_proof,
+    proof_of,
+    registry_keys,
     verify_receipt,
     verify_tlog_proof,
 )
+from ledger.rfc3161 import Authorities
+from ledger.timestamps import from_posix
 
 POLICY_BYTES_MAX = 1_048_576
 NONE = "none"
@@ -101,19 +107,7 @@ class Policy:
                 a key that is known is not good.
         """
         found = self.read(note, logs)
-        if not self.is_met_by(found.names):
-            message = (
-                f"the quorum {_shown(self.quorum or NONE)} is not reached by "
-                f"{', '.join(map(_shown, found.names)) or 'no witness'}"
-            )
-            if found.unchecked:
-                message += f"; not to be checked here: {', '.join(map(_shown, found.unchecked))}"
-            raise SignatureError(
-                message,
-                expected=self.quorum,
-                found=list(found.names),
-                unchecked=list(found.unchecked),
-            )
+        found.check_quorum()
         return found
 
     def read(self, note: bytes, logs: Sequence[VerifierKey] = ()) -> Witnessed:
@@ -157,6 +151,26 @@ class Witnessed:
     """Witnesses of the policy whose lines, if there are any, cannot be checked here."""
     policy: Policy
 
+    def check_quorum(self) -> None:
+        """
+        Refuse it where too few of the policy's witnesses cosigned.
+
+        Raises:
+            SignatureError: The quorum is not reached.
+        """
+        if self.policy.is_met_by(self.names):
+            return
+        quorum = self.policy.quorum
+        message = (
+            f"the quorum {_shown(quorum or NONE)} is not reached by "
+            f"{', '.join(map(_shown, self.names)) or 'no witness'}"
+        )
+        if self.unchecked:
+            message += f"; not to be checked here: {', '.join(map(_shown, self.unchecked))}"
+        raise SignatureError(
+            message, expected=quorum, found=list(self.names), unchecked=list(self.unchecked)
+        )
+
     def encode(self) -> bytes:
         """The checkpoint with the lines that are good, and no others."""
         return Note(text=self.checkpoint.encode(), signatures=self.lines).encode()
@@ -187,24 +201,52 @@ class Witnessed:
 
 
 def verify_receipt_under(
-    policy: Policy, receipt: Receipt, logs: Sequence[VerifierKey] = ()
+    policy: Policy,
+    receipt: Receipt,
+    logs: Sequence[VerifierKey] = (),
+    authorities: Authorities | None = None,
 ) -> VerifiedEntry:
     """
-    As `verify_receipt`, for a tree that the policy accepts.
+    As `verify_receipt`, for a tree that the policy accepts, or that a registry recorded whose
+    tree the policy accepts.
 
     Args:
         policy: Whom the caller trusts.
         receipt: As received.
         logs: Keys of the ledger that are trusted beside the policy's.
+        authorities: Timestamp authorities that are trusted.
 
     Raises:
         SignatureError: As `Policy.verify`, or the receipt is unsigned.
-        InclusionError, MalformedProofError: As `verify_receipt`.
+        InclusionError, TimestampError, MalformedProofError: As `verify_receipt`.
     """
-    trusted, witnesses = [*(log.verifier for log in policy.logs), *logs], []
-    if receipt.proof is not None:
-        witnesses = _agreed(policy, parse_tlog_proof(receipt.proof), logs)
-    return verify_receipt(receipt, trusted, witnesses=witnesses)
+    trusted = [*(log.verifier for log in policy.logs), *logs]
+    proof = parse_tlog_proof(proof_of(receipt))
+    found = [policy.read(proof.checkpoint_note, trusted)]
+    if receipt.registry is not None:
+        recorded = parse_tlog_proof(proof_of(parse_receipt(receipt.registry)))
+        if keys := registry_keys(proof.origin, recorded.origin, trusted):
+            found.append(policy.read(recorded.checkpoint_note, keys))
+    if not any(policy.is_met_by(each.names) for each in found):
+        # The last one is what the level would come from.
+        found[-1].check_quorum()
+    witnesses = [each.witness for seen in found for _, each in seen.cosignatures]
+    verified = verify_receipt(receipt, trusted, witnesses=witnesses, authorities=authorities)
+    return _dated(verified, found)
+
+
+def _dated(verified: VerifiedEntry, found: Sequence[Witnessed]) -> VerifiedEntry:
+    """The same, seen by witnesses when the policy says so, and not when any one of them does."""
+    own, *above = (_seen_at(each) for each in found)
+    registry = verified.registry
+    if registry is not None and above:
+        registry = replace(registry, place=replace(registry.place, seen_at=above[0]))
+    return replace(verified, place=replace(verified.place, seen_at=own), registry=registry)
+
+
+def _seen_at(found: Witnessed) -> tuple[datetime, ...]:
+    moment = None if found.reached_at is None else from_posix(found.reached_at)
+    return () if moment is None else (moment,)
 
 
 def verify_tlog_proof_under(

@@ -269,6 +269,28 @@ class Stops(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotAnswered:
+    """There is no reply this time, and nothing is known to be wrong with what was asked."""
+
+    reason: str
+    """For people; one line."""
+
+
+class TimestampTransport(Protocol):
+    """The way to a timestamp authority. Used by one thread at a time."""
+
+    def ask(self, query: bytes) -> bytes | NotAnswered:
+        """
+        Carry a query (RFC 3161, DER) to the authority, and bring back what it replies.
+
+        Nothing of a reply is believed: it may say anything.
+        """
+
+    def close(self) -> None:
+        """Let go of whatever is held."""
+
+
 class Clock(Protocol):
     """Time as the process sees it."""
 

@@ -5,23 +5,20 @@ whose witness has seen another one.
     newest published checkpoint  ->  every witness, at once  ->  quorum?  ->  kept, for receipts
                                              |__ larger, or another history  ->  the ledger stops
 
-One process does it at a time; all of them learn what was stopped. Which checkpoint is published
-is for `append`, and who may read a cosigned one for the entrances.
+Which checkpoint is published is for `append`, and who may read a cosigned one for the entrances.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import Engine, func, insert
-
+from ledger.anchors import Anchors
 from ledger.checkpoint import Checkpoint, open_checkpoint
 from ledger.cosignature import Cosignature
 from ledger.errors import LedgerBrokenError, LedgerError, NotFoundError, SettingsError
@@ -31,23 +28,15 @@ from ledger.policy import Policy, Witnessed, parse_policy
 from ledger.ports import LedgerRecord
 from ledger.reader import Reader
 from ledger.stops import Stops
-from ledger.storage.database import database_errors
-from ledger.storage.leader import Leader
-from ledger.storage.tables import cosigned
 from ledger.witness.client import Extension, NotCosigned, WitnessClient
 
 logger = logging.getLogger(__name__)
 
-# What other processes stopped is known here after this; it is one read of an empty list.
-POLL_S = 1.0
 # A quorum is looked for again, later each time, and at least so often.
 PATIENCE_MAX_S = 60.0
 # A ledger in which nothing happens is cosigned again: that its newest checkpoint is an hour old
 # tells nobody whether it was cut off.
 REFRESH_S = 3_600.0
-LEADER_LOCK = 0x6566_776C
-
-INSERT_COSIGNED = insert(cosigned).values(cosigned_at=func.clock_timestamp())
 
 
 def load_policy(path: Path) -> Policy:
@@ -101,25 +90,24 @@ class _Turn:
 
 
 class Publisher:
-    """Feeds witnesses on a thread of its own."""
+    """Feeds witnesses: a duty of the anchoring, see `anchoring.Duty`."""
 
     def __init__(
         self,
         *,
         reader: Reader,
+        anchors: Anchors,
         stops: Stops,
-        engine: Engine,
         policy: Policy,
         every_s: float,
     ) -> None:
         """
-        Prepare; nothing is sent before `start`, or `turn`.
+        Prepare; nothing is sent before the first turn.
 
         Args:
             reader: Of what is published.
+            anchors: Where checkpoints that had their quorum are kept.
             stops: Where an alarm is raised.
-            engine: With the rights of the writer; one of its connections holds the lock of the
-                process that publishes.
             policy: Its `log` lines name the ledgers; where it has none, `_registry` is meant.
             every_s: Shortest time between two checkpoints of one ledger, for a witness counts
                 what it is asked.
@@ -129,42 +117,22 @@ class Publisher:
         """
         self._reader = reader
         self._stops = stops
-        self._engine = engine
+        self._anchors = anchors
         self._policy = policy
         self._every_s = every_s
-        self._leader = Leader(engine, LEADER_LOCK)
         self._clients = [
             WitnessClient(url, verifiers) for url, verifiers in _by_url(policy).items()
         ]
         self._threads = ThreadPoolExecutor(len(self._clients), "ask-witness")
         self._turns: dict[str, _Turn] = {}
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
-
-    def start(self) -> None:
-        """Begin to publish."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Finish what is being asked, and let another process publish."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join()
-        self._threads.shutdown()
-        for client in self._clients:
-            client.close()
-        self._leader.resign()
 
     def turn(self) -> None:
         """
-        Look once at what is stopped, and at each ledger whose time has come.
+        Show witnesses each ledger whose time has come.
 
         Raises:
             PushbackError: The database does not answer.
         """
-        self._stops.refresh()
-        if not self._leader.leads():
-            return
         for record in self._reader.ledgers():
             if self.is_witnessed(record) and self._is_due(record.name):
                 try:
@@ -173,17 +141,11 @@ class Publisher:
                     # The others are none the worse for it.
                     logger.warning("ledger %s is not witnessed now: %s", record.name, error)
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self.turn()
-            except LedgerError as error:
-                # Harmless: entries are recorded meanwhile, and the next turn looks again.
-                logger.warning("nothing is witnessed now: %s", error)
-            except Exception:
-                # A bug must not end the thread in silence: the age of the last quorum tells too.
-                logger.exception("a turn of the publisher failed")
-            self._stopping.wait(POLL_S)
+    def close(self) -> None:
+        """Let go of the connections to the witnesses."""
+        self._threads.shutdown()
+        for client in self._clients:
+            client.close()
 
     # ---- One ledger -------------------------------------------------------------------
 
@@ -274,16 +236,9 @@ class Publisher:
         if reached_at is None:
             # A quorum of nobody: what the first one says who came along.
             reached_at = min(each.time for _, each in found.cosignatures)
-        with database_errors(), self._engine.connect() as connection:
-            connection.execute(
-                INSERT_COSIGNED,
-                {
-                    "ledger": ledger,
-                    "size": found.checkpoint.size,
-                    "reached_at": _moment(reached_at),
-                    "note": found.encode(),
-                },
-            )
+        self._anchors.keep_cosigned(
+            ledger, found.checkpoint.size, found.encode(), _moment(reached_at)
+        )
         logger.info(
             "%s is cosigned at size %d by %s",
             ledger,

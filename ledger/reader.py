@@ -28,7 +28,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from ledger.checkpoint import parse_checkpoint
 from ledger.clock import SystemClock
 from ledger.effect import Kind
 from ledger.entry import Entry, UnreadEntry, parse_entry, parse_place
@@ -36,7 +35,6 @@ from ledger.errors import (
     BadReferenceError,
     ChainBreakError,
     MalformedProofError,
-    NotCosignedYetError,
     NotFoundError,
     OverloadedError,
     RejectedError,
@@ -48,12 +46,10 @@ from ledger.lifecycle import Position
 from ledger.listing import PAGE_MAX, EntryFilter, Listing, Question
 from ledger.merkle import HASH_BYTES, LeafIndex, TreeSize, leaf_hash, verify_inclusion
 from ledger.names import check_ledger_name
-from ledger.note import parse_note
 from ledger.ports import Clock, LedgerRecord, SealedPayload
 from ledger.receipt import Receipt, TlogProof
 from ledger.storage.database import database_errors, driver_connection
 from ledger.storage.tables import (
-    cosigned,
     data_keys,
     entries,
     heads,
@@ -72,7 +68,6 @@ from ledger.views.story import Story, build_story
 __all__ = [
     "AnyEntry",
     "ConsistencyProof",
-    "CosignedCheckpoint",
     "EntryFilter",
     "InclusionProof",
     "Page",
@@ -101,29 +96,6 @@ SELECT_SIZES = (
     .order_by(heads.c.ledger)
 )
 SELECT_PUBLISHED = select(published).where(published.c.ledger == _LEDGER)
-
-# By the database's clock, which wrote the times: no other clock makes a quorum older.
-_COSIGNED = select(
-    cosigned.c.size,
-    cosigned.c.note,
-    func.extract("epoch", func.clock_timestamp() - cosigned.c.cosigned_at).label("age_s"),
-)
-_NEWEST = (cosigned.c.size.desc(), cosigned.c.cosigned_at.desc())
-SELECT_NEWEST_COSIGNED = _COSIGNED.where(cosigned.c.ledger == _LEDGER).order_by(*_NEWEST).limit(1)
-SELECT_FIRST_COSIGNED = (
-    _COSIGNED.where(cosigned.c.ledger == _LEDGER, cosigned.c.size > bindparam("seq"))
-    .order_by(cosigned.c.size, cosigned.c.cosigned_at)
-    .limit(1)
-)
-_newest_of_each = (
-    _COSIGNED.where(cosigned.c.ledger == ledgers.c.ledger)
-    .order_by(*_NEWEST)
-    .limit(1)
-    .lateral("newest")
-)
-SELECT_QUORUMS = select(
-    ledgers.c.ledger, _newest_of_each.c.size, _newest_of_each.c.age_s
-).join_from(ledgers, _newest_of_each, true())
 
 _BODY = select(entries.c.seq, entries.c.body).where(entries.c.ledger == _LEDGER)
 SELECT_BY_SEQ = _BODY.where(entries.c.seq == bindparam("seq"))
@@ -240,17 +212,6 @@ class ConsistencyProof:
     old_root: bytes
     new_root: bytes
     hashes: tuple[bytes, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CosignedCheckpoint:
-    """A checkpoint that enough witnesses have seen."""
-
-    size: int
-    note: bytes
-    """With the log's line and the witnesses'."""
-    age_s: float
-    """Seconds since the quorum was there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -508,55 +469,6 @@ class Reader:
         verify_inclusion(leaf_hash(row.body), index, size, hashes, covering.root)
         proof = TlogProof(index=index, hashes=tuple(hashes), checkpoint_note=covering.note)
         return Receipt(level="log-signed", proof=proof.encode(), entry=row.body)
-
-    def cosigned_receipt(self, ledger: str, place: int | str) -> Receipt:
-        """
-        What proves an entry under the first checkpoint that witnesses saw it in.
-
-        The first and not the newest: it says the most about when the entry was there, and
-        it stays the same for ever.
-
-        Raises:
-            NotFoundError: There is no entry at this place.
-            NotCosignedYetError: No quorum has seen it yet.
-            InclusionError: The entry as it is stored is not in the tree that was cosigned.
-            ChainBreakError: The stored tree lacks hashes.
-            MalformedProofError: What is stored is not a checkpoint.
-        """
-        with self._reading(ledger) as connection:
-            row = self._row(connection, ledger, place)
-            covering = connection.execute(
-                SELECT_FIRST_COSIGNED, {"ledger": ledger, "seq": row.seq}
-            ).one_or_none()
-            if covering is None:
-                raise NotCosignedYetError(
-                    f"no quorum of witnesses has seen entry {row.seq} of ledger {ledger} yet",
-                    ledger=ledger,
-                    seq=row.seq,
-                )
-            index, size = LeafIndex(row.seq), TreeSize(covering.size)
-            hashes = self._tree(connection, ledger).inclusion_proof(index, size)
-        root = parse_checkpoint(parse_note(covering.note).text).root
-        # A receipt that proves nothing must not leave the house.
-        verify_inclusion(leaf_hash(row.body), index, size, hashes, root)
-        proof = TlogProof(index=index, hashes=tuple(hashes), checkpoint_note=covering.note)
-        return Receipt(level="cosigned", proof=proof.encode(), entry=row.body)
-
-    def cosigned(self, ledger: str) -> CosignedCheckpoint | None:
-        """The newest checkpoint under which a quorum of witnesses was reached; None before."""
-        with self._reading(ledger) as connection:
-            row = connection.execute(SELECT_NEWEST_COSIGNED, {"ledger": ledger}).one_or_none()
-        if row is None:
-            return None
-        return CosignedCheckpoint(size=row.size, note=row.note, age_s=float(row.age_s))
-
-    def quorums(self) -> dict[str, tuple[int, float]]:
-        """Ledger -> size of its newest cosigned checkpoint, and the seconds since then."""
-        with self._connect() as connection:
-            return {
-                ledger: (size, float(age_s))
-                for ledger, size, age_s in connection.execute(SELECT_QUORUMS)
-            }
 
     def checkpoint(self, ledger: str) -> bytes:
         """

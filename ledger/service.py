@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
+from ledger.anchoring import ANCHORING_LOCK, Anchoring, Duty
+from ledger.anchors import Anchors
 from ledger.append import Appender
 from ledger.audit.closing import Closing
 from ledger.clock import SystemClock
@@ -27,18 +29,22 @@ from ledger.names import REGISTRY
 from ledger.policy import Policy
 from ledger.publisher import Publisher, load_policy
 from ledger.reader import Reader
+from ledger.recorder import Recorder
 from ledger.registry import Registry
 from ledger.restore import Restorer
+from ledger.rfc3161 import Authorities, load_authorities
 from ledger.rounds import ROUNDS_LOCK, Rounds
 from ledger.sequencer import Sequencer
 from ledger.settings import Settings
 from ledger.signer import FileSigner
+from ledger.stamper import Stamper
 from ledger.stops import Stops
 from ledger.storage.database import WRITER, Conninfo, database_errors, engine
 from ledger.storage.embedded import open_server
 from ledger.storage.leader import Leader
 from ledger.storage.postgres import PostgresStorage
 from ledger.storage.schema import check_version, migrate
+from ledger.tsa import HttpAuthority
 from ledger.vault import Vault
 from ledger.verdicts import Verdicts
 from ledger.verification import Verifications
@@ -70,8 +76,13 @@ class Service:
     restorer: Restorer
     """Likewise."""
     stops: Stops
+    anchors: Anchors
     publisher: Publisher | None
-    """None where no policy names witnesses. Started by those who serve."""
+    """None where no policy names witnesses."""
+    authorities: Authorities | None
+    """Whose timestamps are asked for; None where nobody is."""
+    anchoring: Anchoring
+    """Started by those who serve."""
     verdicts: Verdicts
     rounds: Rounds
     """Started by those who serve."""
@@ -144,6 +155,7 @@ def open_service(settings: Settings, *, stays: bool = False) -> Iterator[Service
     """
     _refuse_remote_signer(settings)
     policy = None if settings.policy is None else load_policy(settings.policy)
+    authorities = _authorities(settings)
     with open_database(settings, stays=stays) as conninfo, ExitStack() as opened:
         pool = engine(conninfo, WRITER, pool_size=POOL_SIZE)
         opened.callback(pool.dispose)
@@ -152,15 +164,17 @@ def open_service(settings: Settings, *, stays: bool = False) -> Iterator[Service
         else:
             with database_errors():
                 check_version(pool)
-        yield _compose(settings, policy, conninfo, pool, opened)
+        yield _compose(settings, conninfo, pool, opened, policy=policy, authorities=authorities)
 
 
 def _compose(
     settings: Settings,
-    policy: Policy | None,
     conninfo: Conninfo,
     pool: Engine,
     opened: ExitStack,
+    *,
+    policy: Policy | None,
+    authorities: Authorities | None,
 ) -> Service:
     keys = settings.data_dir / "keys"
     signer = FileSigner(
@@ -213,16 +227,39 @@ def _compose(
         full_every_s=settings.verify_full_interval,
     )
     opened.callback(rounds.stop)
+    anchors = Anchors(pool, reader)
+    duties: list[Duty] = [
+        Recorder(
+            reader=reader,
+            anchors=anchors,
+            stops=stops,
+            post=lambda posting: sequencer.submit(posting).result(),
+            every_s=settings.registry_interval,
+        )
+    ]
     publisher = None
     if policy is not None:
         publisher = Publisher(
             reader=reader,
+            anchors=anchors,
             stops=stops,
-            engine=pool,
             policy=policy,
             every_s=settings.witness_interval,
         )
-        opened.callback(publisher.stop)
+        duties.append(publisher)
+    if authorities is not None and settings.tsa_url is not None:
+        duties.append(
+            Stamper(
+                reader=reader,
+                anchors=anchors,
+                stops=stops,
+                transport=HttpAuthority(settings.tsa_url),
+                authorities=authorities,
+                every_s=settings.tsa_interval,
+            )
+        )
+    anchoring = Anchoring(leader=Leader(pool, ANCHORING_LOCK), stops=stops, duties=duties)
+    opened.callback(anchoring.stop)
     return Service(
         settings=settings,
         sequencer=sequencer,
@@ -244,10 +281,26 @@ def _compose(
             clock=clock,
         ),
         stops=stops,
+        anchors=anchors,
         publisher=publisher,
         verdicts=verdicts,
+        authorities=authorities,
+        anchoring=anchoring,
         rounds=rounds,
     )
+
+
+def _authorities(settings: Settings) -> Authorities | None:
+    """Whose timestamps are asked for."""
+    if settings.tsa_url is None:
+        return None
+    if settings.tsa_certificates is None:
+        raise SettingsError(
+            "EFFECT_LEDGER_TSA_URL is set, and EFFECT_LEDGER_TSA_CERTIFICATES is not: give a PEM "
+            "file with the root that the authority's tokens are held to",
+            setting="EFFECT_LEDGER_TSA_CERTIFICATES",
+        )
+    return load_authorities(settings.tsa_certificates)
 
 
 def _refuse_remote_signer(settings: Settings) -> None:

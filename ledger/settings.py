@@ -73,6 +73,14 @@ class Settings:
     """Seconds from one verification of a ledger, of what is new, to the next."""
     verify_full_interval: int
     """Seconds from one verification of a whole ledger to the next."""
+    registry_interval: int
+    """Seconds from one recording of all ledgers in `_registry` to the next."""
+    tsa_url: str | None
+    """RFC 3161 authority that timestamps `_registry`; None asks nobody."""
+    tsa_certificates: Path | None
+    """PEM file with the certificates that its tokens are held to."""
+    tsa_interval: int
+    """Seconds from one timestamp to the next."""
     log_level: LogLevel
     lines: tuple[SettingLine, ...]
     """The same for people, in a fixed order, secrets masked."""
@@ -238,5 +246,12 @@ _READERS: Mapping[str, _Reader] = {
     "witness_interval": _Reader(parse=_integer(1, 86_400), default=lambda: 10),
     "verify_interval": _Reader(parse=_integer(1, 86_400), default=lambda: 300),
     "verify_full_interval": _Reader(parse=_integer(1, 31_622_400), default=lambda: 86_400),
+    # An entry's time is known no better than this where its ledger has no witnesses of its own;
+    # a ledger in which nothing happens costs nothing.
+    "registry_interval": _Reader(parse=_integer(1, 86_400), default=lambda: 60),
+    "tsa_url": _Reader(parse=_url("https", "http"), default=lambda: None),
+    "tsa_certificates": _Reader(parse=_path, default=lambda: None),
+    # Free authorities ask for moderation: this makes 144 a day.
+    "tsa_interval": _Reader(parse=_integer(1, 86_400), default=lambda: 600),
     "log_level": _Reader(parse=_log_level, default=lambda: LogLevel.INFO),
 }

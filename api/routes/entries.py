@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api import examples
+from api.anchored import PREFER_WAIT, preferred_wait_s
 from api.answers import JSON, base64_or_none, entry_document, json_answer
-from api.cosigned import PREFER_WAIT, preferred_wait_s
 from api.dependencies import AnyReach, EntriesRead, PayloadRead, skin_of
 from api.errors import InvalidParameterError, UnexpectedError
 from api.openapi import ACCESS, answer, problems
@@ -26,6 +26,7 @@ from api.schemas import (
     StoryOut,
 )
 from ledger import errors as domain
+from ledger.anchors import AnchorLevel
 from ledger.reader import EntryFilter
 
 router = APIRouter(prefix="/v1/ledgers/{ledger}", tags=["entries"])
@@ -48,7 +49,7 @@ class ReceiptQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    level: Literal["cosigned"] | None = Field(
+    level: AnchorLevel | None = Field(
         default=None, description="Refuse any receipt that proves less."
     )
 
@@ -176,8 +177,10 @@ def get_entry_bytes(request: Request, access: EntriesRead, place: str) -> Respon
             InvalidParameterError,
             domain.OverloadedError,
             domain.NotCosignedYetError,
+            domain.NotTimestampedYetError,
             domain.InclusionError,
             domain.ChainBreakError,
+            domain.TimestampError,
             domain.MalformedProofError,
             UnexpectedError,
         ),
@@ -190,15 +193,17 @@ async def get_entry_receipt(
 ) -> Response:
     """
     Under the newest published checkpoint, so it differs from the one first given and proves
-    the same entry; with `level=cosigned` under the first one that a quorum of witnesses has
-    seen, which stays the same for ever. Scope: `entries:read`.
+    the same entry. With `level=cosigned` it is under the first checkpoint that a quorum of
+    witnesses has seen, with `level=timestamped` under the first that a timestamp authority has:
+    one of the ledger itself, or one that `_registry` recorded, with the registry's own receipt
+    in `registry`. Those stay the same for ever. Scope: `entries:read`.
     """
     reader, ledger = skin_of(request).engine.reader, access.ledger.name
     if query.level is None:
         receipt = await run_in_threadpool(reader.receipt, ledger, place)
         return json_answer(receipt.to_document(), headers={"Cache-Control": "no-store"})
     wait_s = preferred_wait_s(request)
-    receipt = await skin_of(request).cosigned.receipt(access.ledger, place, wait_s)
+    receipt = await skin_of(request).anchored.receipt(access.ledger, place, query.level, wait_s)
     applied = {"Preference-Applied": f"wait={wait_s}"} if wait_s else {}
     return json_answer(receipt.to_document(), headers=PERMANENT | applied)
 

@@ -47,6 +47,7 @@ async def get_health() -> Response:
             {
                 "status": "ok",
                 "quorum_age_s": 4.2,
+                "timestamp_age_s": 41.0,
                 "ledgers_stopped": 0,
                 "verification_age_s": 61.5,
                 "ledgers_bad": 0,
@@ -62,12 +63,14 @@ def get_readiness(request: Request) -> Response:
     engine = skin_of(request).engine
     engine.reader.size(REGISTRY)
     engine.stops.refresh()
-    ages = [age_s for _, age_s in engine.reader.quorums().values()]
     verified = newest_of_each(engine.verifications.standing())
+    quorums = [age_s for _, age_s in engine.anchors.ages("cosigned").values()]
+    timestamps = [age_s for _, age_s in engine.anchors.ages("timestamped").values()]
     return json_answer(
         {
             "status": "ok",
-            "quorum_age_s": round(max(ages), 3) if ages else None,
+            "quorum_age_s": round(max(quorums), 3) if quorums else None,
+            "timestamp_age_s": round(max(timestamps), 3) if timestamps else None,
             "ledgers_stopped": len({stop.ledger for stop in engine.stops.standing}),
             "verification_age_s": round(max(each.age_s for each in verified.values()), 3)
             if verified
@@ -90,9 +93,11 @@ async def get_metrics(request: Request) -> Response:
     """Any credential; sizes are shown of the ledgers it reaches."""
     skin = skin_of(request)
     credential = await skin.authenticator.authenticate(request)
-    reader, stops = skin.engine.reader, skin.engine.stops
-    sizes = await run_in_threadpool(reader.sizes)
-    quorums = await run_in_threadpool(reader.quorums)
+    anchors, stops = skin.engine.anchors, skin.engine.stops
+    sizes = await run_in_threadpool(skin.engine.reader.sizes)
+    quorums = await run_in_threadpool(anchors.ages, "cosigned")
+    timestamps = await run_in_threadpool(anchors.ages, "timestamped")
+    registered = await run_in_threadpool(anchors.registered)
     await run_in_threadpool(stops.refresh)
     standing = await run_in_threadpool(skin.engine.verifications.standing)
 
@@ -107,6 +112,8 @@ async def get_metrics(request: Request) -> Response:
         waiting=skin.engine.sequencer.waiting,
         sizes=reached(sizes),
         quorums=reached(quorums),
+        timestamps=reached(timestamps),
+        registered=reached(registered),
         stopped={stop.ledger for stop in stops.standing},
         verified=reached(newest_of_each(standing)),
         verified_ages={

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import gzip
 import re
-from typing import Annotated, Literal
+from typing import Annotated
+from urllib.parse import quote
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.convertors import Convertor, register_url_convertor
@@ -25,6 +26,9 @@ from api.lean import LeanRoute
 from api.openapi import ACCESS, answer, parameter, problems, text_answer
 from api.schemas import ConsistencyOut, InclusionOut
 from ledger import errors as domain
+from ledger.anchors import AnchorLevel
+from ledger.checkpoint import log_part
+from ledger.names import REGISTRY
 from ledger.ports import LedgerRecord
 
 router = APIRouter(prefix="/v1/ledgers/{ledger}", tags=["proofs"])
@@ -32,6 +36,7 @@ router = APIRouter(prefix="/v1/ledgers/{ledger}", tags=["proofs"])
 SIZE_MAX = 2**53 - 1
 NOTE = "text/plain; charset=utf-8"
 TILE = "application/octet-stream"
+TIMESTAMP = "application/timestamp-reply"
 # A checkpoint is worth nothing if it is an old one.
 FRESH = {"Cache-Control": "no-store"}
 # What a tile holds never changes: kept for a week without asking.
@@ -50,19 +55,13 @@ PROOF_PROBLEMS = problems(
     domain.InclusionError,
     domain.ConsistencyError,
     domain.SignatureError,
+    domain.TimestampError,
     domain.MalformedProofError,
     UnexpectedError,
 )
 
 
-class CheckpointQuery(BaseModel):
-    """Which of the newest checkpoints."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    level: Literal["cosigned"] | None = Field(
-        None, description="`cosigned`: the newest that a quorum of witnesses has seen."
-    )
+CheckpointSize = Annotated[int, Path(ge=1, le=SIZE_MAX, description="Of the checkpoint.")]
 
 
 class InclusionQuery(BaseModel):
@@ -83,21 +82,54 @@ class ConsistencyQuery(BaseModel):
     to: int = Field(ge=0, le=SIZE_MAX)
 
 
+class CheckpointQuery(BaseModel):
+    """Who must stand for the checkpoint."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    level: AnchorLevel | None = Field(
+        default=None, description="The newest that reached it; absent is the newest of all."
+    )
+
+
 @router.get(
     "/checkpoint",
     summary="The newest published checkpoint",
-    responses={200: text_answer("A C2SP signed note.", NOTE), **PROOF_PROBLEMS},
+    responses={
+        200: text_answer("A C2SP signed note.", NOTE),
+        **PROOF_PROBLEMS,
+        **problems(domain.NotCosignedYetError, domain.NotTimestampedYetError),
+    },
     response_class=Response,
 )
 def get_checkpoint(
     request: Request, access: ProofsRead, query: Annotated[CheckpointQuery, Query()]
 ) -> Response:
     """
-    Origin, size and root, signed; with `level=cosigned` by witnesses too.
-
-    404 `NOT_COSIGNED_YET` while no quorum has seen one. Scope: `proofs:read`.
+    Origin, size and root, signed. With `level`, the newest of this ledger that a quorum of
+    witnesses cosigned, or that an authority timestamped: those very octets, and the header
+    `Link` leads to the token over them. Scope: `proofs:read`.
     """
     return _checkpoint(request, access.ledger, query.level)
+
+
+@router.get(
+    "/checkpoints/{size}/timestamp",
+    summary="The timestamp of a checkpoint",
+    responses={
+        200: text_answer("An RFC 3161 reply, in DER.", TIMESTAMP, binary=True),
+        **PROOF_PROBLEMS,
+    },
+    response_class=Response,
+)
+def get_timestamp(request: Request, access: ProofsRead, size: CheckpointSize) -> Response:
+    """
+    The first token over the checkpoint of this size: over its text, the blank line and the
+    log's own signature lines. Scope: `proofs:read`.
+    """
+    anchor = skin_of(request).engine.anchors.timestamp(access.ledger.name, size)
+    headers = {"Cache-Control": f"private, {TILE_KEPT}"}
+    return Response(anchor.token, media_type=TIMESTAMP, headers=headers)
 
 
 @router.get(
@@ -160,9 +192,13 @@ async def get_log(request: Request) -> Response:
     record = await _log_reader(request)
     path = request.path_params["path"]
     if path == "checkpoint":
-        level = request.query_params.get("level")
+        level = _LEVELS.get(request.query_params.get("level", ""))
         return await run_in_threadpool(_checkpoint, request, record, level)
     return await run_in_threadpool(_tile, request, record, path)
+
+
+# What a tile client asks beside that is not for us to judge.
+_LEVELS: dict[str, AnchorLevel] = {"cosigned": "cosigned", "timestamped": "timestamped"}
 
 
 async def _log_reader(request: Request) -> LedgerRecord:
@@ -184,19 +220,27 @@ async def _log_reader(request: Request) -> LedgerRecord:
     return (await skin.access(request, "proofs:read")).ledger
 
 
-def _checkpoint(request: Request, record: LedgerRecord, level: str | None) -> Response:
-    reader = skin_of(request).engine.reader
-    if level == "cosigned":
-        cosigned = reader.cosigned(record.name)
-        if cosigned is None:
-            raise domain.NotCosignedYetError(
-                f"no quorum of witnesses has seen a checkpoint of ledger {record.name} yet",
-                ledger=record.name,
-            )
-        note = cosigned.note
-    else:
-        note = reader.checkpoint(record.name)
+def _checkpoint(request: Request, record: LedgerRecord, level: AnchorLevel | None) -> Response:
+    if level is not None:
+        return _anchored(request, record.name, level)
+    note = skin_of(request).engine.reader.checkpoint(record.name)
     return Response(note, media_type=NOTE, headers=FRESH)
+
+
+def _anchored(request: Request, ledger: str, level: AnchorLevel) -> Response:
+    anchor = skin_of(request).engine.anchors.newest(ledger, level)
+    if anchor is None:
+        kind = domain.NotCosignedYetError if level == "cosigned" else domain.NotTimestampedYetError
+        inherits = f"; its receipts may inherit it from {REGISTRY}" if ledger != REGISTRY else ""
+        raise kind(
+            f"no checkpoint of ledger {ledger} itself is {level} yet{inherits}", ledger=ledger
+        )
+    if anchor.token is None:
+        return Response(anchor.note, media_type=NOTE, headers=FRESH)
+    path = f"/v1/ledgers/{quote(ledger)}/checkpoints/{anchor.size}/timestamp"
+    # As the token is over it, for whoever verifies that with other programs.
+    note = log_part(anchor.note)
+    return Response(note, media_type=NOTE, headers={**FRESH, "Link": f'<{path}>; rel="timestamp"'})
 
 
 def _tile(request: Request, record: LedgerRecord, path: str) -> Response:
@@ -255,7 +299,7 @@ router.add_api_route(
     "Every width that a tile ever had is there; every other path is exactly 404.\n\n"
     "Open to anyone where the log is public. Scope: `proofs:read`, for bundles too: whoever "
     "verifies a log reads both. `checkpoint?level=cosigned` is the newest checkpoint that a quorum "
-    "of witnesses has seen; 404 before the first.",
+    "of witnesses has seen, `level=timestamped` that an authority has; 404 before the first.",
     responses={200: LOG_ANSWER, **PROOF_PROBLEMS},
     openapi_extra={
         "parameters": [

@@ -17,10 +17,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api import examples
+from api.anchored import AnchoredReceipts, preferred_wait_s
 from api.answers import json_answer, provisional_document, recorded_document
 from api.auth import check_scope
 from api.body import EFFECT_BODY_BYTES_MAX, JSON, media_type, read_body
-from api.cosigned import CosignedReceipts, preferred_wait_s
 from api.dependencies import Access, skin_of
 from api.errors import (
     InvalidParameterError,
@@ -165,16 +165,16 @@ async def _post(
     [outcome] = await skin.record(posting)
     wait_s = preferred_wait_s(request)
     if wait_s and isinstance(outcome, Recorded) and outcome.receipt is not None:
-        outcome = await _cosigned(skin.cosigned, access.ledger, outcome, wait_s)
+        outcome = await _cosigned(skin.anchored, access.ledger, outcome, wait_s)
     return _answer(outcome, request.path_params.get("id"))
 
 
 async def _cosigned(
-    receipts: CosignedReceipts, record: LedgerRecord, recorded: Recorded, wait_s: int
+    receipts: AnchoredReceipts, record: LedgerRecord, recorded: Recorded, wait_s: int
 ) -> Recorded:
     """The same, with a receipt that witnesses stand for, if they are as quick as that."""
     try:
-        receipt = await receipts.receipt(record, recorded.entry.seq, wait_s)
+        receipt = await receipts.receipt(record, recorded.entry.seq, "cosigned", wait_s)
     except LedgerError:
         # It is on disk, whatever befalls its proof; the receipt there is says what it is.
         return recorded

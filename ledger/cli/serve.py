@@ -76,8 +76,7 @@ def answer_requests(service: Any, listener: socket.socket) -> None:
         service: As `open_service` gives it.
         listener: Bound; shared with other workers where there are any.
     """
-    if service.publisher is not None:
-        service.publisher.start()
+    service.anchoring.start()
     service.rounds.start()
     # By name: the skin stands above the commands, which start it and know no more of it.
     skin = importlib.import_module("api.app")

@@ -220,6 +220,26 @@ cosigned = Table(
     Column("note", LargeBinary, nullable=False),
 )
 
+registered = Table(
+    "registered",
+    metadata,
+    Column("ledger", Text, primary_key=True),
+    Column("size", BigInteger, primary_key=True),
+    Column("registry_seq", BigInteger, nullable=False),
+    Column("note", LargeBinary, nullable=False),
+)
+
+timestamped = Table(
+    "timestamped",
+    metadata,
+    Column("ledger", Text, primary_key=True),
+    Column("size", BigInteger, primary_key=True),
+    Column("timestamped_at", _Time, primary_key=True),
+    Column("stated_at", _Time, nullable=False),
+    Column("note", LargeBinary, nullable=False),
+    Column("token", LargeBinary, nullable=False),
+)
+
 stops = Table(
     "stops",
     metadata,

@@ -54,6 +54,7 @@ def test_every_published_path_is_described(document: dict[str, Any]) -> None:
         ("GET", f"{base}/entries/{{place}}/payloads"),
         ("GET", f"{base}/feed"),
         ("GET", f"{base}/checkpoint"),
+        ("GET", f"{base}/checkpoints/{{size}}/timestamp"),
         ("GET", f"{base}/proofs/inclusion"),
         ("GET", f"{base}/proofs/consistency"),
         ("GET", f"{base}/log/{{path}}"),

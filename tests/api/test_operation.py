@@ -22,6 +22,7 @@ def test_health_and_readiness(api: Api) -> None:
         {
             "status": "ok",
             "quorum_age_s": None,
+            "timestamp_age_s": None,
             "ledgers_stopped": 0,
             "verification_age_s": ready.json()["verification_age_s"],
             "ledgers_bad": 0,

@@ -456,7 +456,7 @@ def test_nobody_waits_for_witnesses_that_are_not_there(api: Api, monkeypatch) ->
     def sleeps(_seconds: float) -> None:
         pytest.fail("waited")
 
-    monkeypatch.setattr("api.cosigned.asyncio.sleep", sleeps)
+    monkeypatch.setattr("api.anchored.asyncio.sleep", sleeps)
 
     response = api.post("/effects", capture(), key="k1", headers={"Prefer": "wait=60"})
 

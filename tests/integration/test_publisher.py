@@ -15,8 +15,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Engine
 
+from ledger import anchoring as anchoring_module
 from ledger import publisher as publisher_module
 from ledger import stops as stops_module
+from ledger.anchoring import ANCHORING_LOCK, Anchoring
+from ledger.anchors import Anchors
 from ledger.checkpoint import open_checkpoint
 from ledger.cosignature import ed25519_cosigner
 from ledger.errors import (
@@ -39,6 +42,7 @@ from ledger.storage.database import WRITER, connect
 from ledger.storage.database import engine as make_engine
 from ledger.storage.embedded import open_server
 from ledger.storage.embedded.cluster import SUPERUSER
+from ledger.storage.leader import Leader
 from ledger.storage.schema import migrate
 from tests.integration.commands import TIMEOUT_S, Done, Shell, free_port, passable_directory
 from tests.integration.witnesses import (
@@ -111,10 +115,17 @@ def policy_text(witnesses: list[Running], *logs: str, count: str = "all") -> str
 
 
 @contextmanager
-def publishing(engine: Engine, policy: Policy, every_s: float = 0.0) -> Iterator[Publisher]:
-    made = Publisher(
-        reader=Reader(engine), stops=Stops(engine), engine=engine, policy=policy, every_s=every_s
+def publishing(engine: Engine, policy: Policy, every_s: float = 0.0) -> Iterator[Anchoring]:
+    reader, stops = Reader(engine), Stops(engine)
+    publisher = Publisher(
+        reader=reader,
+        anchors=Anchors(engine, reader),
+        stops=stops,
+        policy=policy,
+        every_s=every_s,
     )
+    leader = Leader(engine, ANCHORING_LOCK)
+    made = Anchoring(leader=leader, stops=stops, duties=[publisher])
     try:
         yield made
     finally:
@@ -134,36 +145,38 @@ def rows(engine: Engine, ledger: str = LEDGER) -> list[tuple[Any, ...]]:
 def test_a_quorum_is_kept_and_receipts_are_proved_under_the_first_one(town, engine, witnesses):
     """Entry 0 is proved under the tree it was first seen in, whatever came after."""
     policy = policy_of(witnesses, vkey(town))
-    with publishing(engine, policy) as publisher:
-        publisher.turn()
+    with publishing(engine, policy) as anchoring:
+        anchoring.turn()
         town.grow(8)
         with pytest.raises(NotCosignedYetError, match="no quorum of witnesses has seen entry 3"):
-            town.reader.cosigned_receipt(LEDGER, 3)
-        publisher.turn()
+            town.anchors.receipt(LEDGER, 3, "cosigned")
+        anchoring.turn()
 
     assert [row[0] for row in rows(engine)] == [3, 8]
     for seq, size in [(0, 3), (2, 3), (3, 8), (7, 8)]:
-        receipt = town.reader.cosigned_receipt(LEDGER, seq)
+        receipt = town.anchors.receipt(LEDGER, seq, "cosigned")
         verified = verify_receipt_under(policy, receipt)
         assert (verified.level, verified.seq) == ("cosigned", seq)
         assert verified.place.checkpoint.size == size
-    newest = town.reader.cosigned(LEDGER)
+    newest = town.anchors.newest(LEDGER, "cosigned")
     assert newest is not None
     assert policy.verify(newest.note).names == ("w0", "w1")
     assert 0 <= newest.age_s < TIMEOUT_S
-    assert town.reader.quorums() == {LEDGER: (8, pytest.approx(newest.age_s, abs=TIMEOUT_S))}
+    assert town.anchors.ages("cosigned") == {
+        LEDGER: (8, pytest.approx(newest.age_s, abs=TIMEOUT_S))
+    }
     with pytest.raises(NotFoundError):
-        town.reader.cosigned_receipt(LEDGER, 99)
+        town.anchors.receipt(LEDGER, 99, "cosigned")
 
 
 def test_a_stranger_verifies_a_cosigned_receipt_with_one_policy_file(
     town, engine, witnesses, tmp_path
 ):
     """Offline: a file says whom to trust, and the command says who was there."""
-    with publishing(engine, policy_of(witnesses, vkey(town))) as publisher:
-        publisher.turn()
+    with publishing(engine, policy_of(witnesses, vkey(town))) as anchoring:
+        anchoring.turn()
     files = {
-        "cosigned": json.dumps(town.reader.cosigned_receipt(LEDGER, 1).to_document()),
+        "cosigned": json.dumps(town.anchors.receipt(LEDGER, 1, "cosigned").to_document()),
         "log-signed": json.dumps(town.reader.receipt(LEDGER, 1).to_document()),
         "policy": policy_text(witnesses, vkey(town)),
         "stranger": policy_text(witnesses, vkey(town, "quiet")),
@@ -202,23 +215,23 @@ def test_a_stranger_verifies_a_cosigned_receipt_with_one_policy_file(
 
 
 def test_what_is_cosigned_is_not_asked_again_before_its_time(town, engine, witnesses, monkeypatch):
-    with publishing(engine, policy_of(witnesses, vkey(town))) as publisher:
-        publisher.turn()
+    with publishing(engine, policy_of(witnesses, vkey(town))) as anchoring:
+        anchoring.turn()
         before = rows(engine)
-        publisher.turn()
+        anchoring.turn()
         assert rows(engine) == before
 
         monkeypatch.setattr(publisher_module, "REFRESH_S", -1.0)
-        publisher.turn()
+        anchoring.turn()
         assert [row[0] for row in rows(engine)] == [*(row[0] for row in before), before[-1][0]]
 
 
 def test_a_ledger_is_shown_no_more_often_than_agreed(town, engine, witnesses):
-    with publishing(engine, policy_of(witnesses, vkey(town)), every_s=3_600.0) as publisher:
+    with publishing(engine, policy_of(witnesses, vkey(town)), every_s=3_600.0) as anchoring:
         town.grow(10)
-        publisher.turn()
+        anchoring.turn()
         town.grow(12)
-        publisher.turn()
+        anchoring.turn()
     assert rows(engine)[-1][0] == 10
 
 
@@ -228,8 +241,8 @@ def test_without_the_quorum_nothing_is_kept(town, engine, witnesses):
         policy = policy_of([witnesses[0], away], vkey(town))
         town.grow(14)
         before = rows(engine)
-        with publishing(engine, policy) as publisher:
-            publisher.turn()
+        with publishing(engine, policy) as anchoring:
+            anchoring.turn()
         assert rows(engine) == before
 
         with publishing(engine, policy_of([witnesses[0], away], vkey(town), count="any")) as other:
@@ -249,8 +262,8 @@ def witness_that_is_away() -> Iterator[Running]:
 
 
 def test_without_log_lines_the_registry_is_the_one_that_is_witnessed(town, engine, witnesses):
-    with publishing(engine, policy_of(witnesses)) as publisher:
-        publisher.turn()
+    with publishing(engine, policy_of(witnesses)) as anchoring:
+        anchoring.turn()
 
     [row] = rows(engine, REGISTRY)
     verifier = VerifierKey.parse(vkey(town, REGISTRY))
@@ -293,10 +306,10 @@ def test_a_leader_that_lost_its_connection_is_none(town, engine, witnesses, conn
 
 
 def test_the_thread_goes_on_whatever_befalls_a_turn(town, engine, witnesses, monkeypatch):
-    monkeypatch.setattr(publisher_module, "POLL_S", 0.01)
-    with publishing(engine, policy_of(witnesses, vkey(town))) as publisher:
+    monkeypatch.setattr(anchoring_module, "POLL_S", 0.01)
+    with publishing(engine, policy_of(witnesses, vkey(town))) as anchoring:
         turns: list[int] = []
-        turn = publisher.turn
+        turn = anchoring.turn
 
         def stumble() -> None:
             turns.append(len(turns))
@@ -306,9 +319,9 @@ def test_the_thread_goes_on_whatever_befalls_a_turn(town, engine, witnesses, mon
                 raise ZeroDivisionError
             turn()
 
-        monkeypatch.setattr(publisher, "turn", stumble)
+        monkeypatch.setattr(anchoring, "turn", stumble)
         town.grow(30)
-        publisher.start()
+        anchoring.start()
         wait_until(lambda: rows(engine)[-1][0] == 30)
 
 
@@ -338,9 +351,9 @@ def test_a_witness_that_saw_more_stops_the_ledger_in_every_process(town, engine,
     name = "rolled-back"
     town.grow(3, "before", name)
     larger = seen_by(witnesses, town, name, 9)
-    with publishing(engine, policy_of(witnesses, vkey(town, name))) as publisher:
-        publisher.turn()
-        publisher.turn()
+    with publishing(engine, policy_of(witnesses, vkey(town, name))) as anchoring:
+        anchoring.turn()
+        anchoring.turn()
 
     assert rows(engine, name) == []
     # Another process, which has read nothing yet, refuses as well.
@@ -375,12 +388,12 @@ def test_a_witness_that_saw_another_history_stops_the_ledger(town, engine, witne
     seen_by(witnesses, town, name, 3)
     town.grow(5, "ours", name)
     policy = policy_of(witnesses, vkey(town, name), count="any")
-    with publishing(engine, policy) as publisher:
-        publisher.turn()
+    with publishing(engine, policy) as anchoring:
+        anchoring.turn()
         with pytest.raises(ForkedError, match="another history"):
             town.grow(6, "more", name)
         before = [running.shown(town.reader.ledger(name).origin).content for running in witnesses]
-        publisher.turn()
+        anchoring.turn()
 
     assert rows(engine, name) == []
     assert [each.shown(town.reader.ledger(name).origin).content for each in witnesses] == before
@@ -435,10 +448,10 @@ def test_a_witness_with_two_keys_is_asked_once(town, engine, tmp_path):
         lines = [f"log {log.encode()}"]
         lines += [f"witness w{at} {each} {running.url}" for at, each in enumerate(running.vkeys)]
         text = "".join(f"{line}\n" for line in [*lines, "group g all w0 w1", "quorum g"])
-        with publishing(engine, parse_policy(text.encode())) as publisher:
-            assert len(publisher._clients) == 1
-            publisher.turn()
-    newest = town.reader.cosigned("quiet")
+        with publishing(engine, parse_policy(text.encode())) as anchoring:
+            assert len(anchoring._duties[0]._clients) == 1  # type: ignore[attr-defined]
+            anchoring.turn()
+    newest = town.anchors.newest("quiet", "cosigned")
     assert newest is not None
     assert parse_policy(text.encode()).verify(newest.note).names == ("w0", "w1")
 

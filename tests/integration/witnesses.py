@@ -16,6 +16,7 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Engine
 
+from ledger.anchors import Anchors
 from ledger.append import Appender
 from ledger.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from ledger.clock import SystemClock
@@ -166,6 +167,10 @@ class House:
     @property
     def reader(self) -> Reader:
         return Reader(self.engine)
+
+    @property
+    def anchors(self) -> Anchors:
+        return Anchors(self.engine, self.reader)
 
     @property
     def log(self) -> LedgerLog:

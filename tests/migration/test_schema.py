@@ -184,6 +184,7 @@ TRIGGERS = {
             *("accesses", "period_checkpoints", "periods"),
             "intent_events",
             *("statements", "retired_poster_keys"),
+            *("registered", "timestamped"),
         )
     },
     **{
@@ -201,6 +202,7 @@ TRIGGERS = {
             *("accesses", "period_checkpoints", "periods"),
             *("intent_events", "intents"),
             *("statements", "retired_poster_keys", "api_keys"),
+            *("registered", "timestamped"),
         )
     },
     "api_keys.revoking_only": "allow_revoking_only: BEFORE ROW UPDATE",
@@ -254,6 +256,7 @@ TABLE_GRANTS = {
                 *("accesses", "period_checkpoints", "periods"),
                 *("intent_events", "intents"),
                 *("statements", "retired_poster_keys"),
+                *("registered", "timestamped"),
             )
         },
         **{
@@ -272,6 +275,7 @@ TABLE_GRANTS = {
             *("accesses", "exports", "period_checkpoints", "periods"),
             *("intent_events", "intents"),
             "statements",
+            *("registered", "timestamped"),
         )
     },
     ERASER: {"effect_ledger_keys.data_keys": {"DELETE"}},

@@ -115,12 +115,13 @@ def test_a_receipt_in_any_of_its_forms_is_the_same():
 def test_what_comes_along_is_kept_as_it_is():
     payload = {"name": "note", "media_type": "text/plain", "commitment": "00"}
     receipt = receipt_of()
-    document = receipt.to_document() | {"payloads": [payload], "registry": {"proof": "x"}}
+    document = receipt.to_document() | {"payloads": [payload], "timestamp": "AAAA"}
     read = parse_receipt(document)
 
-    assert (read.payloads, read.registry) == ((payload,), {"proof": "x"})
+    assert (read.payloads, read.timestamp) == ((payload,), bytes(3))
     assert read.to_document() == document
-    assert verify(read) == verify(receipt)
+    assert replace(verify(read), unproved=()) == verify(receipt)
+    assert verify(read).unproved == ("its timestamp: no authority is trusted here",)
 
 
 @pytest.mark.parametrize("claimed", ["log-signed", "cosigned", "timestamped"])
@@ -130,6 +131,8 @@ def test_the_level_is_what_was_found_and_not_what_is_claimed(claimed):
         claim = Receipt(level=claimed, proof=receipt.proof, entry=receipt.entry)
         assert verify(claim, WITNESS).level == reached
         assert verify(claim).level == "log-signed"
+        carries = claimed == "log-signed" or (claimed == "cosigned" and witnesses)
+        assert (verify(claim).overclaim is None) is bool(carries)
 
 
 def test_no_changed_bit_of_entry_or_proof_goes_unnoticed():

@@ -56,6 +56,10 @@ def test_every_setting_has_a_line_in_fixed_order() -> None:
         "WITNESS_INTERVAL",
         "VERIFY_INTERVAL",
         "VERIFY_FULL_INTERVAL",
+        "REGISTRY_INTERVAL",
+        "TSA_URL",
+        "TSA_CERTIFICATES",
+        "TSA_INTERVAL",
         "LOG_LEVEL",
     ]
 

@@ -14,25 +14,26 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger.canonical import canonical_bytes
-from ledger.checkpoint import Checkpoint, sign_checkpoint
+from ledger.checkpoint import Checkpoint, parse_checkpoint, sign_checkpoint
 from ledger.errors import LedgerError
 from ledger.merkle import verify_consistency, verify_inclusion
+from ledger.names import LEDGER_ITSELF, REGISTRY
 from ledger.note import (
     ED25519_COSIGNATURE,
     NoteKey,
     Signature,
     VerifierKey,
     key_id,
-    open_note,
     parse_note,
 )
-from ledger.receipt import Receipt, TlogProof, parse_receipt, verify_receipt
+from ledger.receipt import Receipt, TlogProof, parse_receipt, parse_tlog_proof, verify_receipt
 from ledger.tiles import TILE_WIDTH, parse_tile_path
 
 HERE = Path(__file__).parent
@@ -43,6 +44,7 @@ ORIGIN = f"{HOST}/{LEDGER}"
 LOG_KEY = NoteKey(name=ORIGIN, private_key=Ed25519PrivateKey.from_private_bytes(b"\x01" * 32))
 WITNESS = "witness.example.org/w1"
 WITNESS_PRIVATE = Ed25519PrivateKey.from_private_bytes(b"\x02" * 32)
+RECORDED_AT = "2026-03-02T09:14:07.000000Z"
 COSIGNED_AT = 1_772_452_800
 TREE_SIZE = 7
 SIZES = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 255, 256, 257, 300)
@@ -383,7 +385,7 @@ def witness_verifier() -> VerifierKey:
 
 def cosign(note: bytes, *, at: int = COSIGNED_AT) -> bytes:
     """The note with the witness's line, per C2SP tlog-cosignature."""
-    text = open_note(note, [LOG_KEY.verifier]).text
+    text = parse_note(note).text
     message = f"cosignature/v1\ntime {at}\n{text}".encode()
     line = Signature(
         name=WITNESS,
@@ -414,6 +416,51 @@ def make_receipt(
     return Receipt(
         level="cosigned" if cosigned else "log-signed", proof=proof.encode(), entry=entries[seq]
     )
+
+
+def registry_receipt(
+    of: Receipt,
+    *,
+    host: str = HOST,
+    cosigned: bool = False,
+    type_: str = "checkpoint.recorded",
+    **said: Any,
+) -> dict[str, Any]:
+    """The registry's receipt of its entry 2, which records the checkpoint of a receipt."""
+    note = parse_tlog_proof(str(of.proof)).checkpoint_note
+    checkpoint = parse_checkpoint(parse_note(note).text)
+    data = {
+        "ledger": LEDGER,
+        "origin": checkpoint.origin,
+        "size": checkpoint.size,
+        "root": checkpoint.root.hex(),
+    }
+    effect = {
+        "kind": "notice",
+        "type": type_,
+        "key": f"_checkpoint.recorded/{LEDGER}/{TREE_SIZE}",
+        "occurred_at": RECORDED_AT,
+        "data": data | said,
+    }
+    notice = canonical_bytes(
+        {
+            "effect": effect,
+            "id": "01957f5e-8c00-7006-8000-000000000000",
+            "ledger": REGISTRY,
+            "poster": LEDGER_ITSELF,
+            "prev": "ab" * 32,
+            "recorded_at": RECORDED_AT,
+            "seq": 2,
+            "v": 1,
+        }
+    )
+    key = NoteKey(name=f"{host}/{REGISTRY}", private_key=LOG_KEY.private_key)
+    return make_receipt(2, recorded=notice, key=key, cosigned=cosigned).to_document()
+
+
+def inheriting(registry: dict[str, Any]) -> Receipt:
+    """A receipt that its log alone signed, with what the registry says."""
+    return replace(make_receipt(), level=registry["level"], registry=registry)
 
 
 def damaged_receipts() -> dict[str, dict[str, Any]]:
@@ -477,6 +524,23 @@ def damaged_receipts() -> dict[str, dict[str, Any]]:
         "member-unknown": good | {"colour": "red"},
         "payloads-an-object": good | {"payloads": {}},
         "registry-null": good | {"registry": None},
+        "timestamp-null": good | {"timestamp": None},
+        "registry-records-another-root": inheriting(
+            registry_receipt(make_receipt(), cosigned=True, root="ab" * 32)
+        ).to_document(),
+        "registry-records-another-size": inheriting(
+            registry_receipt(make_receipt(), cosigned=True, size=TREE_SIZE + 1)
+        ).to_document(),
+        "registry-records-another-ledger": inheriting(
+            registry_receipt(make_receipt(), cosigned=True, ledger="acme.refunds")
+        ).to_document(),
+        "registry-says-something-else": inheriting(
+            registry_receipt(make_receipt(), cosigned=True, type_="checkpoint.forgotten")
+        ).to_document(),
+        "registry-receipt-of-the-ledger-itself": inheriting(good).to_document(),
+        "registry-under-another-registry": inheriting(
+            registry_receipt(make_receipt()) | {"registry": registry_receipt(make_receipt())}
+        ).to_document(),
     }
 
 
@@ -506,12 +570,11 @@ def _receipts() -> dict[str, Any]:
         "cosigned": cosigned,
         "first-entry": make_receipt(0, cosigned=True),
         "last-entry": make_receipt(TREE_SIZE - 1, cosigned=True),
-        "payloads-and-registry-come-along": Receipt(
-            level=cosigned.level,
-            proof=cosigned.proof,
-            entry=cosigned.entry,
-            payloads=(shown,),
-            registry={"proof": "...", "entry": "..."},
+        "payloads-come-along": replace(cosigned, payloads=(shown,)),
+        "inherits-from-the-registry": inheriting(registry_receipt(make_receipt(), cosigned=True)),
+        "recorded-by-a-registry-without-witnesses": inheriting(registry_receipt(make_receipt())),
+        "registry-of-another-host": inheriting(
+            registry_receipt(make_receipt(), host="elsewhere.example", cosigned=True)
         ),
         "level-claimed-too-low": Receipt(
             level="log-signed", proof=cosigned.proof, entry=cosigned.entry

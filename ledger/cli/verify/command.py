@@ -18,7 +18,14 @@ from ledger.cli.verify.judgement import Judgement, refuted
 from ledger.cli.verify.receipt import judge_receipt
 from ledger.cli.verify.service import judge_service
 from ledger.cli.verify.statement import judge_statement, note_of
-from ledger.cli.verify.trust import KeysOption, PolicyOption, Trust, VkeyOption, read_trust
+from ledger.cli.verify.trust import (
+    KeysOption,
+    PolicyOption,
+    Trust,
+    TsaCertificatesOption,
+    VkeyOption,
+    read_trust,
+)
 from ledger.cli.words import read_file
 from ledger.errors import MalformedJsonError, VerificationError
 from ledger.watch.evidence import is_evidence
@@ -46,6 +53,7 @@ def verify(
         Path | None,
         typer.Option(help="A checkpoint you kept, which the history must extend."),
     ] = None,
+    tsa_certificates: TsaCertificatesOption = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> int:
@@ -66,6 +74,7 @@ def verify(
         quorum=quorum,
         policy=policy,
         checkpoint=checkpoint,
+        tsa_certificates=tsa_certificates,
     )
     return _judge(output, what, trust).tell(output)
 

@@ -9,34 +9,31 @@ from typing import Any
 
 from ledger.canonical import parse_json
 from ledger.checkpoint import Checkpoint
+from ledger.cli.verify.bounds import Bounds
 from ledger.cli.verify.judgement import Judgement
 from ledger.cli.verify.trust import Trust
-from ledger.cosignature import cosignatures_of
 from ledger.entry import Entry, UnreadEntry, parse_entry
 from ledger.errors import (
     ConsistencyError,
     MalformedJsonError,
     MalformedProofError,
     SettingsError,
+    SignatureError,
     VerificationError,
 )
-from ledger.note import open_note
 from ledger.policy import verify_receipt_under
 from ledger.receipt import (
+    LEVELS,
     Receipt,
     VerifiedEntry,
     parse_receipt,
     parse_receipt_text,
-    parse_tlog_proof,
     verify_receipt,
 )
-from ledger.timestamps import format_time, from_posix, parse_time
-from ledger.verify import Verdict
+from ledger.rfc3161 import Timestamp
+from ledger.timestamps import format_time
 
 PROOF_HEADER = b"c2sp.org/tlog-proof"
-
-CLOCKS_APART_S = 60
-"""How far the clocks of honest parties may be from each other."""
 
 
 def judge_receipt(path: Path, content: bytes, trust: Trust) -> Judgement:
@@ -55,15 +52,24 @@ def judge_receipt(path: Path, content: bytes, trust: Trust) -> Judgement:
     receipt, answer = read_receipt(path, content)
     if trust.policy is None:
         verified = verify_receipt(
-            receipt, trust.logs, witnesses=trust.witnesses, quorum=trust.quorum
+            receipt,
+            trust.logs,
+            witnesses=trust.witnesses,
+            quorum=trust.quorum,
+            authorities=trust.authorities,
         )
     else:
-        verified = verify_receipt_under(trust.policy, receipt, trust.logs)
+        verified = verify_receipt_under(trust.policy, receipt, trust.logs, trust.authorities)
+    if verified.overclaim is not None:
+        raise SignatureError(f"{verified.overclaim}: it proves {verified.level}")
     entry = parse_entry(verified.entry)
     _check_answer(answer, entry)
     if trust.kept is not None:
         _check_past(trust.kept, verified.place.checkpoint)
-    seen_at = _seen_at(receipt, trust)
+    bounds = Bounds(
+        not_before=trust.kept_at if trust.kept and trust.kept.size <= verified.seq else None,
+        not_after=verified.not_after,
+    )
     document = {
         "origin": verified.place.checkpoint.origin,
         "ledger": verified.ledger,
@@ -73,15 +79,19 @@ def judge_receipt(path: Path, content: bytes, trust: Trust) -> Judgement:
         "id": entry.id,
         "entry_hash": entry.hash.hex(),
         "recorded_at": entry.recorded_at,
-        "seen_at": None if seen_at is None else format_time(seen_at),
-        "witnesses": list(verified.place.witnesses),
+        "not_before": _spelled(bounds.not_before),
+        "not_after": _spelled(bounds.not_after),
+        "witnesses": list(verified.witnesses),
+        "timestamps": [_timestamp(each) for each in verified.timestamps],
+        "registry": _registry(verified.registry),
+        "claimed": receipt.level,
     }
     return Judgement(
         subject="the receipt",
         verdicts={
             "tamper": "ok",
             "completeness": "unchecked",
-            "time": _time_verdict(entry, seen_at),
+            "time": bounds.verdict(entry.recorded_at),
         },
         level=verified.level,
         document=document,
@@ -90,11 +100,14 @@ def judge_receipt(path: Path, content: bytes, trust: Trust) -> Judgement:
             "entry_hash": document["entry_hash"],
             "recorded_at": document["recorded_at"],
             "says": _says(entry),
-            "witnesses": ", ".join(verified.place.witnesses) or None,
-            "seen by them at": document["seen_at"],
+            "witnesses": ", ".join(verified.witnesses) or None,
+            "timestamped by": "; ".join(each.authority for each in verified.timestamps) or None,
+            "through": _through(verified.registry),
+            "not before": document["not_before"],
+            "not after": document["not_after"],
         },
-        not_checked=_not_checked(receipt, entry, verified, trust, seen_at),
-        first_bad=_first_bad(entry, seen_at),
+        not_checked=_not_checked(receipt, entry, verified, trust, bounds),
+        first_bad=bounds.first_bad(entry.seq, entry.recorded_at),
     )
 
 
@@ -153,48 +166,6 @@ def _check_past(kept: Checkpoint, found: Checkpoint) -> None:
         )
 
 
-# ---- Time -----------------------------------------------------------------------------
-
-
-def _seen_at(receipt: Receipt, trust: Trust) -> datetime | None:
-    """When enough witnesses had seen the entry's tree, by their own clocks."""
-    assert receipt.proof is not None, "a receipt that verifies has a proof"
-    note = parse_tlog_proof(receipt.proof).checkpoint_note
-    if trust.policy is not None:
-        reached_at = trust.policy.read(note, trust.logs).reached_at
-    else:
-        opened = open_note(note, [*trust.logs, *trust.witnesses])
-        first: dict[str, int] = {}
-        for each in cosignatures_of(opened, trust.witnesses):
-            name = each.witness.name
-            first[name] = min(each.time, first.get(name, each.time))
-        enough = max(trust.quorum, 1)
-        reached_at = sorted(first.values())[enough - 1] if len(first) >= enough else None
-    return None if reached_at is None else from_posix(reached_at)
-
-
-def _is_dated_late(entry: Entry | UnreadEntry, seen_at: datetime) -> bool:
-    after_s = (parse_time(entry.recorded_at) - seen_at).total_seconds()
-    return after_s > CLOCKS_APART_S
-
-
-def _time_verdict(entry: Entry | UnreadEntry, seen_at: datetime | None) -> Verdict:
-    if seen_at is None:
-        return "unchecked"
-    return "bad" if _is_dated_late(entry, seen_at) else "ok"
-
-
-def _first_bad(entry: Entry | UnreadEntry, seen_at: datetime | None) -> Mapping[str, Any] | None:
-    if seen_at is None or not _is_dated_late(entry, seen_at):
-        return None
-    return {
-        "check": "time.witnessed",
-        "seq": entry.seq,
-        "message": f"the entry says it was recorded at {entry.recorded_at}, and witnesses had "
-        f"seen it at {format_time(seen_at)}: the ledger's clock was ahead",
-    }
-
-
 # ---- Words ----------------------------------------------------------------------------
 
 
@@ -203,25 +174,52 @@ def _not_checked(
     entry: Entry | UnreadEntry,
     verified: VerifiedEntry,
     trust: Trust,
-    seen_at: datetime | None,
+    bounds: Bounds,
 ) -> list[str]:
     missing = ["what else was recorded: a receipt is of one entry"]
-    if seen_at is None:
-        missing.append("the clock: when it was recorded is what the ledger says")
+    missing += bounds.unknown()
+    missing += verified.unproved
+    if LEVELS.index(receipt.level) > LEVELS.index(verified.level):
+        missing.append(
+            f"that it is {receipt.level}, as it says: whoever stands for that is not trusted here"
+        )
     if isinstance(entry, UnreadEntry):
         missing.append(f"the content: the entry is of version {entry.v}, which is unknown here")
     elif entry.payloads:
         missing.append("its payloads: only what they were committed to is in the receipt")
     if isinstance(entry, Entry) and entry.signature is not None:
         missing.append("the poster's own signature")
-    if receipt.registry is not None:
-        missing.append("the registry's proof")
     if trust.kept is not None and trust.kept.size != verified.place.checkpoint.size:
         missing.append(
             f"whether the trees of {trust.kept.size} entries, which was kept, and of "
             f"{verified.place.checkpoint.size} are one history: verify the ledger's URL with it"
         )
     return missing + trust.unasked()
+
+
+def _spelled(time: datetime | None) -> str | None:
+    return None if time is None else format_time(time)
+
+
+def _timestamp(timestamp: Timestamp) -> dict[str, Any]:
+    return {
+        "authority": timestamp.authority,
+        "at": format_time(timestamp.at),
+        "serial": str(timestamp.serial),
+    }
+
+
+def _registry(recorded: VerifiedEntry | None) -> dict[str, Any] | None:
+    if recorded is None:
+        return None
+    checkpoint = recorded.place.checkpoint
+    return {"origin": checkpoint.origin, "seq": recorded.seq, "size": checkpoint.size}
+
+
+def _through(recorded: VerifiedEntry | None) -> str | None:
+    if recorded is None:
+        return None
+    return f"entry {recorded.seq} of {recorded.place.checkpoint.origin}, which records its tree"
 
 
 def _says(entry: Entry | UnreadEntry) -> str | None:

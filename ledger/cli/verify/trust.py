@@ -6,7 +6,8 @@ The keys of logs, the witnesses and how many of them must agree, and a checkpoin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,8 @@ from ledger.cosignature import cosignatures_of, is_checkable
 from ledger.errors import MalformedProofError, SettingsError, SignatureError
 from ledger.note import VerifierKey, open_note, parse_note
 from ledger.policy import Policy, parse_policy
+from ledger.rfc3161 import Authorities, load_authorities
+from ledger.timestamps import from_posix
 
 VkeyOption = Annotated[
     list[str] | None,
@@ -30,6 +33,10 @@ KeysOption = Annotated[
 PolicyOption = Annotated[
     Path | None,
     typer.Option(help="C2SP tlog-policy file: the logs and witnesses that you trust."),
+]
+TsaCertificatesOption = Annotated[
+    Path | None,
+    typer.Option(help="PEM file with the roots of the timestamp authorities that you trust."),
 ]
 
 
@@ -46,6 +53,10 @@ class Trust:
     """Of a history that what is shown today must extend."""
     kept_note: bytes | None = None
     """The same as it is in its file."""
+    kept_at: datetime | None = None
+    """When it was the newest, as witnesses under it say; None where none that is trusted does."""
+    authorities: Authorities | None = None
+    """Whose timestamps count."""
 
     def require_logs(self) -> None:
         """
@@ -106,6 +117,7 @@ def read_trust(
     quorum: int = 0,
     policy: Path | None = None,
     checkpoint: Path | None = None,
+    tsa_certificates: Path | None = None,
 ) -> Trust:
     """
     What the options say is trusted.
@@ -119,14 +131,16 @@ def read_trust(
     stated = None if policy is None else parse_policy(read_file(policy))
     logs = (*trusted_keys(vkeys, keys), *_logs_of(stated))
     kept_note = None if checkpoint is None else read_file(checkpoint)
-    return Trust(
+    trust = Trust(
         logs=logs,
         witnesses=_keys(witnesses or []),
         quorum=quorum,
         policy=stated,
         kept=None if kept_note is None else _kept(kept_note, logs, str(checkpoint)),
         kept_note=kept_note,
+        authorities=None if tsa_certificates is None else load_authorities(tsa_certificates),
     )
+    return replace(trust, kept_at=_kept_at(trust))
 
 
 def trusted_keys(vkeys: list[str] | None, path: Path | None) -> tuple[VerifierKey, ...]:
@@ -164,3 +178,16 @@ def _kept(note: bytes, logs: tuple[VerifierKey, ...], where: str) -> Checkpoint:
         return open_checkpoint(note, logs) if logs else parse_checkpoint(parse_note(note).text)
     except (MalformedProofError, SignatureError) as error:
         raise SettingsError(f"the checkpoint in {where} cannot be held: {error.message}") from error
+
+
+def _kept_at(trust: Trust) -> datetime | None:
+    """When the checkpoint that was kept had been seen by enough of the witnesses."""
+    if trust.kept_note is None or not trust.logs:
+        return None
+    if trust.policy is not None:
+        reached_at = trust.policy.read(trust.kept_note, trust.logs).reached_at
+        return None if reached_at is None else from_posix(reached_at)
+    opened = open_note(trust.kept_note, [*trust.logs, *trust.witnesses])
+    times = sorted(each.time for each in cosignatures_of(opened, trust.witnesses))
+    enough = max(trust.quorum, 1)
+    return from_posix(times[enough - 1]) if len(times) >= enough else None

@@ -202,7 +202,7 @@ def test_a_stranger_verifies_a_cosigned_receipt_with_one_policy_file(
     ]:
         bad = verify(receipt, policy)
         assert bad.code == 1
-        assert says in bad.err
+        assert says in bad.json["error"]["message"]
     for policy, arguments, says in [
         ("without-log", [], "say whose signature you trust"),
         ("policy", ["--quorum", "1"], "leave --witness and --quorum out"),

@@ -20,9 +20,11 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
+    FromClause,
     Select,
     Subquery,
     bindparam,
+    func,
     literal_column,
     select,
     true,
@@ -101,6 +103,7 @@ _NARROWEST_FIRST = (
     "kind",
 )
 _TERMS = frozenset({"label", "evidence", "cause"})
+_HASHED = frozenset({"kind", "type", "poster", "subject", "actor", "currency"})
 
 
 class Question(NamedTuple):
@@ -172,7 +175,11 @@ class Listing:
     @property
     def is_checked(self) -> bool:
         """Whether an entry that is walked over may be none of the listing."""
-        return bool(self._checked or self._given.keys() & {"occurred_from", "occurred_to"})
+        return bool(
+            self._checked
+            or self._walked in _HASHED
+            or self._given.keys() & {"occurred_from", "occurred_to"}
+        )
 
     # ---- Cursors ----------------------------------------------------------------------
 
@@ -308,51 +315,74 @@ def _page(
     occurred_to: bool,
     descending: bool,
 ) -> str:
-    walk = _walk(walked, descending).limit(bindparam("candidates")).subquery("walk")
-    columns = [entries.c[name] for name in checked if name not in _TERMS]
-    entry = _at(walk, [entries.c.body, entries.c.occurred_at, *columns])
-    page = select(walk.c.seq, entry.c.body).join_from(walk, entry, true())
+    columns = [entries.c.body, entries.c.occurred_at]
+    columns += [entries.c[name] for name in checked if name not in _TERMS]
+    if walked in _HASHED:
+        columns += [entries.c.ledger, entries.c[walked]]
+    walk = _walk(walked, columns, descending).limit(bindparam("candidates")).subquery("walk")
+    page = select(walk.c.seq, walk.c.body)
+    if walked in _HASHED:
+        # Beyond the limit and not beside the hash: the planner would take the three for three
+        # independent conditions, expect no row at all, and read and sort the whole ledger.
+        page = page.where(
+            walk.c.ledger == bindparam("ledger"), walk.c[walked] == bindparam("walked")
+        )
     for name in checked:
         if name in _TERMS:
-            page = page.join(_with_term(walk, name), true())
+            page = page.join_from(walk, _with_term(walk, name), true())
         else:
-            page = page.where(entry.c[name] == bindparam(name))
+            page = page.where(walk.c[name] == bindparam(name))
     if occurred_from:
-        page = page.where(entry.c.occurred_at >= bindparam("occurred_from"))
+        page = page.where(walk.c.occurred_at >= bindparam("occurred_from"))
     if occurred_to:
-        page = page.where(entry.c.occurred_at < bindparam("occurred_to"))
+        page = page.where(walk.c.occurred_at < bindparam("occurred_to"))
     return _rendered(page.order_by(_in_order(walk.c.seq, descending)).limit(bindparam("page")))
 
 
 @lru_cache(maxsize=_STATEMENTS_MAX)
 def _walked(walked: str | None, descending: bool) -> str:
-    walk = _walk(walked, descending)
+    walk = _walk(walked, [], descending)
     return _rendered(walk.offset(bindparam("candidates")).limit(literal_column("1")))
 
 
-def _walk(name: str | None, descending: bool) -> Select[Any]:
-    """Seqs in order, from an index alone."""
-    table = entry_terms if name in _TERMS else entries
-    seqs = select(table.c.seq).where(
-        table.c.ledger == bindparam("ledger"),
-        table.c.seq >= bindparam("start"),
-        table.c.seq < bindparam("stop"),
+def _walk(name: str | None, columns: Sequence[ColumnElement[Any]], descending: bool) -> Select[Any]:
+    """Seqs in the order of an index, with these columns of their entries."""
+    if name in _TERMS:
+        return _walk_terms(columns, descending)
+    seqs = _in_range(select(entries.c.seq, *columns), entries, descending)
+    if name in _HASHED:
+        hashed = _hash(bindparam("walked"), bindparam("ledger"))
+        return seqs.where(_hash(entries.c[name], entries.c.ledger) == hashed)
+    seqs = seqs.where(entries.c.ledger == bindparam("ledger"))
+    return seqs if name is None else seqs.where(entries.c[name] == bindparam("walked"))
+
+
+def _walk_terms(columns: Sequence[ColumnElement[Any]], descending: bool) -> Select[Any]:
+    seqs = _in_range(select(entry_terms.c.seq), entry_terms, descending).where(
+        entry_terms.c.ledger == bindparam("ledger"), entry_terms.c.term == bindparam("walked")
     )
-    if name is not None:
-        column = table.c.term if name in _TERMS else table.c[name]
-        seqs = seqs.where(column == bindparam("walked"))
-    return seqs.order_by(_in_order(table.c.seq, descending))
-
-
-def _at(walk: Subquery, columns: Sequence[ColumnElement[Any]]) -> Any:
+    if not columns:
+        return seqs
     # OFFSET 0 keeps it a look-up per entry that was walked over: without it the planner may
-    # read and sort the whole ledger where it takes the filter for a wide one.
-    return (
+    # read and sort the whole ledger where it takes the term for a frequent one.
+    entry = (
         select(*columns)
-        .where(entries.c.ledger == bindparam("ledger"), entries.c.seq == walk.c.seq)
+        .where(entries.c.ledger == bindparam("ledger"), entries.c.seq == entry_terms.c.seq)
         .offset(literal_column("0"))
         .lateral("entry")
     )
+    return seqs.add_columns(*entry.c).join_from(entry_terms, entry, true())
+
+
+def _in_range(seqs: Select[Any], table: FromClause, descending: bool) -> Select[Any]:
+    return seqs.where(table.c.seq >= bindparam("start"), table.c.seq < bindparam("stop")).order_by(
+        _in_order(table.c.seq, descending)
+    )
+
+
+def _hash(value: ColumnElement[Any], ledger: ColumnElement[Any]) -> ColumnElement[int]:
+    """What the indexes of migration 0008 hold."""
+    return func.hashtextextended(value, func.hashtextextended(ledger, literal_column("0")))
 
 
 def _with_term(walk: Subquery, name: str) -> Any:

@@ -33,6 +33,9 @@ STATEMENT_TIMEOUT_MS = 30_000
 # A process frozen between two statements gives the head back to the others after this.
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 5_000
 CONNECT_TIMEOUT_S = 5
+# Readers read in the order of an index, and mostly not to its end. Where statistics are old or
+# several filters hold, reading a whole ledger and sorting it would look cheaper to the planner.
+READ_BY_INDEX = "set enable_seqscan = off; set enable_bitmapscan = off; set enable_sort = off"
 
 Conninfo = Callable[[str], str]
 """Role -> libpq connection string that ends up with the rights of that role."""
@@ -125,6 +128,8 @@ def _become(connection: psycopg.Connection[Any], role: str) -> None:
     if connection.info.user != role:
         connection.execute(sql.SQL("set role {}").format(sql.Identifier(role)))
     connection.execute("set search_path = effect_ledger, pg_catalog")
+    if role == READER:
+        connection.execute(READ_BY_INDEX)
     connection.execute("set timezone = 'UTC'")
     connection.execute("set synchronous_commit = on")
     connection.execute(f"set statement_timeout = {STATEMENT_TIMEOUT_MS}")

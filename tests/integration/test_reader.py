@@ -46,7 +46,7 @@ from ledger.reader import Reader
 from ledger.receipt import verify_receipt
 from ledger.registry import Registry
 from ledger.signer import FileSigner
-from ledger.storage.database import ERASER, READER, WRITER, Conninfo
+from ledger.storage.database import ERASER, READ_BY_INDEX, READER, WRITER, Conninfo
 from ledger.storage.database import engine as make_engine
 from ledger.storage.postgres import PostgresStorage
 from ledger.submission import Posting, Recorded, Submission
@@ -457,6 +457,7 @@ def planned(conninfo) -> Iterator[psycopg.Connection]:
     """Two ledgers of some size, so that reading all of one would look like a plan."""
     with psycopg.connect(conninfo("postgres"), autocommit=True) as connection:
         connection.execute("set search_path = effect_ledger, pg_catalog")
+        connection.execute(READ_BY_INDEX)
         for ledger in ("planned", "beside"):
             connection.execute(FILL, {"ledger": ledger, "rows": ROWS})
             connection.execute(FILL_TERMS, {"ledger": ledger, "rows": ROWS})
@@ -486,15 +487,15 @@ select %(ledger)s, term, n from generate_series(0, %(rows)s - 1) n,
 
 INDEXES: list[tuple[dict[str, str], str]] = [
     ({}, "entries_pkey"),
-    ({"kind": "refund"}, "entries_by_kind"),
-    ({"kind": "effect"}, "entries_by_kind"),
-    ({"type": "t1"}, "entries_by_type"),
+    ({"kind": "refund"}, "entries_by_kind_hash"),
+    ({"kind": "effect"}, "entries_by_kind_hash"),
+    ({"type": "t1"}, "entries_by_type_hash"),
     ({"key": "k77"}, "entries_ledger_key_key"),
     ({"business_key": "invoice/77"}, "entries_by_business_key"),
-    ({"subject": "order/77"}, "entries_by_subject"),
-    ({"actor": "actor-3"}, "entries_by_actor"),
-    ({"poster": "p1"}, "entries_by_poster"),
-    ({"currency": "USD"}, "entries_by_currency"),
+    ({"subject": "order/77"}, "entries_by_subject_hash"),
+    ({"actor": "actor-3"}, "entries_by_actor_hash"),
+    ({"poster": "p1"}, "entries_by_poster_hash"),
+    ({"currency": "USD"}, "entries_by_currency_hash"),
     ({"corrects": "019a0000-0000-7000-8000-000000000001"}, "entries_by_corrects"),
     ({"label": "shop:s1"}, "entry_terms_pkey"),
     ({"evidence": "psp:77"}, "entry_terms_pkey"),
@@ -504,7 +505,7 @@ INDEXES: list[tuple[dict[str, str], str]] = [
         "entries_pkey",
     ),
     ({"label": "shop:s1", "cause": "trace:77", "kind": "effect"}, "entry_terms_pkey"),
-    ({"kind": "refund", "poster": "p1"}, "entries_by_poster"),
+    ({"kind": "refund", "poster": "p1"}, "entries_by_poster_hash"),
 ]
 
 

@@ -35,7 +35,7 @@ IDLE_IN_TRANSACTION_TIMEOUT_MS = 5_000
 CONNECT_TIMEOUT_S = 5
 # Readers read in the order of an index, and mostly not to its end. Where statistics are old or
 # several filters hold, reading a whole ledger and sorting it would look cheaper to the planner.
-READ_BY_INDEX = "set enable_seqscan = off; set enable_bitmapscan = off; set enable_sort = off"
+READ_BY_INDEX = "set enable_seqscan = off; set enable_bitmapscan = off"
 
 Conninfo = Callable[[str], str]
 """Role -> libpq connection string that ends up with the rights of that role."""

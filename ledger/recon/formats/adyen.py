@@ -119,7 +119,7 @@ def _add(row: Row, batch: StatementDraft, draft: Draft, days: Days) -> None:
     days.confirm(row.get("TimeZone"), created.year, locator)
     psp, modification = row.text("Psp Reference"), row.text("Modification Reference")
     original = psp if kind not in WITHOUT_ORIGINAL and kind is not LineKind.PAYMENT else None
-    identity = f"{psp}/{word}/{modification}" if psp or modification else None
+    identity = f"{psp or ''}/{word}/{modification or ''}" if psp or modification else None
     batch.add(
         identity=identity,
         locator=locator,

@@ -23,6 +23,7 @@ from ledger.cli import (
     items,
     keys,
     ledgers,
+    recon,
     restore,
     serve,
     settings,
@@ -76,6 +77,7 @@ app.command("tail")(entries.tail)
 app.command("dry-run")(items.dry_run)
 app.command("import")(items.import_file)
 app.command("close")(close.close)
+app.add_typer(recon.app, name="recon")
 app.command("verify")(verify.verify)
 app.command("watch")(watch.watch)
 app.command("export")(export.export)

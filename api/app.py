@@ -35,6 +35,7 @@ from api.problems import problem_response
 from api.routes import (
     batch,
     entries,
+    exports,
     feed,
     intents,
     operation,
@@ -56,6 +57,7 @@ ROUTERS = (
     proofs,
     verifications,
     periods,
+    exports,
     operation,
 )
 ROUTES = [

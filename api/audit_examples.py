@@ -44,3 +44,45 @@ CLOSES: dict[str, Any] = {
         "to_at": "2026-10-15T00:00:00Z",
     },
 }
+
+EXPORTS: dict[str, Any] = {
+    "period": {"period": "2026-10"},
+    "sample": {"period": "2026-10", "filter": {"seqs": [3, 17, 39]}, "payloads": False},
+}
+EXPORT: dict[str, Any] = {
+    "id": _ID,
+    "ledger": VERIFICATION["ledger"],
+    "principal": "ben.audit",
+    "state": "running",
+    "period": "2026-10",
+    "close": _ID,
+    "filter": {},
+    "payloads": "denied",
+    "progress": {"done": 0, "entries": 42},
+    "bundle": None,
+    "error": None,
+}
+EXPORTED: dict[str, Any] = EXPORT | {
+    "state": "done",
+    "progress": {"done": 42, "entries": 42},
+    "bundle": {
+        "name": "audit-payments-2026-10-6f2a1b3c4d5e",
+        "bytes": 48_213,
+        "bundle_hash": _HASH,
+        "manifest_hash": _HASH,
+        "entries": 42,
+        "complete": True,
+        "omissions": {"denied": 2},
+        "available": True,
+        "custody": [
+            {
+                "act": "export.issued",
+                "at": "2026-11-02T09:20:00.000001Z",
+                "principal": "ben.audit",
+                "key_id": "aaaabbbbccccdddd",
+                "registry_seq": 7,
+                "digest": _HASH,
+            }
+        ],
+    },
+}

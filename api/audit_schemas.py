@@ -71,5 +71,74 @@ class PeriodsOut(BaseModel):
     periods: list[PeriodOut]
 
 
-AUDIT_MODELS: tuple[type[BaseModel], ...] = (PeriodCloseIn, PeriodOut, PeriodsOut)
+class ExportIn(Wire):
+    """Which bundle to make."""
+
+    period: str = Field(description="Name of a closed period, or id of a close.")
+    filter: dict[str, Any] = _absent(
+        "Some entries instead of all: `type`, `poster`, `subject`, `seqs` (a sample of up to "
+        "10,000). Each then has its proof, and completeness is not claimed."
+    )
+    payloads: bool = Field(
+        default=True,
+        description="False leaves payloads out (`withheld`). Without scope `payload:read` they "
+        "are left out anyway (`denied`).",
+    )
+
+
+class ExportProgressOut(BaseModel):
+    """How far an export has come."""
+
+    done: int
+    entries: int
+
+
+class CustodyOut(BaseModel):
+    """Where it is told who took a bundle."""
+
+    act: str
+    at: str | None
+    principal: str
+    key_id: str
+    registry_seq: int | None = Field(description="Null where `_registry` could not take it.")
+    digest: str
+
+
+class BundleOut(BaseModel):
+    """A bundle that was made."""
+
+    name: str
+    bytes: int
+    bundle_hash: str = Field(description="SHA-256 of the packed file; also its ETag.")
+    manifest_hash: str
+    entries: int
+    complete: bool = Field(description="False for a selection.")
+    omissions: dict[str, int] = Field(description="Payloads left out, by reason.")
+    available: bool = Field(description="Kept for a day; made again, it has the same bytes.")
+    custody: list[CustodyOut]
+
+
+class ExportOut(BaseModel):
+    """An export: how it stands, and what it made."""
+
+    id: str
+    ledger: str
+    principal: str
+    state: Literal["running", "done", "failed"]
+    period: str
+    close: str
+    filter: dict[str, Any]
+    payloads: Literal["shown", "withheld", "denied"]
+    progress: ExportProgressOut
+    bundle: BundleOut | None
+    error: str | None
+
+
+AUDIT_MODELS: tuple[type[BaseModel], ...] = (
+    PeriodCloseIn,
+    PeriodOut,
+    PeriodsOut,
+    ExportIn,
+    ExportOut,
+)
 """What the OpenAPI document describes of this room."""

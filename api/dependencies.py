@@ -24,6 +24,7 @@ from api.heads import Heads
 from api.metrics import Metrics
 from ledger.anchors import Anchors
 from ledger.audit.closing import Closing
+from ledger.audit.exports import Exports
 from ledger.credentials import Credential, Credentials
 from ledger.dialog import Dialog
 from ledger.dry_run import DryRun
@@ -52,6 +53,7 @@ class Engine:
     intents: Intents
     verifications: Verifications
     closing: Closing
+    exports: Exports
     credentials: Credentials
     anchors: Anchors
     publisher: Publisher | None

@@ -252,7 +252,7 @@ Type of notice -> parser of its `data`.
     period.closed        {name, from_at?, to_at?, from_seq, to_seq, root, counts: {kind: n},
                          sums?: [{kind, currency, flow, count, amount}], totals_hash?, preparer,
                          reviewer?, supersedes?}; `to_seq` is one below the notice's own seq,
-                         `totals_hash` is over the totals by type (see `audit.totals`), and
+                         `totals_hash` is over the totals by type (see `audit.verify`), and
                          `sums` is absent only where they are too many
     checkpoint.recorded  {ledger, origin, size, root}
     export.issued        {export_id, ledger?, principal?, period?, from_seq, to_seq, root,

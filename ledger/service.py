@@ -17,7 +17,9 @@ from sqlalchemy import Engine
 from ledger.anchoring import ANCHORING_LOCK, Anchoring, Duty
 from ledger.anchors import Anchors
 from ledger.append import Appender
+from ledger.audit.access import Accesses
 from ledger.audit.closing import Closing
+from ledger.audit.exports import Exports
 from ledger.clock import SystemClock
 from ledger.credentials import Credentials
 from ledger.dialog import Dialog
@@ -68,6 +70,7 @@ class Service:
     intents: Intents
     verifications: Verifications
     closing: Closing
+    exports: Exports
     credentials: Credentials
     registry: Registry
     """Used by one thread at a time."""
@@ -211,6 +214,17 @@ def _compose(
         pool, conninfo=conninfo, read_signed=read_signed, vault=vault, verdicts=verdicts
     )
     opened.callback(verifications.wait, VERIFICATIONS_PATIENCE_S)
+    closing = Closing(pool, Appender(storage(), signer, vault, clock, stops))
+    exports = Exports(
+        pool,
+        directory=settings.data_dir / "exports",
+        closing=closing,
+        accesses=Accesses(pool, Appender(storage(), signer, vault, clock, stops)),
+        signer=signer,
+        vault=vault,
+        conninfo=conninfo,
+    )
+    opened.callback(exports.wait, VERIFICATIONS_PATIENCE_S)
     dry_run_storage, sequencer_storage, dialog_storage = storage(), storage(), storage()
     sequencer = Sequencer(lambda: Appender(sequencer_storage, signer, vault, clock, stops))
     sequencer.start()
@@ -268,7 +282,8 @@ def _compose(
         dialog=Dialog(dialog_storage, clock, stops),
         intents=Intents(pool),
         verifications=verifications,
-        closing=Closing(pool, Appender(storage(), signer, vault, clock, stops)),
+        closing=closing,
+        exports=exports,
         credentials=Credentials(pool),
         registry=registry,
         appender=appender,

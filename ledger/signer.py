@@ -45,6 +45,9 @@ logger = logging.getLogger(__name__)
 ReadLeaves = Callable[[int, int], Sequence[bytes]]
 """(start, stop) -> the hashes of entries [start, stop) as they are committed."""
 
+BUNDLE_HEADER = "effect-ledger/bundle/v1"
+"""First line of what is signed of an audit bundle."""
+
 # Leaf hashes fetched at a time when the record catches up.
 CATCH_UP_LEAVES = 65_536
 # Who keeps a record longer than this is frozen, or catches up on a long history.
@@ -198,6 +201,21 @@ class FileSigner:
             MalformedProofError: It is no statement.
         """
         origin = parse_statement(text).origin
+        return f"{text}\n{self._key(origin).sign(text)}".encode()
+
+    def sign_bundle(self, origin: str, manifest_hash: bytes) -> bytes:
+        """
+        Sign that a bundle of this ledger was made; a signed note that is no checkpoint.
+
+        Args:
+            origin: Identity of the ledger.
+            manifest_hash: SHA-256 of its manifest, 32 bytes.
+
+        Returns:
+            Three lines - what this is, origin, hash in hexadecimal - and the signature.
+        """
+        # The second line of a checkpoint is a number, so neither passes for the other.
+        text = f"{BUNDLE_HEADER}\n{origin}\n{manifest_hash.hex()}\n"
         return f"{text}\n{self._key(origin).sign(text)}".encode()
 
     def close(self) -> None:

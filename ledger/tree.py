@@ -112,6 +112,10 @@ class Tree:
 
     def root(self, size: TreeSize) -> bytes:
         """Root hash of the tree of `size`, 32 bytes."""
+        return self.frontier(size).root()
+
+    def frontier(self, size: TreeSize) -> Frontier:
+        """All that is needed to extend the tree of `size`."""
         read_node = self._node_reader(size)
         # The last complete node of each level that is left without a sibling.
         edge = [
@@ -119,7 +123,7 @@ class Tree:
             for level in reversed(range(size.bit_length()))
             if size >> level & 1
         ]
-        return Frontier(size=size, hashes=tuple(edge)).root()
+        return Frontier(size=size, hashes=tuple(edge))
 
     def leaf(self, index: LeafIndex, size: TreeSize) -> bytes:
         """Hash of leaf `index`, below `size`, 32 bytes."""

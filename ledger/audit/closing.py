@@ -18,7 +18,7 @@ import orjson
 from sqlalchemy import Engine
 
 from ledger.append import Appender
-from ledger.audit.totals import Totals, totals_of
+from ledger.audit.verify import Totals
 from ledger.checkpoint import parse_checkpoint
 from ledger.effect import Effect
 from ledger.entry import Entry, parse_entry
@@ -331,13 +331,8 @@ def _notice(transaction: AppendTransaction, asked: _Asked, totals: Totals, folde
     size = transaction.head.size
     if size - folded > FOLD_UNDER_LOCK_MAX:
         raise _FarBehind
-    recent = totals_of(
-        orjson.loads(encoded)["effect"] for encoded in transaction.entry_bytes(folded, size)
-    )
-    for line in recent.lines():
-        totals.add(
-            line.kind, line.type, line.currency, line.flow, count=line.count, amount=line.amount
-        )
+    for encoded in transaction.entry_bytes(folded, size):
+        totals.add_effect(orjson.loads(encoded)["effect"])
     assert totals.count == size - asked.from_seq, "every entry of the period is counted once"
     sums = totals.sums()
     data: dict[str, Any] = {

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.audit.totals import Totals
+from ledger.audit.verify import Totals
 from ledger.errors import PeriodError
 from ledger.period import ClosedPeriod, Period, build_period, lateness
 from ledger.timestamps import format_time

@@ -1,0 +1,152 @@
+"""Exports: bundles of closed periods, made as jobs and fetched with resume."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+
+from api import audit_examples as examples
+from api.answers import json_answer
+from api.audit_schemas import ExportIn, ExportOut
+from api.auth import check_scope, may
+from api.body import JSON, SMALL_BODY_BYTES_MAX, media_type, read_body
+from api.dependencies import Access, reach, skin_of
+from api.errors import (
+    InvalidParameterError,
+    MalformedRequestError,
+    UnexpectedError,
+    UnexpectedWriteError,
+)
+from api.lean import LeanRoute
+from api.openapi import ACCESS, answer, body, problems, text_answer
+from api.routes.writes import LEDGER
+from api.schemas import parse_shape
+from ledger import errors as domain
+from ledger.audit.access import Accessor
+from ledger.audit.selection import Payloads, parse_selection
+from ledger.canonical import parse_json
+
+router = APIRouter(prefix="/v1/ledgers/{ledger}", tags=["exports"])
+
+Export = Annotated[Access, Depends(reach("export"))]
+ZIP = "application/zip"
+
+
+async def post_export(request: Request) -> Response:
+    """Begin to make the bundle of a closed period."""
+    skin = skin_of(request)
+    access = await skin.access(request, "export")
+    if request.scope["query_string"]:
+        raise InvalidParameterError("this path has no parameters")
+    media_type(request, JSON)
+    words = parse_shape(ExportIn, parse_json(await read_body(request, SMALL_BODY_BYTES_MAX)))
+    selection = parse_selection(words.filter or {}, _payloads(access, words.payloads))
+    job = await run_in_threadpool(
+        lambda: skin.engine.exports.start(
+            access.ledger, words.period, selection, by=_accessor(access)
+        )
+    )
+    return json_answer(
+        await run_in_threadpool(skin.engine.exports.get, access.ledger.name, job),
+        status=202,
+        headers={"Location": f"/v1/ledgers/{access.ledger.name}/exports/{job}"},
+    )
+
+
+@router.get(
+    "/exports/{id}",
+    summary="Progress or result of an export",
+    responses={
+        200: answer("The job.", ExportOut, examples.EXPORTED),
+        **problems(*ACCESS, InvalidParameterError, UnexpectedError),
+    },
+    response_class=Response,
+)
+def get_export(request: Request, access: Export, id: str) -> Response:  # noqa: A002 - the name of the path's parameter.
+    """Scope: `export`."""
+    return json_answer(_job(request, access, id))
+
+
+@router.get(
+    "/exports/{id}/bundle",
+    summary="The bundle as one .zip file",
+    responses={
+        200: text_answer("The whole file.", ZIP, binary=True),
+        206: text_answer("The part that `Range` asks for.", ZIP, binary=True),
+        **problems(*ACCESS, InvalidParameterError, UnexpectedError),
+    },
+    response_class=Response,
+)
+def get_bundle(request: Request, access: Export, id: str) -> Response:  # noqa: A002 - as above.
+    """
+    Takes `Range` and `If-Range`; the ETag is the SHA-256 of the file. Each download is told of.
+
+    Scope: `export`, and `payload:read` where payloads are shown.
+    """
+    exports = skin_of(request).engine.exports
+    job = _job(request, access, id)
+    path = exports.packed(access.ledger.name, id)
+    exports.downloaded(access.ledger.name, id, by=_accessor(access))
+    bundle = job["bundle"]
+    return FileResponse(
+        path,
+        media_type=ZIP,
+        filename=f"{bundle['name']}.zip",
+        headers={"ETag": f'"{bundle["bundle_hash"]}"', "Cache-Control": "private, no-store"},
+    )
+
+
+def _job(request: Request, access: Access, id_: str) -> dict[str, Any]:
+    job = skin_of(request).engine.exports.get(access.ledger.name, id_)
+    if job["payloads"] == "shown":
+        check_scope(access.credential, "payload:read")
+    return job
+
+
+def _payloads(access: Access, wanted: bool) -> Payloads:
+    if not wanted:
+        return "withheld"
+    return "shown" if may(access.credential, "payload:read") else "denied"
+
+
+def _accessor(access: Access) -> Accessor:
+    return Accessor(principal=access.credential.principal, key_id=access.credential.id)
+
+
+router.add_api_route(
+    "/exports",
+    post_export,
+    methods=["POST"],
+    status_code=202,
+    response_class=Response,
+    route_class_override=LeanRoute,
+    operation_id=post_export.__name__,
+    summary="Begin to make the bundle of a closed period",
+    description="A bundle proves itself: entries as they were hashed, proofs of both ends, tables, "
+    "keys, and the program that checks all this without network. The same close, filter and "
+    "rights give the same bytes.\n\nScope: `export`; payloads come along with `payload:read`.",
+    responses={
+        202: answer(
+            "The job has begun.",
+            ExportOut,
+            examples.EXPORT,
+            headers={"Location": "Where its progress is."},
+        ),
+        **problems(
+            *ACCESS,
+            InvalidParameterError,
+            MalformedRequestError,
+            domain.MalformedJsonError,
+            domain.MalformedEffectError,
+            domain.TooLargeError,
+            domain.OverloadedError,
+            domain.PushbackError,
+            UnexpectedWriteError,
+        ),
+    },
+    openapi_extra=body(ExportIn, examples.EXPORTS) | {"parameters": [LEDGER]},
+)

@@ -1,0 +1,1589 @@
+"""
+Verify an audit bundle of the Effect Ledger: alone, without network, database or installation.
+
+    python3 verify.py BUNDLE --vkey VKEY [--previous BUNDLE] [--receipt FILE] [--json]
+
+BUNDLE is a directory or a .zip file. VKEY is the ledger's verifier key, which you got by another
+channel than the bundle. Exit code: 0 nothing bad was found; 1 something is bad, and the first bad
+record is named; 2 nothing can be said, for example because nobody whose key you trust is named.
+
+Needs Python 3.10 and nothing else; with the package `cryptography` signatures are checked by it.
+This file is in every bundle, byte for byte as the service that made it runs it.
+
+Formats: RFC 6962 (tree), RFC 8032 (Ed25519), C2SP signed-note and tlog-checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import binascii
+import csv
+import hashlib
+import io
+import json
+import os
+import re
+import stat
+import sys
+import tempfile
+import zipfile
+import zlib
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing import Self
+
+try:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+except ImportError:
+    Ed25519PublicKey = None  # type: ignore[assignment,misc]
+
+FORMAT = "effect-ledger/audit-bundle/v1"
+SIGNED = "effect-ledger/bundle/v1"
+"""First line of the note that signs a manifest; its second is the origin, its third the hash."""
+ENVELOPE = "envelope/"
+"""What may be added to a bundle after it was signed: timestamps, custody."""
+UNSIGNED = ("manifest.json", "manifest.sig")
+ENTRY_BYTES_MAX = 65_535
+LINE_BYTES_MAX = 4 * 1024 * 1024
+SMALL_FILE_BYTES_MAX = 64 * 1024 * 1024
+PROGRESS_EVERY = 1024
+GOOD, BAD, UNKNOWN = 0, 1, 2
+
+JOINED = "that the previous bundle ends where this one begins"
+NOT_CHECKED = (
+    "whether anything was never given to the ledger: that is for your own samples and statements",
+    "the clock: when entries were recorded is what the ledger says",
+    "what the entries mean to each other: remainders, repeats and rules of corrections",
+    "witnesses and timestamps over the checkpoints",
+    "workbook.xlsx beyond its hash: it shows what the tables show",
+    "anything in envelope/, which was added after signing",
+)
+
+Json = Any
+
+
+class DamageError(Exception):
+    """One thing that is bad, said so that it cannot be taken for another."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+# Which of several findings is told first: the one that explains most.
+RANKS = (
+    *("manifest.missing", "manifest.unreadable", "ledger.other", "key.other"),
+    *("manifest.edited", "signature.bad", "manifest.format"),
+    *("entry.missing-first", "entry.missing", "entry.missing-last", "entry.order"),
+    *("entry.added", "entry.changed", "entry.unreadable", "entry.other-ledger"),
+    *("close.wrong", "checkpoint.replaced", "checkpoint.bad", "tree.start", "tree.end"),
+    *("tree.before", "inclusion.bad", "payload.changed", "payload.missing", "payload.added"),
+    *("totals.wrong", "table.edited", "manifest.totals", "reference.bad", "receipt.other"),
+    *("previous.gap", "previous.overlap", "previous.other"),
+    *("file.missing", "file.truncated", "file.changed", "file.rows", "file.added"),
+)
+
+
+# ---- Hashes and trees (RFC 6962 Section 2.1, RFC 9162 Section 2.1) ------------------------------
+
+
+def leaf_hash(entry: bytes) -> bytes:
+    """Hash of an entry: chain link and leaf in one."""
+    return hashlib.sha256(b"\x00" + entry).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """Hash of the node over two others."""
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+class Frontier:
+    """The right edge of a tree: complete subtrees, largest first, one per set bit of the size."""
+
+    def __init__(self, size: int, hashes: Iterable[bytes]) -> None:
+        self.size = size
+        self.hashes = list(hashes)
+        if len(self.hashes) != size.bit_count():
+            raise DamageError("tree.start", f"the start of the tree has not the hashes of {size}")
+
+    def append(self, leaf: bytes) -> None:
+        """Add one leaf."""
+        size = self.size
+        while size & 1:
+            leaf = node_hash(self.hashes.pop(), leaf)
+            size >>= 1
+        self.hashes.append(leaf)
+        self.size += 1
+
+    def root(self) -> bytes:
+        """Root hash."""
+        if not self.hashes:
+            return hashlib.sha256().digest()
+        folded = self.hashes[-1]
+        for left in reversed(self.hashes[:-1]):
+            folded = node_hash(left, folded)
+        return folded
+
+
+def root_from_inclusion(leaf: bytes, index: int, size: int, proof: list[bytes]) -> bytes | None:
+    """The root that a proof leads to; None where it has another length. RFC 9162 2.1.3.2."""
+    if not 0 <= index < size:
+        return None
+    node, last, root = index, size - 1, leaf
+    for sibling in proof:
+        if last == 0:
+            return None
+        if node & 1 or node == last:
+            root = node_hash(sibling, root)
+            while not node & 1 and node:
+                node, last = node >> 1, last >> 1
+        else:
+            root = node_hash(root, sibling)
+        node, last = node >> 1, last >> 1
+    return root if last == 0 else None
+
+
+def is_consistent(old: int, new: int, old_root: bytes, new_root: bytes, proof: list[bytes]) -> bool:
+    """Whether the tree of `new` entries begins with that of `old`. RFC 9162 2.1.4.2."""
+    if old == new:
+        return old_root == new_root and not proof
+    if not 0 < old < new:
+        return old == 0 and not proof
+    hashes = [old_root, *proof] if old & (old - 1) == 0 else list(proof)
+    if not hashes:
+        return False
+    node, last = old - 1, new - 1
+    while node & 1:
+        node, last = node >> 1, last >> 1
+    first = second = hashes[0]
+    for each in hashes[1:]:
+        if last == 0:
+            return False
+        if node & 1 or node == last:
+            first, second = node_hash(each, first), node_hash(each, second)
+            while not node & 1 and node:
+                node, last = node >> 1, last >> 1
+        else:
+            second = node_hash(second, each)
+        node, last = node >> 1, last >> 1
+    return last == 0 and first == old_root and second == new_root
+
+
+# ---- Ed25519 (RFC 8032 Section 5.1.7), where the package `cryptography` is missing ------------
+
+_P = 2**255 - 19
+_L = 2**252 + 27742317777372353535851937790883648493
+_D = -121665 * pow(121666, _P - 2, _P) % _P
+_I = pow(2, (_P - 1) // 4, _P)
+
+_Point = tuple[int, int, int, int]
+
+
+def _recover(data: bytes) -> _Point | None:
+    number = int.from_bytes(data, "little")
+    sign, y = number >> 255, number & (2**255 - 1)
+    if y >= _P:
+        return None
+    square = (y * y - 1) * pow(_D * y * y + 1, _P - 2, _P) % _P
+    x = pow(square, (_P + 3) // 8, _P)
+    if (x * x - square) % _P:
+        x = x * _I % _P
+    if (x * x - square) % _P or (x == 0 and sign):
+        return None
+    x = _P - x if x & 1 != sign else x
+    return x, y, 1, x * y % _P
+
+
+def _add(a: _Point, b: _Point) -> _Point:
+    e = (a[1] - a[0]) * (b[1] - b[0]) % _P
+    f = (a[1] + a[0]) * (b[1] + b[0]) % _P
+    g = 2 * a[3] * b[3] * _D % _P
+    h = 2 * a[2] * b[2] % _P
+    return (
+        (f - e) * (h - g) % _P,
+        (h + g) * (f + e) % _P,
+        (h - g) * (h + g) % _P,
+        (f - e) * (f + e) % _P,
+    )
+
+
+def _times(scalar: int, point: _Point) -> _Point:
+    result: _Point = (0, 1, 1, 0)
+    while scalar:
+        if scalar & 1:
+            result = _add(result, point)
+        point = _add(point, point)
+        scalar >>= 1
+    return result
+
+
+_BASE = _recover((4 * pow(5, _P - 2, _P) % _P).to_bytes(32, "little"))
+
+
+def is_signed_plainly(key: bytes, signature: bytes, message: bytes) -> bool:
+    """Whether an Ed25519 signature is good, in plain Python: some milliseconds each."""
+    public, r = _recover(key), _recover(signature[:32])
+    s = int.from_bytes(signature[32:], "little")
+    if len(signature) != 64 or public is None or r is None or s >= _L or _BASE is None:
+        return False
+    h = int.from_bytes(hashlib.sha512(signature[:32] + key + message).digest(), "little") % _L
+    left, right = _times(s, _BASE), _add(r, _times(h, public))
+    return not (
+        (left[0] * right[2] - right[0] * left[2]) % _P
+        or (left[1] * right[2] - right[1] * left[2]) % _P
+    )
+
+
+def is_signed(key: bytes, signature: bytes, message: bytes) -> bool:
+    """Whether an Ed25519 signature is good."""
+    if Ed25519PublicKey is None:
+        return is_signed_plainly(key, signature, message)
+    try:
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+# ---- Signed notes and checkpoints (C2SP) ---------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Key:
+    """A verifier key: name, id, and the 32 bytes of an Ed25519 public key."""
+
+    name: str
+    id: bytes
+    public: bytes
+
+    @classmethod
+    def parse(cls, text: str) -> Key:
+        """The key that `name+hash+base64` is; ValueError for anything else."""
+        name, _, rest = text.strip().partition("+")
+        key_id, _, encoded = rest.partition("+")
+        data = base64.b64decode(encoded, validate=True)
+        expected = hashlib.sha256(name.encode() + b"\n" + data).digest()[:4]
+        if len(data) != 33 or data[0] != 1 or key_id != expected.hex():
+            raise ValueError("not an Ed25519 verifier key")
+        return cls(name, expected, data[1:])
+
+
+@dataclass(frozen=True)
+class Note:
+    """A signed note: its text, and what stands under it as (name, key id, signature)."""
+
+    text: str
+    signatures: tuple[tuple[str, bytes, bytes], ...]
+
+    @classmethod
+    def parse(cls, data: bytes) -> Note:
+        """The note that `data` is; ValueError for anything else."""
+        text, blank, lines = data.decode().rpartition("\n\n")
+        if not blank or not lines.endswith("\n"):
+            raise ValueError("not a signed note")
+        signatures = []
+        for line in lines[:-1].split("\n"):
+            mark, _, rest = line.partition(" ")
+            name, _, encoded = rest.partition(" ")
+            octets = base64.b64decode(encoded, validate=True)
+            if mark != "\u2014" or not name or len(octets) < 5:
+                raise ValueError("not a signature line")
+            signatures.append((name, octets[:4], octets[4:]))
+        return cls(text + "\n", tuple(signatures))
+
+    def check(self, keys: list[Key], what: str) -> Key:
+        """The key of `keys` that signed it; a known key's bad signature makes it a forgery."""
+        good = None
+        for name, key_id, signature in self.signatures:
+            for key in keys:
+                if (key.name, key.id) == (name, key_id):
+                    if not is_signed(key.public, signature, self.text.encode()):
+                        raise DamageError("signature.bad", f"the signature of {what} is not good")
+                    good = good or key
+        if good is None:
+            raise DamageError(
+                "key.other",
+                f"{what} is signed by another key than the one you trust: expected "
+                f"{', '.join(f'{key.name} ({key.id.hex()})' for key in keys)}, found "
+                f"{', '.join(f'{name} ({key_id.hex()})' for name, key_id, _ in self.signatures)}",
+            )
+        return good
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Origin, size and root of a tree."""
+
+    origin: str
+    size: int
+    root: bytes
+
+    @classmethod
+    def parse(cls, text: str) -> Checkpoint:
+        """What the text of a checkpoint states; ValueError for anything else."""
+        origin, size, root, end = text.split("\n")
+        octets = base64.b64decode(root, validate=True)
+        if not re.fullmatch("0|[1-9][0-9]{0,18}", size) or len(octets) != 32 or end:
+            raise ValueError("not a checkpoint")
+        return cls(origin, int(size), octets)
+
+
+# ---- Totals and tables: written by the service and recomputed here by the same code -----------
+
+
+def canonical(value: Json) -> bytes:
+    """RFC 8785 JSON of texts, whole numbers, lists and objects with ASCII names."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+
+
+class Totals:
+    """
+    How many entries of each kind and type there are, and how much money they moved.
+
+    Amounts are added as they were recorded, exactly, each currency for itself: those of
+    adjustments are signed, and nothing is netted.
+    """
+
+    def __init__(self) -> None:
+        self._sums: dict[tuple[str, str, str, str], tuple[int, int, int]] = {}
+
+    def add(
+        self,
+        kind: str,
+        type_: str,
+        currency: str | None,
+        flow: str | None,
+        *,
+        count: int,
+        amount: str | None,
+    ) -> None:
+        """Add `count` entries that moved `amount` together; None where they moved no money."""
+        key = (kind, type_, currency or "", flow or "")
+        before, minor, places = self._sums.get(key, (0, 0, 0))
+        more = len(amount.partition(".")[2]) if amount else 0
+        # A currency has one number of decimals; should that ever change, nothing is rounded.
+        wider = max(places, more)
+        minor *= 10 ** (wider - places)
+        if amount:
+            minor += int(amount.replace(".", "")) * 10 ** (wider - more)
+        self._sums[key] = (before + count, minor, wider)
+
+    def add_effect(self, effect: dict[str, Json]) -> None:
+        """Add one entry, by what was recorded of it."""
+        money = effect.get("money") or {}
+        self.add(
+            effect["kind"],
+            effect["type"],
+            money.get("currency"),
+            money.get("flow"),
+            count=1,
+            amount=money.get("amount"),
+        )
+
+    def copy(self) -> Totals:
+        """The same so far."""
+        copied = Totals()
+        copied._sums = dict(self._sums)
+        return copied
+
+    @property
+    def count(self) -> int:
+        """Entries in all."""
+        return sum(count for count, _, _ in self._sums.values())
+
+    def counts(self) -> dict[str, int]:
+        """Entries by kind."""
+        found: dict[str, int] = {}
+        for (kind, *_), (count, _, _) in sorted(self._sums.items()):
+            found[kind] = found.get(kind, 0) + count
+        return found
+
+    def lines(self) -> list[dict[str, Json]]:
+        """By kind, type, currency and flow, in this order; without money, without these members."""
+        found = []
+        for (kind, type_, currency, flow), (count, minor, places) in sorted(self._sums.items()):
+            line: dict[str, Json] = {"kind": kind, "type": type_, "count": count}
+            if currency:
+                line |= {"currency": currency, "flow": flow, "amount": _decimal(minor, places)}
+            found.append(line)
+        return found
+
+    def sums(self) -> list[dict[str, Json]]:
+        """Money by kind, currency and flow, as a close states it."""
+        by_kind = Totals()
+        for line in self.lines():
+            if "currency" in line:
+                by_kind.add(
+                    line["kind"],
+                    "",
+                    line["currency"],
+                    line["flow"],
+                    count=line["count"],
+                    amount=line["amount"],
+                )
+        return [
+            {name: value for name, value in line.items() if name != "type"}
+            for line in by_kind.lines()
+        ]
+
+    def hash(self) -> str:
+        """SHA-256 over the canonical JSON of all lines, hexadecimal."""
+        return hashlib.sha256(canonical(self.lines())).hexdigest()
+
+
+def _decimal(minor: int, places: int) -> str:
+    digits = f"{abs(minor):0{places + 1}d}"
+    point = "." if places else ""
+    whole = len(digits) - places
+    return f"{'-' if minor < 0 else ''}{digits[:whole]}{point}{digits[whole:]}"
+
+
+Row = list[str]
+
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "entries": (
+        *("seq", "id", "recorded_at", "occurred_at", "kind", "type", "poster", "actor"),
+        *("subject", "business_key", "amount", "currency", "flow", "applied", "corrects"),
+        *("reason", "late_for", "key", "entry_hash"),
+    ),
+    "corrections": (
+        *("seq", "id", "kind", "type", "recorded_at", "reason", "amount", "currency", "flow"),
+        *("applied", "corrector", "actor", "approver", "corrects_seq", "corrects", "corrects_kind"),
+        *("corrects_type", "original_amount", "original_currency", "original_poster"),
+        *("original_recorded_at", "days_between", "self_corrected", "self_approved"),
+    ),
+    "cutoff": ("seq", "id", "cut", "occurred_at", "recorded_at", "late_for", "kind", "type"),
+    "totals": ("kind", "type", "currency", "flow", "count", "amount"),
+    "posters": ("poster", "kind", "count"),
+    "segregation": (
+        *("original_poster", "corrector", "approver", "corrections", "self_corrected"),
+        "self_approved",
+    ),
+}
+"""Table -> its columns. The first three have a row per entry, the others follow at the end."""
+STREAMED = ("entries", "corrections", "cutoff")
+
+_CORRECTIONS = ("refund", "adjustment", "explanation")
+_ACTIVE = ("=", "+", "-", "@", "\t", "\r")
+_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
+
+
+def inert(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula; numbers stay numbers."""
+    return "'" + cell if cell.startswith(_ACTIVE) and not _NUMBER.fullmatch(cell) else cell
+
+
+def csv_line(row: Iterable[str]) -> str:
+    """One line of a table (RFC 4180, but for the line end)."""
+    written = io.StringIO()
+    csv.writer(written, lineterminator="\n").writerow([inert(cell) for cell in row])
+    return written.getvalue()
+
+
+class Tables:
+    """What the tables of a bundle say of entries that are shown in order."""
+
+    def __init__(self, from_at: str, to_at: str) -> None:
+        self.totals = Totals()
+        self._from_at = from_at
+        self._to_at = to_at
+        self._posters: dict[tuple[str, str], int] = {}
+        self._segregation: dict[tuple[str, str, str, bool, bool], int] = {}
+
+    def add(
+        self, entry: dict[str, Json], entry_hash: str, original: dict[str, Json] | None
+    ) -> list[tuple[str, Row]]:
+        """
+        The rows that follow from one entry, as (table, row).
+
+        Args:
+            entry: As it was recorded.
+            entry_hash: Hexadecimal.
+            original: The entry it corrects, where that stands in this ledger.
+        """
+        effect = entry["effect"]
+        self.totals.add_effect(effect)
+        poster = (entry["poster"], effect["kind"])
+        self._posters[poster] = self._posters.get(poster, 0) + 1
+        rows = [("entries", _entry_row(entry, effect, entry_hash))]
+        if effect["kind"] in _CORRECTIONS:
+            rows.append(("corrections", self._correction(entry, effect, original)))
+        cut = self._cut(entry, effect)
+        if cut:
+            rows.append(("cutoff", _cut_row(entry, effect, cut)))
+        return rows
+
+    def final(self) -> list[tuple[str, list[Row]]]:
+        """The tables that sum up, as (table, rows)."""
+        posters = [[poster, kind, str(n)] for (poster, kind), n in sorted(self._posters.items())]
+        totals = [
+            [str(line.get(column, "")) for column in COLUMNS["totals"]]
+            for line in self.totals.lines()
+        ]
+        segregation = [
+            [original, corrector, approver, str(count), _yes(corrected), _yes(approved)]
+            for (original, corrector, approver, corrected, approved), count in sorted(
+                self._segregation.items()
+            )
+        ]
+        return [("totals", totals), ("posters", posters), ("segregation", segregation)]
+
+    def _correction(
+        self, entry: dict[str, Json], effect: dict[str, Json], original: dict[str, Json] | None
+    ) -> Row:
+        money, corrector = effect.get("money") or {}, entry["poster"]
+        approver = (effect.get("approval") or {}).get("by", "")
+        said = (original or {}).get("effect") or {}
+        poster = (original or {}).get("poster", "")
+        corrected, approved = poster == corrector, approver in {corrector, poster} - {""}
+        key = (poster, corrector, approver, corrected, approved)
+        self._segregation[key] = self._segregation.get(key, 0) + 1
+        was = said.get("money") or {}
+        return [
+            *(str(entry["seq"]), entry["id"], effect["kind"], effect["type"], entry["recorded_at"]),
+            *(effect.get("reason", ""), money.get("amount", ""), money.get("currency", "")),
+            *(money.get("flow", ""), money.get("applied", ""), corrector),
+            *((effect.get("actor") or {}).get("id", ""), approver),
+            *("" if original is None else str(original["seq"]), _target(effect)),
+            *(said.get("kind", ""), said.get("type", "")),
+            *(was.get("amount", ""), was.get("currency", ""), poster),
+            *((original or {}).get("recorded_at", ""), _days(original, entry)),
+            *(_yes(corrected), _yes(approved)),
+        ]
+
+    def _cut(self, entry: dict[str, Json], effect: dict[str, Json]) -> str:
+        if effect["kind"] == "notice":
+            return ""
+        if "late_for" in entry:
+            return "late"
+        if effect["occurred_at"] >= self._to_at:
+            return "early"
+        return "earlier" if effect["occurred_at"] < self._from_at else ""
+
+
+def _entry_row(entry: dict[str, Json], effect: dict[str, Json], entry_hash: str) -> Row:
+    money = effect.get("money") or {}
+    return [
+        *(str(entry["seq"]), entry["id"], entry["recorded_at"], effect["occurred_at"]),
+        *(effect["kind"], effect["type"], entry["poster"]),
+        *((effect.get("actor") or {}).get("id", ""), effect.get("subject", "")),
+        *(effect.get("business_key", ""), money.get("amount", ""), money.get("currency", "")),
+        *(money.get("flow", ""), money.get("applied", ""), _target(effect)),
+        *(effect.get("reason", ""), entry.get("late_for", ""), effect["key"], entry_hash),
+    ]
+
+
+def _cut_row(entry: dict[str, Json], effect: dict[str, Json], cut: str) -> Row:
+    times = (effect["occurred_at"], entry["recorded_at"], entry.get("late_for", ""))
+    return [str(entry["seq"]), entry["id"], cut, *times, effect["kind"], effect["type"]]
+
+
+def _target(effect: dict[str, Json]) -> str:
+    external = effect.get("corrects_external")
+    if external:
+        return f"{external['system']}:{external['ref']}"
+    return str(effect.get("corrects") or effect.get("corrects_key") or "")
+
+
+def _days(original: dict[str, Json] | None, entry: dict[str, Json]) -> str:
+    if original is None:
+        return ""
+    first, second = (
+        datetime.fromisoformat(each["effect"]["occurred_at"][:19]) for each in (original, entry)
+    )
+    return str((second - first).days)
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+# ---- A bundle on disk ----------------------------------------------------------------------------
+
+
+@dataclass
+class Bundle:
+    """A directory that says it is a bundle."""
+
+    base: Path
+    manifest: dict[str, Json]
+    manifest_bytes: bytes
+    files: dict[str, dict[str, Json]] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, base: Path) -> Bundle:
+        """Read the manifest; nothing of it is checked yet."""
+        path = base / "manifest.json"
+        if not path.is_file():
+            raise DamageError("manifest.missing", f"there is no manifest.json in {base}")
+        data = _read_small(path)
+        manifest = _parse(data, "manifest.unreadable", "manifest.json")
+        bundle = cls(base, manifest, data)
+        if manifest.get("format") != FORMAT:
+            raise DamageError(
+                "manifest.format",
+                f"manifest.json is of format {str(manifest.get('format'))[:80]!r}; this verifier "
+                f"reads {FORMAT!r}: use the verify.py that came with the bundle",
+            )
+        try:
+            for each in manifest["files"]:
+                bundle.files[_safe(each["path"])] = each
+        except (KeyError, TypeError) as error:
+            raise DamageError("manifest.unreadable", "manifest.json lists no files") from error
+        return bundle
+
+    def read(self, path: str) -> bytes:
+        """A small file of the bundle, whole."""
+        if path not in self.files:
+            raise DamageError("file.missing", f"manifest.json does not list {path}")
+        found = self.base / path
+        if not found.is_file() or found.is_symlink():
+            raise DamageError("file.missing", f"{path} is missing")
+        return _read_small(found)
+
+    def lines(self, path: str) -> Iterator[bytes]:
+        """The lines of a file of the bundle, without their ends."""
+        found = self.base / path
+        if not found.is_file() or found.is_symlink():
+            raise DamageError("file.missing", f"{path} is missing")
+        with found.open("rb") as file:
+            while line := file.readline(LINE_BYTES_MAX + 1):
+                if len(line) > LINE_BYTES_MAX:
+                    raise DamageError("file.changed", f"{path} has a line of over 4 MiB")
+                yield line.removesuffix(b"\n")
+
+
+def _safe(path: Json) -> str:
+    parts = PurePosixPath(str(path)).parts
+    if (
+        not isinstance(path, str)
+        or not parts
+        or path.startswith("/")
+        or "\\" in path
+        or ":" in path
+        or any(part in {"..", "."} for part in parts)
+        or str(PurePosixPath(path)) != path
+    ):
+        raise DamageError("manifest.unreadable", f"manifest.json names {str(path)[:80]!r}: no path")
+    return path
+
+
+def _read_small(path: Path) -> bytes:
+    if path.stat().st_size > SMALL_FILE_BYTES_MAX:
+        raise DamageError("file.changed", f"{path.name} has over 64 MiB")
+    return path.read_bytes()
+
+
+def _parse(data: bytes, code: str, what: str) -> dict[str, Json]:
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise DamageError(code, f"{what} cannot be read as JSON") from error
+    if not isinstance(value, dict):
+        raise DamageError(code, f"{what} is no JSON object")
+    return value
+
+
+def _hashes(value: Json, code: str, what: str) -> list[bytes]:
+    try:
+        hashes = [bytes.fromhex(each) for each in value]
+    except (TypeError, ValueError) as error:
+        raise DamageError(code, f"{what} is no list of hashes") from error
+    if any(len(each) != 32 for each in hashes):
+        raise DamageError(code, f"{what} has a hash that is not of 32 bytes")
+    return hashes
+
+
+# ---- The verification ----------------------------------------------------------------------------
+
+
+@dataclass
+class Verdict:
+    """What was found."""
+
+    findings: list[DamageError] = field(default_factory=list)
+    checked: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    entries: int = 0
+    trusted: bool = False
+
+    @property
+    def first(self) -> DamageError | None:
+        """The finding that explains most."""
+        return min(self.findings, key=lambda each: RANKS.index(each.code), default=None)
+
+    @property
+    def code(self) -> int:
+        """Exit code."""
+        if self.findings:
+            return BAD
+        return GOOD if self.trusted else UNKNOWN
+
+
+class Verification:
+    """One bundle, looked at from every side; what is bad is collected and does not end it."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        keys: list[Key],
+        *,
+        progress: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> None:
+        """
+        Look at `bundle`.
+
+        Args:
+            bundle: As it was opened.
+            keys: Of the ledger, got by another channel; without any, the bundle's own is taken,
+                and the verdict says so.
+            progress: Told how many entries were read, of how many.
+        """
+        self.bundle = bundle
+        self.manifest = bundle.manifest
+        self.verdict = Verdict(trusted=bool(keys))
+        self.keys = keys
+        self._progress = progress
+        self.offsets = array("Q")
+        """Where each line of entries.jsonl begins: eight bytes for each that was read."""
+
+    def run(
+        self, previous: Bundle | None = None, receipts: Iterable[tuple[str, Json]] = ()
+    ) -> Verdict:
+        """Check everything, and say what was found."""
+        steps: list[tuple[str | None, Callable[[], object]]] = [
+            ("the signature over the manifest", self._signature),
+            ("every file's size and hash, and that there is no other", self._files),
+            ("the close of the period", self._close),
+            (None, self._evidence),
+        ]
+        if previous is not None:
+            steps.append((JOINED, partial(self._previous, previous)))
+        for name, receipt in receipts:
+            said = f"that the bundle has the entry of {name}"
+            steps.append((said, partial(self._receipt, name, receipt)))
+        for what, step in steps:
+            before = len(self.verdict.findings)
+            self._try(step)
+            if what and len(self.verdict.findings) == before:
+                self.verdict.checked.append(what)
+        return self.verdict
+
+    def _try(self, step: Callable[[], object]) -> bool:
+        try:
+            step()
+        except DamageError as damage:
+            self._bad(damage)
+            return False
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, OSError) as error:
+            # A record that is not in its form; which one, the file hashes tell as well.
+            self._bad(
+                DamageError(
+                    "manifest.unreadable" if isinstance(error, KeyError) else "file.changed",
+                    f"a record is not in its form ({type(error).__name__}: {str(error)[:120]})",
+                )
+            )
+            return False
+        return True
+
+    def _bad(self, damage: DamageError) -> None:
+        # A file that is missing is met from more than one side.
+        if all(damage.message != each.message for each in self.verdict.findings):
+            self.verdict.findings.append(damage)
+
+    # ---- Signature and files ----
+
+    def _signature(self) -> None:
+        origin = str(self.manifest.get("origin"))
+        if not self.keys:
+            self.keys = [Key.parse(str(self.manifest["vkey"]))]
+        elif all(key.name != origin for key in self.keys):
+            raise DamageError(
+                "ledger.other",
+                f"this bundle is of ledger {origin}, and the key you trust is of "
+                f"{', '.join(key.name for key in self.keys)}",
+            )
+        path = self.bundle.base / "manifest.sig"
+        if not path.is_file():
+            raise DamageError("file.missing", "manifest.sig is missing: nobody signed this")
+        try:
+            note = Note.parse(_read_small(path))
+        except (ValueError, UnicodeDecodeError) as error:
+            raise DamageError("signature.bad", "manifest.sig is no signed note") from error
+        note.check(self.keys, "the manifest")
+        digest = hashlib.sha256(self.bundle.manifest_bytes).hexdigest()
+        if note.text != f"{SIGNED}\n{origin}\n{digest}\n":
+            raise DamageError(
+                "manifest.edited", "manifest.json is not the one that was signed: it was edited"
+            )
+
+    def _files(self) -> None:
+        for path, stated in sorted(self.bundle.files.items()):
+            self._try(partial(self._file, path, stated))
+        for path in sorted(_walk(self.bundle.base)):
+            if (
+                path not in self.bundle.files
+                and path not in UNSIGNED
+                and not path.startswith(ENVELOPE)
+            ):
+                self._bad(
+                    DamageError("file.added", f"{path[:200]} is not in the manifest: it was added")
+                )
+
+    def _file(self, path: str, stated: dict[str, Json]) -> None:
+        found = self.bundle.base / path
+        if found.is_symlink() or not found.is_file():
+            raise DamageError("file.missing", f"{path} is missing")
+        size, rows, digest = 0, 0, hashlib.sha256()
+        with found.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                size += len(chunk)
+                rows += chunk.count(b"\n")
+                digest.update(chunk)
+        if size < stated["bytes"]:
+            raise DamageError(
+                "file.truncated",
+                f"{path} is cut short: {size} of {stated['bytes']} bytes are there",
+            )
+        if digest.hexdigest() != stated["sha256"]:
+            raise DamageError("file.changed", f"{path} was changed: its hash is not the signed one")
+        if "rows" in stated and rows != stated["rows"] + stated.get("heading", 0):
+            raise DamageError("file.rows", f"{path} has not the {stated['rows']} rows it states")
+
+    # ---- The close, checkpoints, the tree ----
+
+    def _close(self) -> None:
+        self.close_bytes = self.bundle.read("close.json")
+        entry = _parse(self.close_bytes, "close.wrong", "close.json")
+        stated, period, span = (
+            self.manifest["close"],
+            self.manifest["period"],
+            self.manifest["range"],
+        )
+        data = entry["effect"]["data"]
+        self.close, self.data = entry, data
+        expected = {
+            "the manifest's close": (stated["entry_hash"], leaf_hash(self.close_bytes).hex()),
+            "its number": (span["to_seq"] + 1, entry["seq"]),
+            "its ledger": (self.manifest["ledger"], entry["ledger"]),
+            "its type": ("period.closed", entry["effect"]["type"]),
+            "its kind": ("notice", entry["effect"]["kind"]),
+            "the period": (
+                (period["name"], period["from_at"], period["to_at"]),
+                (data["name"], data["from_at"], data["to_at"]),
+            ),
+            "the range": ((span["from_seq"], span["to_seq"]), (data["from_seq"], data["to_seq"])),
+            "the root": (self.manifest["root"], data["root"]),
+        }
+        for what, (wanted, found) in expected.items():
+            if wanted != found:
+                raise DamageError(
+                    "close.wrong", f"close.json is not the close this bundle is of: {what} differs"
+                )
+
+    def _find_checkpoint(self, which: str, found: dict[str, Checkpoint | None]) -> None:
+        found[which] = self._checkpoint(which)
+
+    def _checkpoint(self, which: str) -> Checkpoint | None:
+        stated = self.manifest["checkpoints"][which]
+        if stated is None:
+            return None
+        data = self.bundle.read(stated["path"])
+        if hashlib.sha256(data).hexdigest() != self.bundle.files[stated["path"]]["sha256"]:
+            raise DamageError(
+                "checkpoint.replaced",
+                f"{stated['path']} is not the checkpoint that was signed with this bundle: it was "
+                "replaced",
+            )
+        try:
+            note = Note.parse(data)
+            checkpoint = Checkpoint.parse(note.text)
+        except (ValueError, UnicodeDecodeError) as error:
+            raise DamageError(
+                "checkpoint.bad", f"{stated['path']} is no signed checkpoint"
+            ) from error
+        note.check(self.keys, stated["path"])
+        if (checkpoint.origin, checkpoint.size) != (self.manifest["origin"], stated["size"]):
+            raise DamageError(
+                "checkpoint.bad",
+                f"{stated['path']} is of {checkpoint.origin} at {checkpoint.size}, not of "
+                f"{self.manifest['origin']} at {stated['size']}",
+            )
+        return checkpoint
+
+    def _evidence(self) -> None:
+        found: dict[str, Checkpoint | None] = {}
+        for which in ("before", "after"):
+            self._try(partial(self._find_checkpoint, which, found))
+        if len(found) == 2 and hasattr(self, "close"):
+            self.verdict.checked.append("the checkpoints before and after, and who signed them")
+        if not hasattr(self, "close"):
+            self.verdict.notes.append("entries were not checked: the close is not readable")
+            return
+        proofs = _parse(self.bundle.read("proofs/range.json"), "tree.start", "proofs/range.json")
+        if self.manifest["complete"]:
+            self._whole(found, proofs)
+        else:
+            self._selected(found, proofs)
+
+    def _whole(self, found: dict[str, Checkpoint | None], proofs: dict[str, Json]) -> None:
+        span = self.manifest["range"]
+        frontier = Frontier(
+            span["from_seq"], _hashes(proofs["frontier"], "tree.start", "the start of the tree")
+        )
+        before, after = found.get("before"), found.get("after")
+        place = _InOrder(self.manifest, self.close, frontier, before)
+        if not self._try(partial(self._stream, place)):
+            self.verdict.notes.append(
+                "tables and totals were not compared: the entries are damaged"
+            )
+            return
+        root = frontier.root()
+        if root.hex() != self.data["root"]:
+            raise DamageError(
+                "tree.start",
+                "the entries do not lead to the root in the close: the start of the tree is wrong",
+            )
+        place.append(leaf_hash(self.close_bytes))
+        end, size = frontier.root(), frontier.size
+        if after is not None and not is_consistent(
+            size, after.size, end, after.root, _hashes(proofs["after"], "tree.end", "proof after")
+        ):
+            raise DamageError(
+                "tree.end", "the checkpoint after the period is not of a tree with these entries"
+            )
+        if before is not None:
+            joined = place.root_before == before.root or (
+                is_consistent(
+                    size,
+                    before.size,
+                    end,
+                    before.root,
+                    _hashes(proofs.get("before", []), "tree.before", "proof before"),
+                )
+                and before.size > size
+            )
+            if not joined:
+                raise DamageError(
+                    "tree.before",
+                    "the checkpoint before the period is not of a tree that these entries continue",
+                )
+        self.verdict.checked.append(
+            "every entry's hash, the chain, and the tree at both ends: nothing was left out"
+        )
+
+    def _selected(self, found: dict[str, Checkpoint | None], proofs: dict[str, Json]) -> None:
+        after = found.get("after")
+        if after is None:
+            raise DamageError("checkpoint.bad", "there is no checkpoint to prove the entries under")
+        close = _hashes(proofs["close"], "inclusion.bad", "proof of the close")
+        if (
+            root_from_inclusion(leaf_hash(self.close_bytes), self.close["seq"], after.size, close)
+            != after.root
+        ):
+            raise DamageError("inclusion.bad", "the close is not in the tree that was signed")
+        if self._try(partial(self._stream, _Selected(self.bundle, after))):
+            self.verdict.checked.append("every entry's hash and its proof of inclusion")
+        self.verdict.notes.append(
+            "completeness is not claimed: this is a selection, by "
+            + json.dumps(self.manifest["filter"])
+        )
+
+    # ---- Entries, with everything that goes along with them ----
+
+    def _stream(self, place: _InOrder | _Selected) -> None:
+        period, total = self.manifest["period"], self.manifest["entries"]
+        tables = Tables(period["from_at"], period["to_at"])
+        with ExitStack() as opened:
+            compared = opened.enter_context(_Compared(self.bundle))
+            attached = _Attached(self.bundle)
+            originals = opened.enter_context(_Originals(self, place))
+            lines = self.bundle.lines("entries.jsonl")
+            number, offset = 0, 0
+            for number, line in enumerate(lines, 1):
+                entry, digest = self._entry(line, number), leaf_hash(line)
+                place.check(entry, digest, number, lines)
+                self.offsets.append(offset)
+                offset += len(line) + 1
+                if attached.active:
+                    attached.active = self._try(partial(attached.check, entry))
+                compared.rows(tables.add(entry, digest.hex(), originals.of(entry)))
+                self._take(compared)
+                if number % PROGRESS_EVERY == 0:
+                    self._progress(number, total)
+            self.verdict.entries = number
+            place.end(number)
+            self._progress(number, total)
+            if attached.active and self._try(attached.end) and attached.count:
+                self.verdict.checked.append(f"{attached.count} payloads against their commitments")
+            if compared.active:
+                compared.end(tables.final())
+                self._take(compared)
+            if compared.active:
+                self.verdict.checked.append("every table, row by row, against the entries")
+            self._try(partial(self._totals, tables.totals))
+
+    def _take(self, compared: _Compared) -> None:
+        """Keep what a table differs in; after the first difference nothing more is compared."""
+        if compared.damage is not None:
+            self._bad(compared.damage)
+            compared.damage, compared.active = None, False
+
+    def _entry(self, line: bytes, number: int) -> dict[str, Json]:
+        if len(line) > ENTRY_BYTES_MAX:
+            raise DamageError("entry.unreadable", f"line {number} of entries.jsonl is too long")
+        entry = _parse(line, "entry.unreadable", f"line {number} of entries.jsonl")
+        seq = entry.get("seq")
+        if type(seq) is not int or not isinstance(entry.get("effect"), dict):
+            raise DamageError("entry.unreadable", f"line {number} of entries.jsonl is no entry")
+        if entry.get("ledger") != self.manifest["ledger"]:
+            raise DamageError(
+                "entry.other-ledger",
+                f"entry {seq} is of ledger {str(entry.get('ledger'))[:63]}, not of "
+                f"{self.manifest['ledger']}",
+            )
+        return entry
+
+    def _totals(self, totals: Totals) -> None:
+        stated = self.manifest["totals"]
+        if stated != totals.lines():
+            raise DamageError(
+                "manifest.totals", "the totals in the manifest are not those of the entries"
+            )
+        if self.manifest["complete"]:
+            told = (
+                self.data["counts"],
+                self.data.get("sums", totals.sums()),
+                self.data["totals_hash"],
+            )
+            if told != (totals.counts(), totals.sums(), totals.hash()):
+                raise DamageError(
+                    "close.wrong", "the close states other totals than the entries have"
+                )
+        self.verdict.checked.append("totals, added up anew from the entries")
+
+    # ---- Other bundles, receipts ----
+
+    def _previous(self, other: Bundle) -> None:
+        before = Verification(other, list(self.keys))
+        before._signature()
+        mine, theirs = self.manifest["range"], other.manifest["range"]
+        if other.manifest["origin"] != self.manifest["origin"]:
+            raise DamageError(
+                "previous.other", f"the previous bundle is of {other.manifest['origin']}"
+            )
+        if theirs["to_seq"] + 1 < mine["from_seq"]:
+            raise DamageError(
+                "previous.gap",
+                f"there is a gap: the previous bundle ends with entry {theirs['to_seq']} and its "
+                f"close, this one begins with {mine['from_seq']}",
+            )
+        if theirs["to_seq"] + 1 > mine["from_seq"]:
+            raise DamageError(
+                "previous.overlap",
+                f"the bundles overlap: the previous one ends with entry {theirs['to_seq']}, this "
+                f"one begins with {mine['from_seq']}",
+            )
+        stated = self.manifest["previous"] or {}
+        if stated.get("entry_hash") != other.manifest["close"]["entry_hash"]:
+            raise DamageError("previous.other", "the previous bundle ends with another close")
+        digest = hashlib.sha256(other.manifest_bytes).hexdigest()
+        if stated.get("manifest_hash") not in {None, digest}:
+            self.verdict.notes.append(
+                "the previous bundle is not the copy whose manifest this one names: it was made "
+                "again, after an erasure or for another reader; both are joined by the close"
+            )
+
+    def _receipt(self, name: str, document: Json) -> None:
+        receipt = document.get("receipt", document)
+        entry = receipt["entry"].encode()
+        seq = json.loads(entry)["seq"]
+        span = self.manifest["range"]
+        if not span["from_seq"] <= seq <= span["to_seq"]:
+            raise DamageError("receipt.other", f"{name} is of entry {seq}, outside this period")
+        for line in self.bundle.lines("entries.jsonl"):
+            if line == entry:
+                return
+        raise DamageError(
+            "receipt.other", f"{name} is of entry {seq}, and the bundle has another one there"
+        )
+
+
+class _InOrder:
+    """All entries of a period: each follows the one before it, and all lead to one tree."""
+
+    def __init__(
+        self,
+        manifest: dict[str, Json],
+        close: dict[str, Json],
+        frontier: Frontier,
+        before: Checkpoint | None,
+    ) -> None:
+        self.root_before: bytes | None = None
+        """Root at the size of the checkpoint before, once that was passed."""
+        self.first = self._expected = manifest["range"]["from_seq"]
+        self._last = manifest["range"]["to_seq"]
+        self._close = close
+        self._frontier = frontier
+        self._before = before
+        self._previous: bytes | None = None
+
+    def check(
+        self, entry: dict[str, Json], digest: bytes, number: int, rest: Iterator[bytes]
+    ) -> None:
+        """The next entry."""
+        seq = entry["seq"]
+        if seq != self._expected:
+            raise self._misplaced(seq, number, rest)
+        if self._previous is not None and entry["prev"] != self._previous.hex():
+            raise _changed(seq - 1, seq)
+        self._expected, self._previous = seq + 1, digest
+        self.append(digest)
+
+    def append(self, digest: bytes) -> None:
+        """Add a hash to the tree."""
+        self._frontier.append(digest)
+        if self._before is not None and self._frontier.size == self._before.size:
+            self.root_before = self._frontier.root()
+
+    def end(self, _number: int) -> None:
+        """No entry is missing at the end, and the close follows the last one."""
+        if self._expected <= self._last:
+            raise DamageError(
+                "entry.missing-last",
+                f"entries {self._expected} to {self._last} are missing at the end: the last one "
+                f"here is {self._expected - 1}",
+            )
+        if self._previous is not None and self._close["prev"] != self._previous.hex():
+            raise _changed(self._expected - 1, self._expected)
+
+    def index(self, seq: int) -> int:
+        """On which line, from 0, entry `seq` stands."""
+        return int(seq - self.first)
+
+    def _misplaced(self, seq: int, number: int, rest: Iterator[bytes]) -> DamageError:
+        """Why entry `seq` stands on a line where another should."""
+        expected = self._expected
+        if not expected < seq <= self._last:
+            return DamageError("entry.added", f"entry {seq} on line {number} does not belong there")
+        if f'"seq":{expected},'.encode() in next(rest, b""):
+            return DamageError(
+                "entry.order",
+                f"entries {expected} and {seq} stand in the wrong order (line {number})",
+            )
+        if number == 1:
+            return DamageError(
+                "entry.missing-first",
+                f"entry {expected}, the first of the period, is missing: the bundle begins with "
+                f"entry {seq}",
+            )
+        missing = f"{expected} is" if seq == expected + 1 else f"{expected} to {seq - 1} are"
+        return DamageError("entry.missing", f"entry {missing} missing (before line {number})")
+
+
+def _changed(seq: int, following: int) -> DamageError:
+    return DamageError(
+        "entry.changed",
+        f"entry {seq} was changed: entry {following} follows an entry with another hash",
+    )
+
+
+class _Selected:
+    """Some entries of a period, each proved to be in the signed tree by itself."""
+
+    def __init__(self, bundle: Bundle, after: Checkpoint) -> None:
+        self._manifest = bundle.manifest
+        self._after = after
+        self._proofs = bundle.lines("proofs/inclusion.jsonl")
+        self._seqs = array("Q")
+
+    def check(
+        self, entry: dict[str, Json], digest: bytes, _number: int, _rest: Iterator[bytes]
+    ) -> None:
+        """The next entry."""
+        seq, span = entry["seq"], self._manifest["range"]
+        least = self._seqs[-1] + 1 if self._seqs else span["from_seq"]
+        if not least <= seq <= span["to_seq"]:
+            raise DamageError("entry.order", f"entry {seq} does not stand in its order")
+        proof = _parse(next(self._proofs, b""), "inclusion.bad", "a line of proofs/inclusion.jsonl")
+        hashes = _hashes(proof.get("hashes"), "inclusion.bad", "a proof of inclusion")
+        root = root_from_inclusion(digest, seq, self._after.size, hashes)
+        if proof.get("seq") != seq or root != self._after.root:
+            raise DamageError("inclusion.bad", f"entry {seq} is not in the tree that was signed")
+        self._seqs.append(seq)
+
+    def end(self, number: int) -> None:
+        """As many are there as were selected."""
+        total = self._manifest["entries"]
+        if number != total:
+            raise DamageError("entry.missing", f"{number} of {total} selected entries are there")
+
+    def index(self, seq: int) -> int:
+        """On which line, from 0, entry `seq` stands."""
+        return bisect_left(self._seqs, seq)
+
+
+class _Compared:
+    """Tables of a bundle, compared row by row with what the entries say."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.active = True
+        self.damage: DamageError | None = None
+        self._bundle = bundle
+        self._lines: dict[str, Iterator[bytes]] = {}
+        self._numbers: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        for table, columns in COLUMNS.items():
+            self._lines[table] = self._bundle.lines(f"tables/{table}.csv")
+            self._numbers[table] = 0
+            try:
+                self._row(table, list(columns))
+            except DamageError as damage:
+                self.damage = self.damage or damage
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for lines in self._lines.values():
+            lines.close()  # type: ignore[attr-defined]
+
+    def rows(self, rows: list[tuple[str, Row]]) -> None:
+        """The next rows of some tables."""
+        for table, row in rows:
+            if self.active and self.damage is None:
+                self._row(table, row)
+
+    def end(self, final: list[tuple[str, list[Row]]]) -> None:
+        """The tables that sum up, and that there are no rows beyond."""
+        for table, rows in final:
+            self.rows([(table, row) for row in rows])
+        for table, lines in self._lines.items():
+            if self.damage is None and next(lines, None) is not None:
+                self._differs(table, "is more than the entries say")
+
+    def _row(self, table: str, row: Row) -> None:
+        self._numbers[table] += 1
+        wanted = csv_line(row)[:-1]
+        found = next(self._lines[table], b"").decode(errors="replace")
+        if found != wanted:
+            self._differs(table, f"is {found[:120]!r}, and the entries say {wanted[:120]!r}")
+
+    def _differs(self, table: str, how: str) -> None:
+        code = "totals.wrong" if table == "totals" else "table.edited"
+        what = "the totals were edited" if table == "totals" else "the table was edited"
+        line = self._numbers[table] + how.startswith("is more")
+        self.damage = DamageError(code, f"{what}: tables/{table}.csv line {line} {how}")
+
+
+class _Attached:
+    """Payloads and declared omissions, in the order of the entries that commit to them."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._payloads = _Ahead(bundle.lines("payloads.jsonl"), "payloads.jsonl")
+        self._omissions = _Ahead(bundle.lines("omissions.jsonl"), "omissions.jsonl")
+        self.active = True
+        """Until one of them is bad: those after it would be taken for others."""
+        self.count = 0
+        """Payloads that are what was committed to."""
+
+    def check(self, entry: dict[str, Json]) -> None:
+        """Every payload of the entry is there and right, or declared to be left out."""
+        for stated in entry.get("payloads", ()):
+            place = (entry["seq"], stated["name"])
+            omitted = self._omissions.take(place)
+            if omitted is not None:
+                if omitted.get("reason") not in {"erased", "withheld", "denied"}:
+                    raise DamageError(
+                        "payload.missing", f"an omission of entry {place[0]} has no reason"
+                    )
+                continue
+            payload = self._payloads.take(place)
+            if payload is None:
+                raise DamageError(
+                    "payload.missing",
+                    f"payload {place[1]} of entry {place[0]} is missing, and not declared omitted",
+                )
+            try:
+                octets = bytes.fromhex(payload["salt"]) + base64.b64decode(
+                    payload["content"], validate=True
+                )
+            except (KeyError, TypeError, ValueError) as error:
+                raise DamageError(
+                    "payload.changed", f"payload {place[1]} of entry {place[0]} cannot be read"
+                ) from error
+            digest = hashlib.sha256(b"effect-ledger/payload/v1\n" + octets).hexdigest()
+            if digest != stated["commitment"] or payload.get("media_type") != stated["media_type"]:
+                raise DamageError(
+                    "payload.changed",
+                    f"payload {place[1]} of entry {place[0]} is not the one that was committed to",
+                )
+            self.count += 1
+
+    def end(self) -> None:
+        """There is none that no entry commits to."""
+        for each in (self._payloads, self._omissions):
+            rest = each.peek()
+            if rest is not None:
+                raise DamageError(
+                    "payload.added", f"{each.name} has a line that no entry commits to"
+                )
+
+
+class _Ahead:
+    """A file of JSON lines that is read along with the entries."""
+
+    def __init__(self, lines: Iterator[bytes], name: str) -> None:
+        self.name = name
+        self._lines = lines
+        self._next: dict[str, Json] | None = None
+        self._begun = False
+
+    def peek(self) -> dict[str, Json] | None:
+        """The next record; None at the end."""
+        if not self._begun:
+            self._begun, line = True, next(self._lines, None)
+            self._next = None if line is None else _parse(line, "payload.changed", self.name)
+        return self._next
+
+    def take(self, place: tuple[int, str]) -> dict[str, Json] | None:
+        """The next record, if it is of this place."""
+        record = self.peek()
+        if record is None or (record.get("seq"), record.get("name")) != place:
+            return None
+        self._begun = False
+        return record
+
+
+class _Originals:
+    """The entries that corrections point at: earlier lines, or proved one by one."""
+
+    def __init__(self, verification: Verification, place: _InOrder | _Selected) -> None:
+        self._bundle = verification.bundle
+        self._offsets = verification.offsets
+        self._place = place
+        stated = self._bundle.manifest["checkpoints"]["after"]["path"]
+        self._after = Checkpoint.parse(Note.parse(self._bundle.read(stated)).text)
+        self._references = _Ahead(self._bundle.lines("references.jsonl"), "references.jsonl")
+
+    def __enter__(self) -> Self:
+        self._file = (self._bundle.base / "entries.jsonl").open("rb")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def of(self, entry: dict[str, Json]) -> dict[str, Json] | None:
+        """The entry that `entry` corrects; None where it corrects none of this ledger."""
+        effect = entry["effect"]
+        wanted = effect.get("corrects") or effect.get("corrects_key")
+        if wanted is None:
+            return None
+        record = self._references.take((entry["seq"], "original"))
+        if record is None:
+            raise DamageError(
+                "reference.bad", f"references.jsonl does not say what entry {entry['seq']} corrects"
+            )
+        seq = record["original"]
+        found = self._line(seq) if "entry" not in record else self._proved(record, seq)
+        if found["seq"] != seq or wanted not in {found["id"], found["effect"]["key"]}:
+            raise DamageError(
+                "reference.bad", f"entry {seq} is not the one that entry {entry['seq']} corrects"
+            )
+        return found
+
+    def _line(self, seq: int) -> dict[str, Json]:
+        self._file.seek(self._offsets[self._place.index(seq)])
+        return _parse(self._file.readline(LINE_BYTES_MAX), "reference.bad", f"entry {seq}")
+
+    def _proved(self, record: dict[str, Json], seq: int) -> dict[str, Json]:
+        encoded = record["entry"].encode()
+        hashes = _hashes(record["hashes"], "reference.bad", "a proof of inclusion")
+        root = root_from_inclusion(leaf_hash(encoded), seq, self._after.size, hashes)
+        if root != self._after.root:
+            raise DamageError(
+                "reference.bad", f"entry {seq}, which is corrected, is not in the tree"
+            )
+        return _parse(encoded, "reference.bad", f"entry {seq}")
+
+
+def _walk(base: Path) -> Iterator[str]:
+    for directory, names, files in os.walk(base):
+        for name in files:
+            yield Path(directory, name).relative_to(base).as_posix()
+        for name in names:
+            if Path(directory, name).is_symlink():
+                yield Path(directory, name).relative_to(base).as_posix()
+
+
+# ---- The command ---------------------------------------------------------------------------------
+
+
+def open_bundle(path: Path, opened: ExitStack) -> Bundle:
+    """The bundle in a directory, or in a .zip file, which is unpacked beside it for the while."""
+    if path.is_dir():
+        return Bundle.open(path)
+    if not path.is_file():
+        raise DamageError("manifest.missing", f"there is nothing at {path}")
+    base = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="effect-ledger-bundle-")))
+    try:
+        with zipfile.ZipFile(path) as packed:
+            for each in packed.infolist():
+                name = _safe(each.filename.removesuffix("/"))
+                if stat.S_ISLNK(each.external_attr >> 16):
+                    raise DamageError("file.added", f"{name} is a link, and no bundle has links")
+                packed.extract(each, base)
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        raise DamageError(
+            "file.truncated", f"{path} is cut short or damaged as a .zip: {error}"
+        ) from error
+    inner = [each for each in base.iterdir() if each.is_dir()]
+    is_wrapped = not (base / "manifest.json").exists() and len(inner) == 1
+    return Bundle.open(inner[0] if is_wrapped else base)
+
+
+def verify(
+    path: Path,
+    keys: list[Key],
+    *,
+    previous: Path | None = None,
+    receipts: Iterable[Path] = (),
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> tuple[Verdict, dict[str, Json]]:
+    """
+    Verify the bundle at `path`.
+
+    Returns:
+        What was found, and the manifest; an empty one where it could not be read.
+    """
+    with ExitStack() as opened:
+        try:
+            bundle = open_bundle(path, opened)
+            other = None if previous is None else open_bundle(previous, opened)
+            told = [
+                (each.name, _parse(_read_small(each), "receipt.other", each.name))
+                for each in receipts
+            ]
+        except DamageError as damage:
+            return Verdict(findings=[damage], trusted=bool(keys)), {}
+        verification = Verification(bundle, keys, progress=progress)
+        return verification.run(other, told), bundle.manifest
+
+
+def document(verdict: Verdict, manifest: dict[str, Json]) -> dict[str, Json]:
+    """What was found, for programs."""
+    first = verdict.first
+    others = [each for each in verdict.findings if each is not first]
+    return {
+        "verified": verdict.code == GOOD,
+        "authenticated": verdict.trusted,
+        "ledger": manifest.get("ledger"),
+        "origin": manifest.get("origin"),
+        "period": manifest.get("period"),
+        "range": manifest.get("range"),
+        "complete": manifest.get("complete"),
+        "entries": verdict.entries,
+        "first_bad": None if first is None else {"code": first.code, "message": first.message},
+        "findings": [
+            {"code": each.code, "message": each.message} for each in [first, *others] if each
+        ],
+        "checked": verdict.checked,
+        "notes": verdict.notes,
+        "not_checked": [*NOT_CHECKED, *_also_not_checked(verdict)],
+    }
+
+
+def prose(verdict: Verdict, manifest: dict[str, Json]) -> str:
+    """What was found, for people."""
+    told = document(verdict, manifest)
+    if verdict.findings:
+        lines = ["BAD: this bundle is not what was recorded and signed."]
+    elif verdict.trusted:
+        lines = [
+            "GOOD: nothing in this bundle was changed"
+            + (" or left out." if told["complete"] else ".")
+        ]
+    else:
+        lines = [
+            "NOT AUTHENTICATED: the bundle agrees with itself, under a key that it names itself."
+        ]
+    if manifest:
+        period, span = told["period"] or {}, told["range"] or {}
+        lines.append(f"  ledger   {told['origin']}")
+        lines.append(
+            f"  period   {period.get('name')}: {period.get('from_at')} to {period.get('to_at')}"
+        )
+        lines.append(
+            f"  entries  {verdict.entries:,} (seq {span.get('from_seq')} to {span.get('to_seq')})"
+        )
+    if told["first_bad"]:
+        lines.append(f"First bad\n  {told['first_bad']['message']} [{told['first_bad']['code']}]")
+        also = told["findings"][1:]
+        if also:
+            lines.append(
+                "Also\n" + "\n".join(f"  {each['message']} [{each['code']}]" for each in also)
+            )
+    for title, each in (
+        ("Checked", told["checked"]),
+        ("Notes", told["notes"]),
+        ("Not checked", told["not_checked"]),
+    ):
+        if each:
+            lines.append(f"{title}\n" + "\n".join(f"  {line}" for line in each))
+    return "\n".join(lines)
+
+
+def _also_not_checked(verdict: Verdict) -> list[str]:
+    missing = []
+    if not verdict.trusted:
+        missing.append("whose key it is: give the ledger's with --vkey, from another channel")
+    if JOINED not in verdict.checked:
+        missing.append("the period before: give its bundle with --previous")
+    return missing
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run as a command; the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="verify.py",
+        description="Verify an audit bundle, offline.",
+        epilog="Exit code: 0 good, 1 bad, 2 nothing can be said.",
+    )
+    parser.add_argument("bundle", nargs="?", type=Path, default=Path(__file__).resolve().parent)
+    parser.add_argument("--vkey", action="append", default=[], help="the ledger's verifier key")
+    parser.add_argument("--previous", type=Path, help="the bundle of the period before")
+    parser.add_argument(
+        "--receipt",
+        type=Path,
+        action="append",
+        default=[],
+        help="a receipt whose entry must be in the bundle",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    asked = parser.parse_args(arguments)
+    try:
+        keys = [Key.parse(each) for each in asked.vkey]
+    except (ValueError, binascii.Error):
+        print("verify.py: --vkey is no verifier key (name+hash+base64)", file=sys.stderr)
+        return UNKNOWN
+    verdict, manifest = verify(asked.bundle, keys, previous=asked.previous, receipts=asked.receipt)
+    if asked.json:
+        print(json.dumps(document(verdict, manifest)))
+    else:
+        print(prose(verdict, manifest))
+    return verdict.code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

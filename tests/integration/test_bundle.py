@@ -1,0 +1,504 @@
+"""
+Laws of bundles: the same bytes for the same request, and every kind of damage caught by verify.py.
+
+verify.py is run as an auditor runs it: the file in the bundle, by an interpreter that knows nothing
+of this project; with the package `cryptography` beside it, and with the standard library alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+import pytest
+
+from ledger.audit import verify
+from ledger.audit.selection import Selection
+from ledger.canonical import canonical_bytes
+from ledger.errors import NotFoundError
+from tests.faults.house import House, asks, open_house
+from tests.integration.rooms import (
+    AUDITOR,
+    EVERYTHING,
+    Room,
+    open_room,
+    record_april,
+    record_march,
+)
+
+# -I: nothing from the environment or the working directory. -S: no installed packages either.
+INTERPRETERS = {"with-cryptography": ["-I"], "standard-library": ["-I", "-S"]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """Bundles of three periods, and of another ledger."""
+
+    vkey: str
+    other_vkey: str
+    march: Path
+    april: Path
+    may: Path
+    selection: Path
+    other: Path
+    later_checkpoint: bytes
+
+
+@pytest.fixture(scope="module")
+def house() -> Iterator[House]:
+    with open_house() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def room(house, tmp_path_factory) -> Room:
+    return open_room(house, tmp_path_factory.mktemp("exports") / "made")
+
+
+@pytest.fixture(scope="module")
+def taken(house, room, tmp_path_factory) -> Taken:
+    base = tmp_path_factory.mktemp("taken")
+    ledger, other = house.open_ledger(), house.open_ledger()
+    for name in (ledger, other):
+        record_march(house, name)
+        room.closing.close(name, "2026-03", preparer="anna", reviewer="ben")
+    record_april(house, ledger)
+    room.closing.close(ledger, "2026-04", preparer="anna")
+    house.record(ledger, asks("may", occurred_at="2026-05-02T00:00:00Z"))
+    room.closing.close(ledger, "2026-05", preparer="anna")
+    return Taken(
+        vkey=house.reader.ledger(ledger).vkey,
+        other_vkey=house.reader.ledger(other).vkey,
+        march=room.unpacked(ledger, "2026-03", base),
+        april=room.unpacked(ledger, "2026-04", base),
+        may=room.unpacked(ledger, "2026-05", base),
+        selection=room.unpacked(ledger, "2026-03", base, Selection(type="card.capture")),
+        other=room.unpacked(other, "2026-03", base),
+        later_checkpoint=house.reader.checkpoint(ledger),
+    )
+
+
+def run(bundle: Path, *arguments: str | Path, flags: list[str] = INTERPRETERS["standard-library"]):
+    """verify.py of the bundle, run as an auditor runs it; exit code and what it found."""
+    done = subprocess.run(
+        [sys.executable, *flags, bundle / "verify.py", bundle, "--json", *map(str, arguments)],
+        capture_output=True,
+        encoding="utf-8",
+        cwd="/",
+        env={},
+        check=False,
+    )
+    assert done.stderr == ""
+    return done.returncode, json.loads(done.stdout)
+
+
+# ---- What is good ----
+
+
+@pytest.mark.parametrize("flags", INTERPRETERS.values(), ids=INTERPRETERS)
+@pytest.mark.parametrize("which", ["march", "april", "may", "selection"])
+def test_a_bundle_proves_itself_offline(taken, which, flags):
+    code, told = run(getattr(taken, which), "--vkey", taken.vkey, flags=flags)
+
+    assert (code, told["findings"], told["verified"]) == (0, [], True)
+    assert told["complete"] is (which != "selection")
+
+
+def test_the_verifier_needs_nothing_of_ours(taken):
+    """The copy in the bundle is the module, byte for byte, and imports no module of ours."""
+    source = (taken.march / "verify.py").read_bytes()
+
+    assert source == Path(verify.__file__).read_bytes()
+    lines = [line.strip() for line in source.decode().splitlines()]
+    assert not [each for each in lines if each.startswith(("from ledger", "import ledger"))]
+
+
+def test_without_a_trusted_key_nothing_is_said_to_be_good(taken):
+    code, told = run(taken.march)
+
+    assert (code, told["verified"], told["authenticated"]) == (2, False, False)
+    assert told["findings"] == []
+
+
+def test_a_period_is_joined_to_the_one_before_it(taken):
+    code, told = run(taken.april, "--vkey", taken.vkey, "--previous", taken.march)
+
+    assert (code, told["notes"]) == (0, [])
+    assert verify.JOINED in told["checked"]
+
+
+def test_a_packed_bundle_is_as_good(taken, room):
+    ledger = orjson.loads((taken.march / "manifest.json").read_bytes())["ledger"]
+    _, packed = room.made(ledger, "2026-03")
+    verdict, manifest = verify.verify(packed, [verify.Key.parse(taken.vkey)])
+
+    assert (verdict.code, manifest["ledger"]) == (0, ledger)
+    with zipfile.ZipFile(packed) as opened:
+        assert {each.date_time for each in opened.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+
+
+def test_a_receipt_that_somebody_kept_is_found_in_the_bundle(taken, tmp_path):
+    line = (taken.march / "entries.jsonl").read_bytes().splitlines()[3]
+    kept = tmp_path / "receipt.json"
+    kept.write_text(json.dumps({"receipt": {"entry": line.decode()}}))
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps({"entry": line.decode().replace("because", "x")[:-1] + " }"}))
+
+    code, told = run(taken.march, "--vkey", taken.vkey, "--receipt", kept)
+    assert (code, "that the bundle has the entry of receipt.json" in told["checked"]) == (0, True)
+    code, told = run(taken.march, "--vkey", taken.vkey, "--receipt", other)
+    assert (code, told["first_bad"]["code"]) == (1, "receipt.other")
+
+
+# ---- The same bytes ----
+
+
+def test_the_same_request_gives_the_same_bytes_whatever_came_since(house, room, tmp_path):
+    """Later refunds leave a closed period's bundle as it was; the next period points back."""
+    ledger = house.open_ledger()
+    record_march(house, ledger)
+    room.closing.close(ledger, "2026-03", preparer="anna")
+    first, packed = room.made(ledger, "2026-03")
+    bytes_then = packed.read_bytes()
+    record_april(house, ledger)
+    room.closing.close(ledger, "2026-04", preparer="anna")
+    again, packed_again = room.made(ledger, "2026-03")
+    april = room.unpacked(ledger, "2026-04", tmp_path)
+
+    assert packed_again.read_bytes() == bytes_then
+    assert first["bundle"]["bundle_hash"] == hashlib.sha256(bytes_then).hexdigest()
+    assert again["bundle"]["manifest_hash"] == first["bundle"]["manifest_hash"]
+    manifest = orjson.loads((april / "manifest.json").read_bytes())
+    assert manifest["previous"]["manifest_hash"] == first["bundle"]["manifest_hash"]
+    [row] = (april / "tables" / "corrections.csv").read_text().splitlines()[1:]
+    assert "refund,card.refund" in row
+    assert ",0,capture,effect,card.capture,100.00,EUR,till," in row
+    reference = orjson.loads((april / "references.jsonl").read_bytes())
+    assert orjson.loads(reference["entry"])["effect"]["key"] == "capture"
+    cut = (april / "tables" / "cutoff.csv").read_text().splitlines()
+    assert [line.split(",")[2] for line in cut[1:]] == ["late"]
+
+
+def test_rights_decide_about_payloads_and_what_is_left_out_is_declared(house, room, tmp_path):
+    ledger = house.open_ledger()
+    record_march(house, ledger)
+    room.closing.close(ledger, "2026-03", preparer="anna")
+    shown = room.unpacked(ledger, "2026-03", tmp_path / "shown")
+    denied = room.unpacked(ledger, "2026-03", tmp_path / "denied", Selection(payloads="denied"))
+    with house.superuser() as connection:
+        connection.execute(
+            "update payloads set sealed = null where ledger = %s and seq = 0", (ledger,)
+        )
+    erased = room.unpacked(ledger, "2026-03", tmp_path / "erased")
+
+    assert b"a secret" not in (denied / "payloads.jsonl").read_bytes()
+    payloads = [orjson.loads(line) for line in (shown / "payloads.jsonl").read_bytes().splitlines()]
+    assert [(each["seq"], each["name"]) for each in payloads] == [(0, "note"), (3, "note")]
+    omitted = {
+        which: [
+            (each["seq"], each["reason"])
+            for each in map(orjson.loads, (path / "omissions.jsonl").read_bytes().splitlines())
+        ]
+        for which, path in (("shown", shown), ("denied", denied), ("erased", erased))
+    }
+    assert omitted == {
+        "shown": [],
+        "denied": [(0, "denied"), (3, "denied")],
+        "erased": [(0, "erased")],
+    }
+    same = ["entries.jsonl", "close.json", "tables/entries.csv", "workbook.xlsx"]
+    for path in same:
+        assert len({(each / path).read_bytes() for each in (shown, denied, erased)}) == 1
+    vkey = house.reader.ledger(ledger).vkey
+    assert [run(each, "--vkey", vkey)[0] for each in (shown, denied, erased)] == [0, 0, 0]
+
+
+def test_cells_that_would_run_are_inert(taken):
+    text = (taken.march / "tables" / "entries.csv").read_text()
+
+    assert ",'=cmd|" in text
+    assert verify.inert("-5.00") == "-5.00"
+    assert verify.inert("-5.00+1") == "'-5.00+1"
+    with zipfile.ZipFile(taken.march / "workbook.xlsx") as book:
+        sheets = [book.read(name) for name in book.namelist() if "worksheets/sheet" in name]
+    assert not any(b"<f>" in sheet for sheet in sheets)
+
+
+# ---- What is bad ----
+
+Damage = Callable[[Path, Taken], None]
+
+
+def lines_of(bundle: Path, path: str = "entries.jsonl") -> list[bytes]:
+    return (bundle / path).read_bytes().splitlines(keepends=True)
+
+
+def put(bundle: Path, lines: list[bytes], path: str = "entries.jsonl") -> None:
+    (bundle / path).write_bytes(b"".join(lines))
+
+
+def entry_byte(bundle: Path, _taken: Taken) -> None:
+    lines = lines_of(bundle)
+    lines[7] = lines[7].replace(b'"2.50"', b'"9.50"')
+    put(bundle, lines)
+
+
+def last_entry_byte(bundle: Path, _taken: Taken) -> None:
+    lines = lines_of(bundle)
+    lines[-1] = lines[-1].replace(b'"2.50"', b'"9.50"')
+    put(bundle, lines)
+
+
+def swapped(bundle: Path, _taken: Taken) -> None:
+    lines = lines_of(bundle)
+    lines[8], lines[9] = lines[9], lines[8]
+    put(bundle, lines)
+
+
+def dropped(at: int) -> Damage:
+    def damage(bundle: Path, _taken: Taken) -> None:
+        lines = lines_of(bundle)
+        del lines[at]
+        put(bundle, lines)
+
+    return damage
+
+
+def doubled(bundle: Path, _taken: Taken) -> None:
+    lines = lines_of(bundle)
+    put(bundle, [*lines[:5], lines[4], *lines[5:]])
+
+
+def edited_table(bundle: Path, _taken: Taken) -> None:
+    lines = lines_of(bundle, "tables/entries.csv")
+    lines[2] = lines[2].replace(b"30.00", b"3.00")
+    put(bundle, lines, "tables/entries.csv")
+
+
+def edited_total(bundle: Path, _taken: Taken) -> None:
+    path = bundle / "tables" / "totals.csv"
+    path.write_bytes(path.read_bytes().replace(b"35.00", b"30.00"))
+
+
+def edited_manifest(bundle: Path, _taken: Taken) -> None:
+    path = bundle / "manifest.json"
+    path.write_bytes(path.read_bytes().replace(b'"preparer":"anna"', b'"preparer":"adam"'))
+
+
+def edited_close(bundle: Path, _taken: Taken) -> None:
+    path = bundle / "close.json"
+    path.write_bytes(path.read_bytes().replace(b'"35.00"', b'"30.00"'))
+
+
+def forged_signature(bundle: Path, _taken: Taken) -> None:
+    path = bundle / "manifest.sig"
+    head, _, tail = path.read_text().rpartition(" ")
+    path.write_text(f"{head} {tail[:40]}{'B' if tail[40] != 'B' else 'C'}{tail[41:]}")
+
+
+def truncated(bundle: Path, _taken: Taken) -> None:
+    path = bundle / "workbook.xlsx"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def changed_workbook(bundle: Path, _taken: Taken) -> None:
+    path = bundle / "workbook.xlsx"
+    data = bytearray(path.read_bytes())
+    data[200] ^= 1
+    path.write_bytes(data)
+
+
+def missing_file(bundle: Path, _taken: Taken) -> None:
+    (bundle / "tables" / "posters.csv").unlink()
+
+
+def added_file(bundle: Path, _taken: Taken) -> None:
+    (bundle / "tables" / "final.csv").write_text("all,good\n")
+
+
+def replaced_checkpoint(bundle: Path, taken: Taken) -> None:
+    (bundle / "checkpoints" / "after.txt").write_bytes(taken.later_checkpoint)
+
+
+def changed_payload(bundle: Path, _taken: Taken) -> None:
+    lines = lines_of(bundle, "payloads.jsonl")
+    record = orjson.loads(lines[0]) | {"content": "YSBsaWU="}
+    put(bundle, [canonical_bytes(record) + b"\n", *lines[1:]], "payloads.jsonl")
+
+
+def dropped_payload(bundle: Path, _taken: Taken) -> None:
+    put(bundle, lines_of(bundle, "payloads.jsonl")[1:], "payloads.jsonl")
+
+
+def other_start(bundle: Path, _taken: Taken) -> None:
+    path = bundle / "proofs" / "range.json"
+    proofs = orjson.loads(path.read_bytes())
+    proofs["frontier"] = ["ab" * 32 for _ in proofs["frontier"]]
+    path.write_bytes(canonical_bytes(proofs))
+
+
+DAMAGE: dict[str, tuple[str, Damage, str, str]] = {
+    "entry-byte": ("march", entry_byte, "entry.changed", "entry 7 was changed"),
+    "last-entry-byte": ("march", last_entry_byte, "entry.changed", "entry 17 was changed"),
+    "swapped-order": ("march", swapped, "entry.order", "entries 8 and 9 stand in the wrong order"),
+    "dropped-first": ("april", dropped(0), "entry.missing-first", "entry 18, the first of the"),
+    "dropped-middle": ("march", dropped(6), "entry.missing", "entry 6 is missing"),
+    "dropped-last": ("march", dropped(-1), "entry.missing-last", "entries 17 to 17 are missing"),
+    "doubled-entry": ("march", doubled, "entry.added", "entry 4 on line 6 does not belong"),
+    "edited-table": ("march", edited_table, "table.edited", "tables/entries.csv line 3"),
+    "edited-total": ("march", edited_total, "totals.wrong", "the totals were edited"),
+    "edited-manifest": ("march", edited_manifest, "manifest.edited", "not the one that was signed"),
+    "edited-close": ("march", edited_close, "close.wrong", "close.json is not the close"),
+    "forged-signature": ("march", forged_signature, "signature.bad", "signature of the manifest"),
+    "truncated-file": ("march", truncated, "file.truncated", "workbook.xlsx is cut short"),
+    "changed-file": ("march", changed_workbook, "file.changed", "workbook.xlsx was changed"),
+    "missing-file": ("march", missing_file, "file.missing", "tables/posters.csv is missing"),
+    "added-file": ("march", added_file, "file.added", "tables/final.csv is not in the manifest"),
+    "replaced-checkpoint": ("march", replaced_checkpoint, "checkpoint.replaced", "was replaced"),
+    "changed-payload": ("march", changed_payload, "payload.changed", "payload note of entry 0 is"),
+    "dropped-payload": ("march", dropped_payload, "payload.missing", "entry 0 is missing, and not"),
+    "other-start": ("april", other_start, "tree.start", "the start of the tree is wrong"),
+}
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        INTERPRETERS["standard-library"],
+        pytest.param(INTERPRETERS["with-cryptography"], marks=pytest.mark.slow),
+    ],
+)
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damage_is_named_and_ends_with_1(taken, tmp_path, name, flags):
+    which, damage, code, says = DAMAGE[name]
+    bundle = shutil.copytree(getattr(taken, which), tmp_path / "bundle")
+    damage(bundle, taken)
+    exit_code, told = run(bundle, "--vkey", taken.vkey, flags=flags)
+
+    assert exit_code == 1
+    assert told["first_bad"]["code"] == code, told["findings"]
+    assert says in told["first_bad"]["message"]
+
+
+def test_each_kind_of_damage_has_its_own_words():
+    kinds = {code: says for _, _, code, says in DAMAGE.values()}
+
+    assert len(set(kinds.values())) == len(kinds)
+    assert {code for _, _, code, _ in DAMAGE.values()} <= set(verify.RANKS)
+
+
+def test_a_bundle_of_another_ledger_is_told_by_its_name(taken):
+    code, told = run(taken.other, "--vkey", taken.vkey)
+
+    assert (code, told["first_bad"]["code"]) == (1, "ledger.other")
+    assert "this bundle is of ledger" in told["first_bad"]["message"]
+
+
+def test_another_key_of_the_same_name_is_told(taken):
+    """What somebody else signed in the ledger's name."""
+    name, _, _ = taken.vkey.partition("+")
+    public = b"\x01" + bytes(range(32))
+    key_id = hashlib.sha256(name.encode() + b"\n" + public).digest()[:4].hex()
+    wrong = f"{name}+{key_id}+{base64.b64encode(public).decode()}"
+    code, told = run(taken.march, "--vkey", wrong)
+
+    assert (code, told["first_bad"]["code"]) == (1, "key.other")
+    assert "signed by another key than the one you trust" in told["first_bad"]["message"]
+
+
+def test_a_gap_between_two_bundles_is_told(taken):
+    code, told = run(taken.may, "--vkey", taken.vkey, "--previous", taken.march)
+
+    assert (code, told["first_bad"]["code"]) == (1, "previous.gap")
+    assert "there is a gap: the previous bundle ends with entry 17" in told["first_bad"]["message"]
+    code, told = run(taken.march, "--vkey", taken.vkey, "--previous", taken.april)
+    assert (code, told["first_bad"]["code"]) == (1, "previous.overlap")
+
+
+def test_whoever_holds_the_key_still_cannot_leave_an_entry_out(house, taken, tmp_path):
+    """The operator itself drops the last entry, makes every hash right and signs the manifest."""
+    bundle = shutil.copytree(taken.march, tmp_path / "bundle")
+    dropped(-1)(bundle, taken)
+    manifest = orjson.loads((bundle / "manifest.json").read_bytes())
+    data = (bundle / "entries.jsonl").read_bytes()
+    for each in manifest["files"]:
+        if each["path"] == "entries.jsonl":
+            each |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "rows": 17}
+    manifest["entries"] = 17
+    encoded = canonical_bytes(manifest) + b"\n"
+    (bundle / "manifest.json").write_bytes(encoded)
+    signature = house.signer.sign_bundle(manifest["origin"], hashlib.sha256(encoded).digest())
+    (bundle / "manifest.sig").write_bytes(signature)
+
+    code, told = run(bundle, "--vkey", taken.vkey)
+    assert (code, told["first_bad"]["code"]) == (1, "entry.missing-last")
+    # Not even with a close of its own making: the checkpoint has the entry.
+    manifest["range"]["to_seq"] = 16
+    encoded = canonical_bytes(manifest) + b"\n"
+    (bundle / "manifest.json").write_bytes(encoded)
+    signature = house.signer.sign_bundle(manifest["origin"], hashlib.sha256(encoded).digest())
+    (bundle / "manifest.sig").write_bytes(signature)
+    code, told = run(bundle, "--vkey", taken.vkey)
+    assert (code, "close.wrong" in {each["code"] for each in told["findings"]}) == (1, True)
+
+
+NO_BUNDLES = {
+    "nothing": lambda _path: None,
+    "empty": lambda path: path.mkdir(),
+    "no-zip": lambda path: path.write_bytes(b"PK nonsense"),
+}
+
+
+@pytest.mark.parametrize("name", NO_BUNDLES)
+def test_what_is_no_bundle_is_bad(taken, tmp_path, name):
+    path = tmp_path / "what"
+    NO_BUNDLES[name](path)
+    verdict, manifest = verify.verify(path, [verify.Key.parse(taken.vkey)])
+
+    assert (verdict.code, manifest) == (1, {})
+
+
+def test_a_path_that_leads_out_of_the_bundle_is_not_followed(taken, tmp_path):
+    packed = tmp_path / "evil.zip"
+    with zipfile.ZipFile(packed, "w") as made:
+        made.writestr("manifest.json", "{}")
+        made.writestr("../../outside", "x")
+    verdict, _ = verify.verify(packed, [verify.Key.parse(taken.vkey)])
+
+    assert (verdict.code, verdict.first.code) == (1, "manifest.unreadable")
+    assert not (tmp_path.parent / "outside").exists()
+
+
+# ---- Stored entries that are not what was closed ----
+
+
+def test_a_false_bundle_does_not_leave_the_house(house, room):
+    ledger = house.open_ledger()
+    record_march(house, ledger)
+    room.closing.close(ledger, "2026-03", preparer="anna")
+    with house.superuser() as connection:
+        connection.execute("set session_replication_role = replica")
+        connection.execute("alter table entries disable trigger append_only")
+        connection.execute(
+            "update entries set body = convert_to(replace(convert_from(body, 'UTF8'),"
+            " '\"2.50\"', '\"9.50\"'), 'UTF8') where ledger = %s and seq = 9",
+            (ledger,),
+        )
+        connection.execute("alter table entries enable always trigger append_only")
+    job = room.exports.start(house.reader.ledger(ledger), "2026-03", EVERYTHING, by=AUDITOR)
+    room.exports.wait()
+    told = room.exports.get(ledger, job)
+
+    assert told["state"] == "failed"
+    assert "not stored as they were closed" in told["error"]
+    with pytest.raises(NotFoundError):
+        room.exports.packed(ledger, job)

@@ -63,7 +63,7 @@ GOOD, BAD, UNKNOWN = 0, 1, 2
 JOINED = "that the previous bundle ends where this one begins"
 NOT_CHECKED = (
     "whether anything was never given to the ledger: that is for your own samples and statements",
-    "the clock: when entries were recorded is what the ledger says",
+    "the clock: when entries were recorded is what the ledger says; only their order was checked",
     "what the entries mean to each other: remainders, repeats and rules of corrections",
     "witnesses and timestamps over the checkpoints",
     "workbook.xlsx beyond its hash: it shows what the tables show",
@@ -87,7 +87,7 @@ RANKS = (
     *("manifest.missing", "manifest.unreadable", "ledger.other", "key.other"),
     *("manifest.edited", "signature.bad", "manifest.format"),
     *("entry.missing-first", "entry.missing", "entry.missing-last", "entry.order"),
-    *("entry.added", "entry.changed", "entry.unreadable", "entry.other-ledger"),
+    *("entry.added", "entry.changed", "entry.unreadable", "entry.other-ledger", "entry.time"),
     *("close.wrong", "checkpoint.replaced", "checkpoint.bad", "tree.start", "tree.end"),
     *("tree.before", "inclusion.bad", "payload.changed", "payload.missing", "payload.added"),
     *("totals.wrong", "table.edited", "manifest.totals", "reference.bad", "receipt.other"),
@@ -1021,9 +1021,9 @@ class Verification:
                     attached.active = self._try(partial(attached.check, entry))
                 compared.rows(tables.add(entry, digest.hex(), originals.of(entry)))
                 self._take(compared)
+                self.verdict.entries = number
                 if number % PROGRESS_EVERY == 0:
                     self._progress(number, total)
-            self.verdict.entries = number
             place.end(number)
             self._progress(number, total)
             if attached.active and self._try(attached.end) and attached.count:
@@ -1139,6 +1139,7 @@ class _InOrder:
         self._frontier = frontier
         self._before = before
         self._previous: bytes | None = None
+        self._recorded_at = ""
 
     def check(
         self, entry: dict[str, Json], digest: bytes, number: int, rest: Iterator[bytes]
@@ -1149,7 +1150,10 @@ class _InOrder:
             raise self._misplaced(seq, number, rest)
         if self._previous is not None and entry["prev"] != self._previous.hex():
             raise _changed(seq - 1, seq)
+        if entry["recorded_at"] < self._recorded_at:
+            raise DamageError("entry.time", f"entry {seq} was recorded before the one before it")
         self._expected, self._previous = seq + 1, digest
+        self._recorded_at = entry["recorded_at"]
         self.append(digest)
 
     def append(self, digest: bytes) -> None:

@@ -1,13 +1,15 @@
-"""Export: a log as plain files, which tools of others and `restore` read without a service."""
+"""Export: the bundle of a closed period, or a log as plain files that tools of others read."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ledger.checkpoint import parse_checkpoint
+from ledger.cli.bundles import Wanted, fetch_bundle, read_sample
 from ledger.cli.output import JsonOption, Output, QuietOption, facts
 from ledger.cli.remote import (
     KEY_VARIABLE,
@@ -29,12 +31,34 @@ THE_KEY = "whose key it is: it was the service's word. Give one you trust with -
 
 
 def export(
+    name: Annotated[
+        str | None, typer.Argument(metavar="LEDGER", help="Name of the ledger.")
+    ] = None,
     *,
+    period: Annotated[
+        str | None, typer.Option(help="Closed period whose bundle is taken, or id of a close.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR|FILE.zip", help="Where the bundle goes; nothing may be there."),
+    ] = None,
+    type_: Annotated[
+        str | None, typer.Option("--type", help="Only entries of this type; with their proofs.")
+    ] = None,
+    poster: Annotated[str | None, typer.Option(help="Only entries that it posted.")] = None,
+    subject: Annotated[str | None, typer.Option(help="Only entries about it.")] = None,
+    sample: Annotated[
+        str | None, typer.Option(help="Only these: numbers of entries (3,17,39), or @FILE.")
+    ] = None,
+    payloads: Annotated[
+        bool, typer.Option(help="Whether words and documents come along where they may.")
+    ] = True,
     tiles: Annotated[
-        Path, typer.Option(metavar="DIR", help="Directory for the log; an older export goes on.")
-    ],
+        Path | None,
+        typer.Option(metavar="DIR", help="Directory for the log; an older export goes on."),
+    ] = None,
     ledger: Annotated[
-        str | None, typer.Option(help="Name of the ledger; without, the one DIR holds.")
+        str | None, typer.Option(help="The same as LEDGER; without, the one the log in DIR is of.")
     ] = None,
     vkey: VkeyOption = None,
     keys: KeysOption = None,
@@ -42,14 +66,42 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """
-    Keep a copy of a ledger's log as plain files, in the layout of C2SP tlog-tiles.
+    Take the bundle of a closed period away, or keep a copy of a ledger's log (--tiles).
 
-    Every file is held to the signed checkpoint, also those that are there already; what is
-    right is not fetched again. A public log needs no key. Exit code 1 where the service shows
-    something else than it signed, or no longer what it showed before.
+    A bundle is what an auditor verifies without the service: `effect-ledger verify`, or the
+    verify.py in it. The same request gives the same bytes; what broke off goes on.
+
+    A log is kept in the layout of C2SP tlog-tiles. Every file is held to the signed checkpoint,
+    also those that are there already; what is right is not fetched again. A public log needs no
+    key. Exit code 1 where the service shows something else than it signed, or no longer what it
+    showed before.
     """
     output = Output(as_json, quiet)
-    trusted = trusted_keys(vkey, keys)
+    if name is not None and ledger not in {None, name}:
+        raise SettingsError(f"name one ledger: {name} or --ledger {ledger}")
+    named = name or ledger
+    if tiles is not None:
+        if period is not None or out is not None:
+            raise SettingsError("take the log (--tiles), or a bundle (--period and --out)")
+        _export_log(output, tiles, named, trusted_keys(vkey, keys))
+        return
+    if named is None or period is None or out is None:
+        raise SettingsError(
+            "say what to take: LEDGER --period 2026-10 --out DIR for a bundle, --tiles DIR for "
+            "the log"
+        )
+    words = {"type": type_, "poster": poster, "subject": subject}
+    chosen: dict[str, Any] = {key: word for key, word in words.items() if word is not None}
+    if sample is not None:
+        chosen["seqs"] = read_sample(sample)
+    wanted = Wanted(ledger=named, period=period, out=out, filter=chosen, payloads=payloads)
+    with open_remote() as remote:
+        fetch_bundle(remote, wanted, output)
+
+
+def _export_log(
+    output: Output, tiles: Path, ledger: str | None, trusted: Sequence[VerifierKey]
+) -> None:
     name = ledger or _ledger_in(tiles)
     with open_remote(as_stranger=True) as remote:
         believed = trusted or _keys_by_word(remote, name)

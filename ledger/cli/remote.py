@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
@@ -198,6 +199,65 @@ class Remote:
                 asked_ms = error.details.get("retry_after_ms")
                 time.sleep(max(pause_s, asked_ms / 1000 if isinstance(asked_ms, int) else 0.0))
                 pause_s = min(2 * pause_s, PAUSE_MAX_S)
+
+    def download(
+        self,
+        path: str,
+        target: Path,
+        *,
+        size: int,
+        etag: str,
+        tell: Callable[[int, int], None],
+        patience_s: float,
+    ) -> None:
+        """
+        Fetch a file, going on where it broke off; what `target` has already is not fetched again.
+
+        Args:
+            path: Under the service's URL.
+            target: Where it is kept, also what there is of it so far.
+            size: Bytes it has.
+            etag: Names the very bytes; others are fetched from the start.
+            tell: Told how many bytes there are, of how many.
+            patience_s: How long to go on asking a service that answers nothing.
+
+        Raises:
+            ProblemError: The service refused.
+            UnreachableError: No service answers.
+        """
+        gives_up_at = time.monotonic() + patience_s
+        while (have := target.stat().st_size if target.exists() else 0) < size:
+            try:
+                self._download_once(path, target, have, size=size, etag=etag, tell=tell)
+                gives_up_at = time.monotonic() + patience_s
+            except httpx.HTTPError as error:
+                if time.monotonic() > gives_up_at:
+                    raise UnreachableError(
+                        f"the download from {self.url} broke off at {have} of {size} bytes; the "
+                        "same command goes on from there"
+                    ) from error
+                time.sleep(PAUSE_MIN_S)
+
+    def _download_once(
+        self,
+        path: str,
+        target: Path,
+        have: int,
+        *,
+        size: int,
+        etag: str,
+        tell: Callable[[int, int], None],
+    ) -> None:
+        headers = {"Range": f"bytes={have}-", "If-Range": etag} if have else {}
+        with self._http.stream("GET", path, headers=headers) as answer:
+            if not answer.is_success:
+                answer.read()
+                raise _refusal(answer)
+            goes_on = answer.status_code == httpx.codes.PARTIAL_CONTENT
+            with target.open("ab" if goes_on else "wb") as file:
+                for chunk in answer.iter_bytes():
+                    file.write(chunk)
+                    tell(file.tell(), size)
 
     def _send_once(
         self,

@@ -12,6 +12,7 @@ import typer
 from ledger.canonical import parse_json
 from ledger.cli.output import JsonOption, Output, QuietOption
 from ledger.cli.remote import LEDGERS
+from ledger.cli.verify.bundle import is_bundle, judge_bundle
 from ledger.cli.verify.copy import judge_copy
 from ledger.cli.verify.fork import judge_fork
 from ledger.cli.verify.judgement import Judgement, refuted
@@ -35,9 +36,10 @@ def verify(
     what: Annotated[
         str,
         typer.Argument(
-            metavar="RECEIPT|DIR|URL",
-            help="File of a receipt, of a signed verdict or of a fork's evidence, directory that "
-            "`export --tiles` made, or URL of a ledger or of a log.",
+            metavar="RECEIPT|BUNDLE|DIR|URL",
+            help="File of a receipt, of a signed verdict or of a fork's evidence, audit bundle "
+            "(directory or .zip), directory that `export --tiles` made, or URL of a ledger or of "
+            "a log.",
         ),
     ],
     *,
@@ -54,11 +56,15 @@ def verify(
         typer.Option(help="A checkpoint you kept, which the history must extend."),
     ] = None,
     tsa_certificates: TsaCertificatesOption = None,
+    previous: Annotated[
+        Path | None,
+        typer.Option(help="For a bundle: that of the period before, which must join it."),
+    ] = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> int:
     """
-    Verify a receipt, a verdict, a copy of a log, or a ledger: tamper, completeness and time.
+    Verify a receipt, a bundle, a copy of a log, or a ledger: tamper, completeness and time.
 
     A receipt is the answer to a POST, the receipt in it, or the one-file form; a verdict the
     answer of `GET .../verifications/latest`. A copy, and a log
@@ -76,12 +82,14 @@ def verify(
         checkpoint=checkpoint,
         tsa_certificates=tsa_certificates,
     )
-    return _judge(output, what, trust).tell(output)
+    return _judge(output, what, trust, previous).tell(output)
 
 
-def _judge(output: Output, what: str, trust: Trust) -> Judgement:
+def _judge(output: Output, what: str, trust: Trust, previous: Path | None) -> Judgement:
     """The judgement of evidence by the kind it is of; each kind has its module."""
     is_url = urlsplit(what).scheme in {"http", "https"}
+    if not is_url and is_bundle(Path(what)):
+        return judge_bundle(output, Path(what), trust, previous)
     if is_url and _is_ledger(what):
         return _judged("the ledger", what, lambda: judge_service(output, what, trust))
     trust.require_logs()

@@ -1,0 +1,176 @@
+"""Bundles: asked of a running service, fetched with resume, and put where somebody wants them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import time
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import orjson
+
+from ledger.cli.output import Output, facts
+from ledger.cli.remote import PATIENCE_S, WORLDS, Remote, ledger_path
+from ledger.cli.words import read_file
+from ledger.errors import CommitmentError, LedgerError, MalformedProofError, SettingsError
+
+POLL_S = 0.2
+PACKED = ".zip"
+CUSTODY = "envelope/custody.jsonl"
+_NUMBERS = re.compile("[0-9]+(?:[ ,\\n]+[0-9]+)*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which bundle, and where to."""
+
+    ledger: str
+    period: str
+    out: Path
+    filter: Mapping[str, Any]
+    payloads: bool
+
+
+def read_sample(text: str) -> list[int]:
+    """
+    Numbers of entries: as they are, or from a file that `@` names.
+
+    Raises:
+        SettingsError: They are none.
+    """
+    said = read_file(Path(text[1:])).decode(errors="replace") if text.startswith("@") else text
+    if not _NUMBERS.fullmatch(said.strip()):
+        raise SettingsError("--sample is numbers of entries (3,17,39), or @FILE with them")
+    return [int(each) for each in re.split("[ ,\n]+", said.strip())]
+
+
+def fetch_bundle(remote: Remote, wanted: Wanted, output: Output) -> None:
+    """
+    Have the service make a bundle, fetch it, and tell where it is.
+
+    Raises:
+        SettingsError: The place is taken.
+        LedgerError: The bundle could not be made.
+        CommitmentError: What was fetched is not what was made.
+        ProblemError, UnreachableError: As `Remote.send`.
+    """
+    packed_only = wanted.out.suffix == PACKED
+    _check_free(wanted.out, packed_only)
+    job = _make(remote, wanted, output)
+    bundle = job["bundle"]
+    part = wanted.out.with_name(f".{wanted.out.name}.{bundle['bundle_hash'][:16]}.part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    with output.progress("Fetching the bundle", "bytes") as tell:
+        remote.download(
+            ledger_path(wanted.ledger, f"/exports/{job['id']}/bundle"),
+            part,
+            size=bundle["bytes"],
+            etag=f'"{bundle["bundle_hash"]}"',
+            tell=tell,
+            patience_s=PATIENCE_S,
+        )
+    _check_hash(part, bundle["bundle_hash"])
+    if packed_only:
+        part.replace(wanted.out)
+        custody = wanted.out.with_name(f"{wanted.out.stem}.custody.jsonl")
+    else:
+        _unpack(part, wanted.out)
+        custody = wanted.out / CUSTODY
+    _tell_custody(custody, job)
+    document = {
+        "ledger": wanted.ledger,
+        "export": job["id"],
+        "out": str(wanted.out),
+        "custody": str(custody),
+        "period": job["period"],
+        "close": job["close"],
+        "payloads": job["payloads"],
+        **{name: value for name, value in bundle.items() if name not in {"custody", "available"}},
+    }
+    output.answer(document, _prose(document))
+
+
+def _check_free(out: Path, packed_only: bool) -> None:
+    if packed_only and out.exists():
+        raise SettingsError(f"{out} is there already: name another file, or remove it")
+    if not packed_only and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise SettingsError(f"{out} is not empty: name another directory, or remove it")
+
+
+def _make(remote: Remote, wanted: Wanted, output: Output) -> dict[str, Any]:
+    path = ledger_path(wanted.ledger, "/exports")
+    body: dict[str, Any] = {"period": wanted.period, "payloads": wanted.payloads}
+    if wanted.filter:
+        body["filter"] = dict(wanted.filter)
+    job: dict[str, Any] = remote.post(path, body, patience_s=PATIENCE_S)
+    with output.progress(f"Making the bundle of {wanted.period}", "entries") as tell:
+        while job["state"] == "running":
+            time.sleep(POLL_S)
+            job = remote.get(f"{path}/{job['id']}", patience_s=PATIENCE_S)
+            tell(job["progress"]["done"], job["progress"]["entries"])
+    if job["state"] != "done":
+        raise LedgerError(f"the bundle could not be made: {job['error']}")
+    return job
+
+
+def _check_hash(part: Path, expected: str) -> None:
+    with part.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != expected:
+        part.unlink()
+        raise CommitmentError(
+            "what was fetched is not what the service made: fetch it again",
+            expected=expected,
+            found=found,
+        )
+
+
+def _unpack(part: Path, out: Path) -> None:
+    """Everything below the one directory of the packed file, into `out`."""
+    unpacking = part.with_suffix(".unpacked")
+    shutil.rmtree(unpacking, ignore_errors=True)
+    with zipfile.ZipFile(part) as packed:
+        for each in packed.infolist():
+            parts = PurePosixPath(each.filename).parts[1:]
+            if not parts or ".." in parts:
+                raise MalformedProofError(f"the bundle names {each.filename[:80]!r}: no path of it")
+            target = unpacking.joinpath(*parts)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with packed.open(each) as source, target.open("wb") as file:
+                shutil.copyfileobj(source, file)
+    if out.exists():
+        out.rmdir()
+    unpacking.rename(out)
+    part.unlink()
+
+
+def _tell_custody(path: Path, job: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(
+        b"".join(
+            orjson.dumps({"export_id": job["id"], **each}) + b"\n"
+            for each in job["bundle"]["custody"]
+        )
+    )
+
+
+def _prose(document: Mapping[str, Any]) -> str:
+    omitted = ", ".join(f"{count} {reason}" for reason, count in document["omissions"].items())
+    told = facts(
+        period=document["period"],
+        entries=f"{document['entries']:,}"
+        + ("" if document["complete"] else " selected; completeness is not claimed"),
+        payloads=document["payloads"],
+        left_out=omitted or None,
+        manifest=f"sha256 {document['manifest_hash']}",
+        packed=f"{document['bytes']:,} bytes, sha256 {document['bundle_hash']}",
+    )
+    return (
+        f"{WORLDS['RML3']}: {document['out']} is the bundle.\n{told}\n"
+        f"Verify it: effect-ledger verify {document['out']} --vkey VKEY"
+    )

@@ -1,0 +1,66 @@
+"""An audit bundle, in a directory or a .zip file: the code that is in the bundle judges it here."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+from ledger.audit import verify as verifier
+from ledger.cli.output import Output
+from ledger.cli.verify.judgement import VERDICTS, Judgement
+from ledger.cli.verify.trust import Trust
+from ledger.verify import Verdict
+
+_LEFT_OUT = ("entry.missing", "previous.", "tree.")
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether this is meant to be an audit bundle."""
+    return (path / "manifest.json").is_file() or (path.is_file() and zipfile.is_zipfile(path))
+
+
+def judge_bundle(output: Output, path: Path, trust: Trust, previous: Path | None) -> Judgement:
+    """What a bundle proves under the keys that are trusted; without any, under its own word."""
+    keys = [verifier.Key.parse(each.encode()) for each in trust.logs]
+    with output.progress("Verifying the bundle", "entries") as tell:
+        verdict, manifest = verifier.verify(path, keys, previous=previous, progress=tell)
+    told = verifier.document(verdict, manifest)
+    period, span = told["period"] or {}, told["range"] or {}
+    first = verdict.first
+    return Judgement(
+        subject="the bundle",
+        verdicts=_verdicts(verdict, complete=bool(told["complete"])),
+        level="log-signed" if verdict.code == verifier.GOOD else None,
+        document={
+            name: told[name]
+            for name in ("ledger", "origin", "period", "range", "complete", "entries", "findings")
+        }
+        | {"checked": verdict.checked, "notes": verdict.notes},
+        told={
+            "origin": told["origin"],
+            "period": period.get("name"),
+            "entries": f"{verdict.entries:,}, of seq {span.get('from_seq')} to "
+            f"{span.get('to_seq')}, each read and hashed here",
+            "notes": "; ".join(verdict.notes) or None,
+        },
+        not_checked=told["not_checked"],
+        first_bad=None
+        if first is None
+        else {"check": first.code, "seq": None, "message": first.message},
+        findings_total=len(verdict.findings),
+        authenticated=verdict.trusted,
+    )
+
+
+def _verdicts(verdict: verifier.Verdict, *, complete: bool) -> dict[str, Verdict]:
+    if not verdict.findings:
+        completeness: Verdict = "ok" if complete else "unchecked"
+        return {"tamper": "ok", "completeness": completeness, "time": completeness}
+    codes = [each.code for each in verdict.findings]
+    found: dict[str, Verdict] = dict.fromkeys(VERDICTS, "unchecked")
+    found["tamper"] = "bad"
+    if any(code.startswith(_LEFT_OUT) for code in codes):
+        found["completeness"] = "bad"
+    if "entry.time" in codes:
+        found["time"] = "bad"
+    return found

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -37,6 +37,8 @@ from ledger.errors import (
 
 EVENTS_MAX = 64
 """Events of one intent: far more than a dialog has, and each step reads all of them."""
+STARTS_MAX = 32
+"""Events after which nothing is approved or started any more, so that its end has room."""
 
 _EVENTS_PURPOSE = b"effect-ledger/intent/v1\n"
 _CONTENT_PURPOSE = b"effect-ledger/promise/v1\n"
@@ -75,6 +77,8 @@ class Step(StrEnum):
     EVIDENCE = "evidence"
     CANCELLED = "cancelled"
     HANDED_OFF = "handed_off"
+    RESTORED = "restored"
+    """Its entry came back from a copy of the log, which has no events of intents."""
 
 
 FENCED = frozenset({Step.STARTED, Step.RESULT, Step.ERROR, Step.CANCELLED, Step.HANDED_OFF})
@@ -241,6 +245,48 @@ class Intent:
         return next((event for event in self.events if event.key == key), None)
 
 
+class IntentRow(NamedTuple):
+    """Where an intent stands, as an index over its events keeps it; times and ids as text."""
+
+    id: str
+    key: str
+    kind: str
+    type: str
+    subject: str | None
+    business_key: str | None
+    state: str
+    outcome: str | None
+    on_silence: str
+    promised_at: str
+    answer_by: str
+    is_reserving: bool
+    target: str | None
+    held: int
+    events: int
+
+
+def row_of(intent: Intent) -> IntentRow:
+    """The row of `intent`: a pure function of its events."""
+    content, hold = intent.content, intent.promise.hold
+    return IntentRow(
+        id=intent.id,
+        key=intent.promise.key,
+        kind=content["kind"],
+        type=content["type"],
+        subject=content.get("subject"),
+        business_key=content.get("business_key"),
+        state=intent.state.value,
+        outcome=intent.outcome.value if intent.outcome else None,
+        on_silence=content["on_silence"],
+        promised_at=intent.promise.at,
+        answer_by=intent.answer_by,
+        is_reserving=intent.is_reserving,
+        target=hold.entry if hold else None,
+        held=intent.held,
+        events=len(intent.events),
+    )
+
+
 def digest_content(content: Mapping[str, Any]) -> str:
     """SHA-256 in hexadecimal over purpose and canonical content: what a person approves."""
     return hashlib.sha256(_CONTENT_PURPOSE + canonical_bytes(content)).hexdigest()
@@ -321,10 +367,7 @@ def take(intent: Intent, event: Event) -> Intent:
             token=intent.token,
             shown=event.token,
         )
-    if len(intent.events) >= EVENTS_MAX:
-        raise TooLargeError(
-            f"an intent has at most {EVENTS_MAX} events", intent=intent.id, limit=EVENTS_MAX
-        )
+    _check_room(intent, event)
     changes = _STEPS[event.step](intent, event, state)
     return replace(intent, events=(*intent.events, event), **changes)
 
@@ -457,6 +500,11 @@ def _handed_off(intent: Intent, event: Event, state: State) -> dict[str, Any]:
     return {"state": State.HANDED_OFF, "is_released": True, "entry": event.said["entry"]}
 
 
+def _restored(_intent: Intent, event: Event, _state: State) -> dict[str, Any]:
+    # Whatever is missing in between: what was signed stands.
+    return {"state": State.HANDED_OFF, "is_released": True, "entry": event.said["entry"]}
+
+
 def _promised(intent: Intent, event: Event, state: State) -> dict[str, Any]:
     raise _refused(intent, event, state)
 
@@ -469,6 +517,7 @@ _STEPS = {
     Step.EVIDENCE: _evidence,
     Step.CANCELLED: _cancelled,
     Step.HANDED_OFF: _handed_off,
+    Step.RESTORED: _restored,
     Step.PROMISED: _promised,
 }
 
@@ -515,6 +564,17 @@ def _gathered(intent: Intent, event: Event) -> tuple[Mapping[str, str], ...]:
 
 
 # ---- Checks ---------------------------------------------------------------------------
+
+
+def _check_room(intent: Intent, event: Event) -> None:
+    if event.step in (Step.HANDED_OFF, Step.RESTORED):
+        # What happened is never refused for want of room.
+        return
+    limit = STARTS_MAX if event.step in (Step.APPROVED, Step.STARTED) else EVENTS_MAX
+    if len(intent.events) >= limit:
+        raise TooLargeError(
+            f"after {limit} events no {event.step} is taken", intent=intent.id, limit=limit
+        )
 
 
 def _check_state(intent: Intent, event: Event, state: State, *allowed: State) -> None:

@@ -17,7 +17,7 @@ from hashlib import sha256
 from itertools import zip_longest
 from typing import Protocol
 
-from ledger.admission import history_of
+from ledger.admission import history_of, stored_intent
 from ledger.append import Appender, check_owner
 from ledger.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint
 from ledger.clock import ClockGuard
@@ -43,6 +43,7 @@ from ledger.errors import (
     SignatureError,
     VerificationError,
 )
+from ledger.intent import Hold, Intent, Step, next_event, take
 from ledger.lifecycle import History, lineage_references, references
 from ledger.log_copy import LogCopy, read_bundle, read_leaf_hashes
 from ledger.merkle import Frontier, leaf_hash
@@ -52,6 +53,7 @@ from ledger.ports import (
     AppendTransaction,
     Batch,
     Clock,
+    Found,
     LedgerRecord,
     SealedPayload,
     Storage,
@@ -114,7 +116,7 @@ class Shelf(Storage, Protocol):
         """Open a ledger; harmless where it stands already."""
 
     def first_emptied(self, ledger: str, start: int) -> int | None:
-        """Seq of the first entry from `start` on that has a payload without octets."""
+        """Seq of the first entry from `start` on that no copy of the log brings back whole."""
 
 
 class Restorer:
@@ -317,7 +319,8 @@ class Restorer:
         first_lost: int | None,
     ) -> Batch:
         history = history_of(transaction.found)
-        targets = [_admit(history, entry) for entry in entries]
+        closed = _closed_intents(transaction.found, entries, format_time(transaction.now))
+        targets = [_admit(history, entry, closed.get(entry.id)) for entry in entries]
         payloads = [payload for entry in entries for payload in _emptied(entry)]
         head = _follow(transaction.head, entries)
         written = list(entries)
@@ -328,7 +331,8 @@ class Restorer:
             self._signer.show_base(
                 missing.record.origin, head.size, head.root, transaction.leaf_hashes
             )
-            lost = [payload.seq for payload in payloads] if first_lost is None else [first_lost]
+            lost = [entry.seq for entry in entries if entry.payloads or entry.effect.intent]
+            lost = lost if first_lost is None else [first_lost]
             if lost:
                 notice, head = self._announce_loss(transaction, head, lost[0])
                 written.append(notice)
@@ -343,6 +347,7 @@ class Restorer:
             tiles=completed_tiles(
                 transaction.head.size, [entry.hash for entry in written], transaction.read_tile
             ),
+            intents=[intent for _, intent in closed.values()],
         )
 
     def _announce_loss(
@@ -527,13 +532,42 @@ def _wanted(entries: Sequence[Entry]) -> Wanted:
         entry_keys=[each for _, keys in named for each in keys],
         lineage_ids=[each for ids, _ in moved for each in ids],
         lineage_keys=[each for _, keys in moved for each in keys],
+        intents=[entry.effect.intent.id for entry in entries if entry.effect.intent],
     )
 
 
-def _admit(history: History, entry: Entry) -> str | None:
+def _closed_intents(
+    found: Found, entries: Sequence[Entry], now: str
+) -> dict[str, tuple[Hold | None, Intent]]:
+    """
+    Intents that were open when the database was kept, by the entries they had become.
+
+    Returns:
+        Entry id -> what the intent held, and the intent as it is closed now.
+    """
+    closed = {}
+    for entry in entries:
+        named = entry.effect.intent
+        if named is None or named.id not in found.intents:
+            continue
+        intent = stored_intent(named.id, found.intents[named.id])
+        event = next_event(
+            intent,
+            Step.RESTORED,
+            now=now,
+            by=LEDGER_ITSELF,
+            key="_restored",
+            said={"entry": entry.id, "digest": named.digest},
+        )
+        closed[entry.id] = (intent.hold, take(intent, event))
+    return closed
+
+
+def _admit(history: History, entry: Entry, closed: tuple[Hold | None, Intent] | None) -> str | None:
     """What `entry` corrects; its money moves what it moved when it was recorded."""
     try:
-        return history.admit(entry.effect, entry.id, seq=entry.seq)
+        hold, _ = closed or (None, None)
+        return history.admit(entry.effect, entry.id, seq=entry.seq, hold=hold)
     except RejectedError as error:
         raise LedgerError(
             f"entry {entry.seq} was signed, and by today's rules it would be refused: "

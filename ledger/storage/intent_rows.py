@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ledger.intent import Intent
+from ledger.intent import Intent, IntentRow, row_of
 from ledger.storage.binary import Column, booleans, octets, smallints, texts, times, uuids
 from ledger.storage.wire import Parameter, Statement
 
@@ -48,9 +48,10 @@ def intent_statements(
     """How the steps that `intents` end with are written."""
     if not intents:
         return
-    promised = [intent for intent in intents if len(intent.events) == 1]
+    rows = [row_of(intent) for intent in intents]
+    promised = [row for row in rows if row.events == 1]
     # Of several steps of one intent the last says where it stands.
-    moved = {intent.id: intent for intent in intents if len(intent.events) > 1}
+    moved = {row.id: row for row in rows if row.events > 1}
     for statement, columns in (
         (INSERT_INTENT_EVENTS, _events(intents)),
         (INSERT_INTENTS, _promised(promised)),
@@ -69,31 +70,31 @@ def _events(intents: Sequence[Intent]) -> list[Column]:
     ]
 
 
-def _promised(intents: Sequence[Intent]) -> list[Column]:
+def _promised(rows: Sequence[IntentRow]) -> list[Column]:
     return [
-        uuids(intent.id for intent in intents),
-        texts(intent.promise.key for intent in intents),
-        texts(intent.content["kind"] for intent in intents),
-        texts(intent.content["type"] for intent in intents),
-        texts(intent.content.get("subject") for intent in intents),
-        texts(intent.content.get("business_key") for intent in intents),
-        texts(intent.state.value for intent in intents),
-        texts(intent.content["on_silence"] for intent in intents),
-        times([intent.promise.at for intent in intents]),
-        times([intent.answer_by for intent in intents]),
-        booleans(intent.is_reserving for intent in intents),
-        uuids(intent.hold.entry if intent.hold else None for intent in intents),
-        texts(str(intent.held) for intent in intents),
-        smallints(len(intent.events) for intent in intents),
+        uuids(row.id for row in rows),
+        texts(row.key for row in rows),
+        texts(row.kind for row in rows),
+        texts(row.type for row in rows),
+        texts(row.subject for row in rows),
+        texts(row.business_key for row in rows),
+        texts(row.state for row in rows),
+        texts(row.on_silence for row in rows),
+        times([row.promised_at for row in rows]),
+        times([row.answer_by for row in rows]),
+        booleans(row.is_reserving for row in rows),
+        uuids(row.target for row in rows),
+        texts(str(row.held) for row in rows),
+        smallints(row.events for row in rows),
     ]
 
 
-def _moved(intents: Sequence[Intent]) -> list[Column]:
+def _moved(rows: Sequence[IntentRow]) -> list[Column]:
     return [
-        uuids(intent.id for intent in intents),
-        texts(intent.state.value for intent in intents),
-        texts(intent.outcome.value if intent.outcome else None for intent in intents),
-        booleans(intent.is_reserving for intent in intents),
-        texts(str(intent.held) for intent in intents),
-        smallints(len(intent.events) for intent in intents),
+        uuids(row.id for row in rows),
+        texts(row.state for row in rows),
+        texts(row.outcome for row in rows),
+        booleans(row.is_reserving for row in rows),
+        texts(str(row.held) for row in rows),
+        smallints(row.events for row in rows),
     ]

@@ -106,9 +106,16 @@ SELECT_PAYLOADS = Statement(
     "from payloads where ledger = $1 and seq = any($2::bigint[]) order by seq, name",
 )
 
+# Payloads without octets, and entries that were intents: their events are in no copy of a log.
 SELECT_FIRST_EMPTIED = Statement(
     "select_first_emptied",
-    "select min(seq) from payloads where ledger = $1 and seq >= $2 and sealed is null",
+    """
+select least(
+    (select min(seq) from payloads where ledger = $1 and seq >= $2 and sealed is null),
+    (select min(seq) from entries where ledger = $1 and seq >= $2
+        and position('"intent":{"digest":"'::bytea in body) > 0)
+)
+""",
 )
 
 SELECT_HASHES = Statement(
@@ -264,7 +271,7 @@ class PostgresStorage:
         return dict(self._ask(SELECT_DATA_KEYS, ledger, texts(subjects).array()))
 
     def first_emptied(self, ledger: str, start: int) -> int | None:
-        """Seq of the first entry from `start` on that has a payload without octets."""
+        """Seq of the first entry from `start` on that no copy of the log brings back whole."""
         [(seq,)] = self._ask(SELECT_FIRST_EMPTIED, ledger, start)
         return None if seq is None else int(seq)
 

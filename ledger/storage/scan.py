@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 
 from ledger.errors import NotFoundError
+from ledger.intent import IntentRow
 from ledger.names import REGISTRY
 from ledger.tiles import Tile
 from ledger.verify import (
@@ -22,6 +23,7 @@ from ledger.verify import (
     StoredCheckpoint,
     StoredEntry,
     StoredHead,
+    StoredIntent,
     StoredLedger,
     StoredPayload,
     StoredPosition,
@@ -30,6 +32,7 @@ from ledger.verify import (
 
 TERMS_PER_READ = 10_000
 POSITIONS_PER_READ = 5_000
+INTENTS_PER_READ = 500
 
 SELECT_LEDGER = """
 select origin, vkey, signer, units, time_zone, public, registry_seq from ledgers where ledger = %s
@@ -44,7 +47,8 @@ select h.size, h.last_hash,
     c.size, c.root, c.note,
     (select max(seq) from entries where ledger = l.ledger),
     p.entry::text, p.currency, p.original::text, p.adjusted::text, p.refunded::text,
-    p.held::text, p.excess::text
+    p.held::text, p.excess::text,
+    (select sum(i.held)::text from intents i where i.ledger = p.ledger and i.target = p.entry)
 from ledgers l
 left join heads h on h.ledger = l.ledger
 left join published c on c.ledger = l.ledger
@@ -102,9 +106,44 @@ where t.ledger = %(ledger)s
 
 SELECT_POSITIONS = """
 select entry::text, currency, original::text, adjusted::text, refunded::text, held::text,
-    excess::text
-from positions where ledger = %s and (entry, currency) > (%s::uuid, %s)
+    excess::text,
+    (select sum(i.held)::text from intents i where i.ledger = p.ledger and i.target = p.entry)
+from positions p where ledger = %s and (entry, currency) > (%s::uuid, %s)
 order by entry, currency limit %s
+"""
+
+# A row and its events of one snapshot, and times as they are hashed.
+SELECT_INTENTS = """
+select i.id::text, i.key, i.kind, i.type, i.subject, i.business_key, i.state, i.outcome,
+    i.on_silence, to_char(i.promised_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    to_char(i.answer_by at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), i.is_reserving,
+    i.target::text, i.held::text, i.events,
+    array(
+        select e.body from intent_events e where e.ledger = i.ledger and e.intent = i.id
+        order by e.number
+    )
+from intents i where i.ledger = %s and i.id > %s::uuid order by i.id limit %s
+"""
+
+SELECT_INTENT_EVENTS = """
+select intent::text, body from intent_events
+where ledger = %s and intent = any(%s::uuid[]) order by intent, number
+"""
+
+SELECT_STRAY_EVENTS = """
+select distinct e.intent::text from intent_events e
+where e.ledger = %s and not exists (
+    select from intents i where i.ledger = e.ledger and i.id = e.intent
+)
+limit 100
+"""
+
+SELECT_STRAY_HOLDS = """
+select i.id::text from intents i
+where i.ledger = %s and i.held > 0 and not exists (
+    select from positions p where p.ledger = i.ledger and p.entry = i.target
+)
+limit 100
 """
 
 SELECT_FOUND = """
@@ -277,6 +316,23 @@ class PostgresScan:
             yield page
             last = (page[-1].entry, page[-1].currency)
 
+    def intents(self) -> Iterator[Sequence[StoredIntent]]:
+        """All intents, in pages, in the order of the table's key."""
+        last = "00000000-0000-0000-0000-000000000000"
+        while rows := self._rows(SELECT_INTENTS, (self._ledger, last, INTENTS_PER_READ)):
+            yield [
+                StoredIntent(IntentRow._make([*row[:13], int(row[13]), row[14]]), row[15])
+                for row in rows
+            ]
+            last = rows[-1][0]
+
+    def intent_events(self, ids: Collection[str]) -> Mapping[str, Sequence[bytes]]:
+        """The events of these intents, in order."""
+        events: dict[str, list[bytes]] = {}
+        for intent, body in self._rows(SELECT_INTENT_EVENTS, (self._ledger, list(ids))):
+            events.setdefault(intent, []).append(body)
+        return events
+
     def find(self, *, ids: Collection[str], keys: Collection[str]) -> Sequence[StoredEntry]:
         """Entries by id and by key."""
         rows = self._rows(SELECT_FOUND, (self._ledger, list(ids), list(keys)))
@@ -303,13 +359,21 @@ class PostgresScan:
         return [StoredPosterKey(*row) for row in rows]
 
     def strays(self, size: int) -> Sequence[tuple[str, str]]:
-        """Tiles and payloads beyond the last entry, at most a hundred of each."""
+        """Rows that belong to nothing, at most a hundred of each kind."""
         where = {"ledger": self._ledger, "size": size}
         tiles = self._rows(SELECT_STRAY_TILES, where)
         payloads = self._rows(SELECT_STRAY_PAYLOADS, where)
         return [
             *(("tile.extra", f"tile {level}/{index}") for level, index in tiles),
             *(("payload.extra", f"payload {name} of entry {seq}") for seq, name in payloads),
+            *(
+                ("intent.extra", f"an event of intent {intent}")
+                for (intent,) in self._rows(SELECT_STRAY_EVENTS, (self._ledger,))
+            ),
+            *(
+                ("position.missing", f"what intent {intent} holds")
+                for (intent,) in self._rows(SELECT_STRAY_HOLDS, (self._ledger,))
+            ),
         ]
 
     def _rows(self, statement: str, parameters: Sequence[Any] | Mapping[str, Any]) -> list[Any]:
@@ -320,3 +384,8 @@ def _position(row: Sequence[Any]) -> StoredPosition:
     entry, currency, *amounts = row
     numbers = [None if amount is None else int(amount) for amount in amounts]
     return StoredPosition(entry, currency, *numbers)  # type: ignore[arg-type]
+
+
+def _intent(row: Sequence[Any]) -> StoredIntent:
+    *columns, held, count, events = row
+    return StoredIntent(IntentRow._make([*columns, int(held), count]), events)

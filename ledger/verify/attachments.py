@@ -124,12 +124,16 @@ class Attachments:
                 )
         self._sealed.clear()
 
+    def is_lost(self, seq: int) -> bool:
+        """Whether a notice says that what belonged to entry `seq` was lost."""
+        return any(seq in lost for lost in self._lost)
+
     def end(self) -> None:
         """A payload may be empty only if a notice says that it was erased, or lost."""
         for (entry_id, name), seq in self._empty.items():
             if (entry_id, name) in self._erased:
                 continue
-            if any(seq in lost for lost in self._lost):
+            if self.is_lost(seq):
                 self.lost += 1
             else:
                 self._add(

@@ -32,6 +32,7 @@ from ledger.tiles import TILE_WIDTH, Tile
 from ledger.timestamps import format_time, parse_time
 from ledger.verify.attachments import Attachments, OpenPayloads
 from ledger.verify.index import Index
+from ledger.verify.intents import Intents
 from ledger.verify.links import Links
 from ledger.verify.report import Findings, Report, shown
 from ledger.verify.rules import Rules
@@ -157,6 +158,7 @@ class _Audit:
         self._attachments = Attachments(
             source, origin=self._origin, open_payloads=open_payloads, add=self._add
         )
+        self._intents = Intents(source, self._add)
         self._index = Index(
             source, size=self._size - self._start, whole=self._start == 0, add=self._add
         )
@@ -174,11 +176,12 @@ class _Audit:
         if not self._unread:
             self._rules.check_positions(unsettled, pinned.positions)
         self._attachments.end()
+        self._intents.end(self._attachments.is_lost, self._beat, whole=not self._start)
 
         # 4. Tables that are not in the order of entries.
         self._index.end(self._next, self._beat)
         for check, words in self._source.strays(pinned.size):
-            self._add(check, None, f"{words} belongs to no entry")
+            self._add(check, None, f"{words} belongs to nothing that is there")
 
         # 5. What the ledger says of itself, and what others know of it.
         self._check_head(pinned)
@@ -259,6 +262,7 @@ class _Audit:
 
         self._grow(leaves)
         self._attachments.end_page()
+        self._intents.end_page()
         self._index.look_up()
         self._read += len(rows)
 
@@ -367,6 +371,7 @@ class _Audit:
                 self._name_columns(row.seq, row.columns, computed)
         self._index.take(entry)
         self._attachments.take(entry)
+        self._intents.take(entry)
         if effect.occurred_at > entry.recorded_at:
             self._check_occurred(entry)
         if entry.signature is not None:
@@ -637,6 +642,11 @@ class _Audit:
             say(
                 f"what {self._attachments.lost} payloads contained: they were lost with a database "
                 "whose entries were restored from a log, as notices say, and not erased"
+            )
+        if self._intents.lost:
+            say(
+                f"how {self._intents.lost} intents came to be entries: their events were lost with "
+                "a database whose entries were restored from a log, as notices say"
             )
         if self._unread:
             say(

@@ -8,12 +8,14 @@ entries; the positions that come out are compared with the stored ones.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from ledger.effect import Effect
 from ledger.entry import Entry, parse_entry
 from ledger.errors import MalformedProofError, RejectedError
 from ledger.lifecycle import History, Position, Recorded, references
+from ledger.money import minor_units
 from ledger.verify.links import Add
 from ledger.verify.report import shown
 from ledger.verify.stored import Source, StoredEntry, StoredPosition
@@ -184,7 +186,7 @@ class Rules:
                 place = (row.entry, row.currency)
                 unseen.pop(place, None)
                 position, _ = self._positions.get(place, (None, 0))
-                if position is None or row != _row(position):
+                if position is None or row != _row(position, row.promised):
                     differing.append(place)
             beat()
         return [*differing, *unseen]
@@ -197,6 +199,9 @@ class Rules:
         for entry_id, currency in places:
             row = stored.get((entry_id, currency))
             computed = self._positions.get((entry_id, currency))
+            if computed is None and row is not None and row.promised is not None:
+                # No correction moved it, and an intent held, or holds, something of it.
+                computed = self._untouched(entry_id, currency)
             if computed is None and row is not None:
                 seq = self._seq_of(entry_id)
                 self._add(
@@ -212,7 +217,23 @@ class Rules:
                     f"the position of entry {computed[1]} in {currency} is missing",
                 )
             elif computed is not None and row is not None:
-                self._compare(computed[1], row, _row(computed[0]))
+                self._compare(computed[1], row, _row(computed[0], row.promised))
+
+    def _untouched(self, entry_id: str, currency: str) -> tuple[Position, int] | None:
+        for entry in _entries(self._source.find(ids=[entry_id], keys=())):
+            money = entry.effect.money
+            if money is not None and money.currency == currency:
+                position = Position(
+                    entry=entry_id,
+                    currency=currency,
+                    original=minor_units(money.amount),
+                    adjusted=0,
+                    refunded=0,
+                    held=0,
+                    excess=0,
+                )
+                return position, entry.seq
+        return None
 
     def _compare(self, seq: int, row: StoredPosition, computed: StoredPosition) -> None:
         for column, here, there in zip(row._fields, row, computed, strict=True):
@@ -266,13 +287,17 @@ def _place(recorded: Recorded) -> tuple[str, str]:
     return recorded.id, recorded.money.currency if recorded.money else ""
 
 
-def _row(position: Position) -> StoredPosition:
+def _row(position: Position, promised: int | None) -> StoredPosition:
+    """The row of `position`, of which intents keep `promised`; entries know nothing of that."""
+    held = promised or 0
+    after = replace(position, held=held)
     return StoredPosition(
         entry=position.entry,
         currency=position.currency,
         original=position.original,
         adjusted=position.adjusted,
         refunded=position.refunded,
-        held=position.held,
-        excess=position.excess,
+        held=held,
+        excess=None if position.excess is None else max(0, -after.remaining),
+        promised=promised,
     )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
+from ledger.intent import IntentRow
 from ledger.tiles import Tile
 
 PAGE = 2_048
@@ -64,6 +65,15 @@ class StoredPosition(NamedTuple):
     refunded: int
     held: int
     excess: int | None
+    promised: int | None = None
+    """What the rows of intents keep of it together; None where none names it."""
+
+
+class StoredIntent(NamedTuple):
+    """An intent's row, and its events in order."""
+
+    row: IntentRow
+    events: Sequence[bytes]
 
 
 class StoredPosterKey(NamedTuple):
@@ -163,6 +173,12 @@ class Source(Protocol):
     def positions(self) -> Iterator[Sequence[StoredPosition]]:
         """All positions, in pages, in any order."""
 
+    def intents(self) -> Iterator[Sequence[StoredIntent]]:
+        """All intents, in pages; each page from one snapshot."""
+
+    def intent_events(self, ids: Collection[str]) -> Mapping[str, Sequence[bytes]]:
+        """The events of these intents, in order; of those that have any."""
+
     def find(self, *, ids: Collection[str], keys: Collection[str]) -> Sequence[StoredEntry]:
         """Entries by id and by key; their bytes suffice."""
 
@@ -183,13 +199,13 @@ class Source(Protocol):
 
     def strays(self, size: int) -> Sequence[tuple[str, str]]:
         """
-        Tiles and payloads beyond the last entry.
+        Tiles and payloads beyond the last entry; events and holds that stand alone.
 
         Args:
             size: How many entries there are at least; the head may have grown since.
 
         Returns:
-            Check, `tile.extra` or `payload.extra`, and words for the row.
+            Check, as `tile.extra`, and words for the row.
         """
 
 

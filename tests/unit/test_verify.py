@@ -123,6 +123,12 @@ class Memory:
     def poster_keys(self, _key_ids):
         return []
 
+    def intents(self):
+        yield []
+
+    def intent_events(self, _ids):
+        return {}
+
     def strays(self, _size):
         return []
 

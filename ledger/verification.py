@@ -8,47 +8,33 @@ process of its own, so that writers keep their interpreter and go first on the p
 
 from __future__ import annotations
 
-import gc
 import logging
-import multiprocessing
-import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from multiprocessing.connection import Connection as Pipe
 from typing import Any
 from uuid import uuid4
 
-import psycopg
 from psycopg.types.json import Jsonb
 from sqlalchemy import Engine
 
+from ledger.auditing import ReadSigned, audit_apart, read_record, verify_ledger
 from ledger.checkpoint import Checkpoint
 from ledger.errors import (
-    CommitmentError,
     LedgerError,
     NotFoundError,
     OverloadedError,
 )
-from ledger.ports import LedgerRecord, SealedPayload
+from ledger.ports import LedgerRecord
 from ledger.storage.database import WRITER, Conninfo, driver_connection
-from ledger.storage.database import engine as make_engine
-from ledger.storage.postgres import SELECT_LEDGER
-from ledger.storage.scan import PostgresScan
-from ledger.storage.tables import ledger_record
 from ledger.vault import Vault
 from ledger.verdicts import Ended, Verdicts
 from ledger.verify import (
     Mode,
-    Outside,
-    Progress,
-    Report,
-    audit,
     read_trusted,
 )
-from ledger.verify import SealedPayload as Unopened
 
 logger = logging.getLogger(__name__)
 
@@ -57,28 +43,10 @@ JOBS_MAX = 2
 PROGRESS_EVERY_S = 0.5
 APART_FROM = 20_000
 """Entries; fewer are verified sooner than a process starts."""
-NICENESS = 10
 STALE_AFTER_S = 60
 """A running job that said nothing for so long has lost its process."""
-# Spawned and not forked: locks and connections of this process must not be inherited.
-_spawn = multiprocessing.get_context("spawn")
-# A payload has up to 1 MiB; so many are held in memory at once.
-OPENED_BYTES_MAX = 8 * 1024 * 1024
-
-ReadSigned = Callable[[str], tuple[int, bytes] | None]
-"""Origin -> size and root in the signer's record; None where it has none."""
 
 SELECT_SIZE = "select size from heads where ledger = %s"
-
-SELECT_SEALED = """
-select p.seq, p.name, p.media_type, p.commitment, p.data_subject, p.sealed, k.wrapped
-from payloads p
-join unnest(%(seqs)s::bigint[], %(names)s::text[]) as wanted (seq, name)
-    on p.seq = wanted.seq and p.name = wanted.name
-left join effect_ledger_keys.data_keys k
-    on k.ledger = p.ledger and k.data_subject = p.data_subject
-where p.ledger = %(ledger)s
-"""
 
 SELECT_RUNNING = """
 select id::text, mode, requested->>'trusted' from verifications
@@ -133,105 +101,6 @@ class Standing:
     age_s: float
     size: int
     good: bool
-
-
-def verify_ledger(
-    engine: Engine,
-    ledger: str,
-    *,
-    since: tuple[int, bytes] | None = None,
-    trusted: Checkpoint | None = None,
-    read_signed: ReadSigned | None = None,
-    vault: Vault | None = None,
-    progress: Progress = lambda _checked, _size: None,
-) -> Report:
-    """
-    Verify a stored ledger, and return when it is done.
-
-    Args:
-        engine: Connects with the rights of the writer.
-        ledger: Its name.
-        since: Size and root that an earlier verification found good, to go on from; None
-            verifies in full.
-        trusted: A checkpoint that was kept elsewhere, its signature checked.
-        read_signed: Reads the signer's record.
-        vault: Opens payloads; without it their content is not checked.
-        progress: Told how many entries were checked, of how many.
-
-    Raises:
-        NotFoundError: No ledger has this name.
-        DatabaseUnavailableError: The database does not answer.
-    """
-    with driver_connection(engine) as connection:
-        return audit(
-            PostgresScan(connection, ledger),
-            outside=Outside(
-                trusted=trusted,
-                read_signed=read_signed or (lambda _origin: None),
-                now=datetime.now(UTC),
-            ),
-            since=since,
-            open_payloads=None
-            if vault is None
-            else PayloadOpener(connection, _record(connection, ledger), vault),
-            progress=progress,
-        )
-
-
-class PayloadOpener:
-    """Opens stored payloads and checks their commitments, a few mebibytes at a time."""
-
-    def __init__(
-        self, connection: psycopg.Connection[Any], record: LedgerRecord, vault: Vault
-    ) -> None:
-        self._connection = connection
-        self._record = record
-        self._vault = vault
-
-    def __call__(self, origin: str, payloads: Sequence[Unopened]) -> Iterator[tuple[Unopened, str]]:
-        """Those that do not open to what their entries committed to, with the reason."""
-        batch: list[Unopened] = []
-        for payload in payloads:
-            batch.append(payload)
-            if sum(each.sealed_bytes for each in batch) >= OPENED_BYTES_MAX:
-                yield from self._open(origin, batch)
-                batch = []
-        if batch:
-            yield from self._open(origin, batch)
-
-    def _open(self, origin: str, batch: Sequence[Unopened]) -> Iterator[tuple[Unopened, str]]:
-        # Seals are bound to the origin that was announced, whatever the row says now.
-        record = replace(self._record, origin=origin)
-        wanted = {(each.seq, each.name): each for each in batch}
-        rows = self._connection.execute(
-            SELECT_SEALED,
-            {
-                "ledger": record.name,
-                "seqs": [each.seq for each in batch],
-                "names": [each.name for each in batch],
-            },
-            binary=True,
-        )
-        for seq, name, media_type, commitment, data_subject, sealed, wrapped in rows:
-            # Erased since the row was listed: its notice is among the entries to come.
-            if sealed is None:
-                continue
-            payload = wanted[seq, name]
-            if wrapped is None:
-                yield payload, "its data key is gone"
-                continue
-            row = SealedPayload(
-                seq=seq,
-                name=name,
-                media_type=media_type,
-                commitment=commitment,
-                data_subject=data_subject,
-                sealed=sealed,
-            )
-            try:
-                self._vault.open(record, payload.entry_id, [row], {data_subject: wrapped})
-            except CommitmentError as error:
-                yield payload, error.message
 
 
 @dataclass(slots=True, kw_only=True)
@@ -318,7 +187,7 @@ class Verifications:
 
     def _begin(self, ledger: str, mode: Mode, trusted: str | None, *, scheduled: bool) -> str:
         with self._lock, driver_connection(self._engine) as connection:
-            record = _record(connection, ledger)
+            record = read_record(connection, ledger)
             checkpoint = None if trusted is None else read_trusted(trusted, record.vkey)
             running = connection.execute(SELECT_RUNNING, (ledger, STALE_AFTER_S)).fetchone()
             if running is not None:
@@ -422,7 +291,7 @@ class Verifications:
         if self._verdicts is None:
             return
         with driver_connection(self._engine) as connection:
-            record = _record(connection, job.ledger)
+            record = read_record(connection, job.ledger)
         try:
             self._verdicts.conclude(
                 Ended(
@@ -470,43 +339,18 @@ class Verifications:
         signed: dict[str, tuple[int, bytes] | None] = {}
         if self._read_signed is not None:
             with driver_connection(self._engine) as connection:
-                origin = _record(connection, job.ledger).origin
+                origin = read_record(connection, job.ledger).origin
             # Read now: what is signed while it runs is beyond what it checks against.
             signed[origin] = self._read_signed(origin)
-        receiver, sender = _spawn.Pipe(duplex=False)
-        process = _spawn.Process(
-            target=_work,
-            args=(sender,),
-            kwargs={
-                "conninfo": conninfo,
-                "ledger": job.ledger,
-                "since": job.since,
-                "trusted": job.trusted,
-                "signed": signed,
-                "vault": self._vault,
-            },
-            name=f"verify {job.ledger}",
-            # Ends with the service: whoever asked for it asks again.
-            daemon=True,
+        return audit_apart(
+            conninfo,
+            job.ledger,
+            since=job.since,
+            trusted=job.trusted,
+            signed=signed,
+            vault=self._vault,
+            progress=lambda checked, size: self._tell(job, checked, size),
         )
-        process.start()
-        sender.close()
-        with receiver:
-            while True:
-                try:
-                    told = receiver.recv()
-                except EOFError as error:
-                    process.join()
-                    raise LedgerError(
-                        f"the process that verified ended with exit code {process.exitcode}"
-                    ) from error
-                if isinstance(told, dict):
-                    process.join()
-                    return told
-                if isinstance(told, LedgerError):
-                    process.join()
-                    raise told
-                self._tell(job, *told)
 
     def _tell(
         self, job: _Job, checked: int, size: int, *, least_s: float = PROGRESS_EVERY_S
@@ -516,41 +360,3 @@ class Verifications:
             job.told_at = now
             with driver_connection(self._engine) as connection:
                 connection.execute(UPDATE_PROGRESS, (checked, size, job.ledger, job.id))
-
-
-def _work(
-    told: Pipe,
-    *,
-    conninfo: str,
-    ledger: str,
-    since: tuple[int, bytes] | None,
-    trusted: Checkpoint | None,
-    signed: Mapping[str, tuple[int, bytes] | None],
-    vault: Vault | None,
-) -> None:
-    """Verify in a process of its own: tells progress, then a report's document or an error."""
-    os.nice(NICENESS)
-    # Nothing that an audit makes refers to itself, and looking for such things takes a quarter
-    # of the time.
-    gc.disable()
-    engine = make_engine(lambda _role: conninfo, WRITER, pool_size=1)
-    try:
-        report = verify_ledger(
-            engine,
-            ledger,
-            since=since,
-            trusted=trusted,
-            read_signed=signed.get,
-            vault=vault,
-            progress=lambda checked, size: told.send((checked, size)),
-        )
-        told.send(report.document())
-    except LedgerError as error:
-        told.send(LedgerError(error.message))
-
-
-def _record(connection: psycopg.Connection[Any], ledger: str) -> LedgerRecord:
-    row = psycopg.RawCursor(connection).execute(SELECT_LEDGER.text, (ledger,)).fetchone()
-    if row is None:
-        raise NotFoundError(f"there is no ledger {ledger}", ledger=ledger)
-    return ledger_record(row)

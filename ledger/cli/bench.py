@@ -112,6 +112,9 @@ def _running(
         "EFFECT_LEDGER_PORT": str(_free_port()),
         "EFFECT_LEDGER_WORKERS": str(workers),
         "EFFECT_LEDGER_LOG_LEVEL": "warning",
+        # What is measured is verified when a figure says so.
+        "EFFECT_LEDGER_VERIFY_INTERVAL": "86400",
+        "EFFECT_LEDGER_VERIFY_FULL_INTERVAL": "31622400",
     }
     settings = read_settings(variables)
     with (

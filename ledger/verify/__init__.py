@@ -21,6 +21,7 @@ from ledger.statement import Verdict
 from ledger.verify.attachments import OpenPayloads, SealedPayload
 from ledger.verify.auditor import Outside, audit, read_trusted
 from ledger.verify.report import FINDINGS_MAX, Finding, Mode, Report, verdicts_of
+from ledger.verify.sift import Page, ReadPage, sift
 from ledger.verify.stored import (
     COLUMNS,
     PAGE,
@@ -45,8 +46,10 @@ __all__ = [
     "Mode",
     "OpenPayloads",
     "Outside",
+    "Page",
     "Pinned",
     "Progress",
+    "ReadPage",
     "Report",
     "SealedPayload",
     "Source",
@@ -61,5 +64,6 @@ __all__ = [
     "Verdict",
     "audit",
     "read_trusted",
+    "sift",
     "verdicts_of",
 ]

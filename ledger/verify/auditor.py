@@ -36,7 +36,7 @@ from ledger.verify.intents import Intents
 from ledger.verify.links import Links
 from ledger.verify.report import Findings, Report, shown
 from ledger.verify.rules import Rules
-from ledger.verify.sift import Run, sift
+from ledger.verify.sift import Page, ReadPage, Run, sift
 from ledger.verify.stored import (
     COLUMNS,
     Pinned,
@@ -96,6 +96,7 @@ def audit(
     since: tuple[int, bytes] | None = None,
     open_payloads: OpenPayloads | None = None,
     progress: Progress = lambda _checked, _size: None,
+    read_page: ReadPage | None = None,
 ) -> Report:
     """
     Verify a whole ledger, or what came after an earlier verification.
@@ -108,11 +109,19 @@ def audit(
             its stored hashes and must still have this root.
         open_payloads: Opens payloads; without it their content is not checked.
         progress: Told how far the audit is.
+        read_page: Who reads and sifts pages, where `source` is not to.
 
     Raises:
         NotFoundError: The ledger has no row.
     """
-    return _Audit(source, outside or Outside(), since, open_payloads, progress).run()
+    return _Audit(
+        source,
+        outside or Outside(),
+        since=since,
+        open_payloads=open_payloads,
+        progress=progress,
+        read_page=read_page,
+    ).run()
 
 
 class _Audit:
@@ -120,14 +129,17 @@ class _Audit:
         self,
         source: Source,
         outside: Outside,
+        *,
         since: tuple[int, bytes] | None,
         open_payloads: OpenPayloads | None,
         progress: Progress,
+        read_page: ReadPage | None,
     ) -> None:
         self._began = time.perf_counter()
         self._source = source
         self._outside = outside
         self._progress = progress
+        self._read_page = read_page or self._read_here
         self._opens_payloads = open_payloads is not None
         self._found = Findings()
         self._add = self._found.add
@@ -236,25 +248,27 @@ class _Audit:
         if pinned.published is not None:
             self._roots.expect(pinned.published.size)
         while self._next < pinned.end:
-            rows = self._source.entries(self._next, pinned.end)
-            if not rows:
+            page = self._read_page(self._next, pinned.end)
+            if not page:
                 break
-            self._take_page(rows)
+            self._take_page(page)
             self._beat()
+
+    def _read_here(self, start: int, stop: int) -> Page:
+        return sift(self._source.entries(start, stop), ledger=self._ledger.name)
 
     def _beat(self) -> None:
         self._progress(min(self._next, self._size), self._size)
 
-    def _take_page(self, rows: Sequence[StoredEntry]) -> None:
-        sifted = sift(rows, ledger=self._ledger.name)
-        parsed = [None if isinstance(each, Run) else _parse(each.body) for each in sifted]
+    def _take_page(self, page: Page) -> None:
+        parsed = [None if isinstance(each, Run) else _parse(each.body) for each in page]
         readable = [entry for entry in parsed if isinstance(entry, Entry)]
         self._rules.prepare(readable)
         keys = self._poster_keys(readable)
-        self._attachments.begin_page(self._next, rows[-1].seq + 1)
+        self._attachments.begin_page(self._next, _stop(page[-1]))
 
         leaves: list[bytes] = []
-        for each, entry in zip(sifted, parsed, strict=True):
+        for each, entry in zip(page, parsed, strict=True):
             if isinstance(each, Run):
                 self._take_run(each, leaves)
             elif entry is not None:
@@ -264,7 +278,7 @@ class _Audit:
         self._attachments.end_page()
         self._intents.end_page()
         self._index.look_up()
-        self._read += len(rows)
+        self._read += sum(len(each.leaves) if isinstance(each, Run) else 1 for each in page)
 
     def _take_run(self, run: Run, leaves: list[bytes]) -> None:
         """The next entries, of which nothing is to be said but how they follow."""
@@ -701,6 +715,11 @@ def _first_to_read(since: tuple[int, bytes] | None, size: int) -> int:
         return 0
     # From the tile boundary before it: the last leaves are then read and not believed.
     return max(since[0] - 1, 0) // TILE_WIDTH * TILE_WIDTH
+
+
+def _stop(last: Run | StoredEntry) -> int:
+    """One above the last entry of a page."""
+    return last.stop if isinstance(last, Run) else last.seq + 1
 
 
 def _parse(body: bytes) -> _Parsed:

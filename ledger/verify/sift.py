@@ -9,7 +9,7 @@ corrections among them, come out as they are, to be judged one by one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ledger.merkle import leaf_hash
@@ -46,8 +46,17 @@ class Run:
         return self.start + len(self.leaves)
 
 
-def sift(rows: Sequence[StoredEntry], *, ledger: str) -> list[Run | StoredEntry]:
-    """The rows of a page in their order: runs, and those that must be judged."""
+Page = Sequence[Run | StoredEntry]
+"""A page in order: runs, and the entries between them that must be judged."""
+
+ReadPage = Callable[[int, int], Page]
+"""(start, stop) -> the next page of [start, stop), as `Source.entries` has it; sifted."""
+
+
+def sift(rows: Sequence[StoredEntry], *, ledger: str) -> Page:
+    """The rows of a page, sifted."""
+    if not rows:
+        return ()
     sifted: list[Run | StoredEntry] = []
     run: Run | None = None
     expected, claim = rows[0].seq, ""

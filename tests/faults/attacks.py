@@ -22,6 +22,7 @@ import psycopg
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger.append import Appender
+from ledger.auditing import PayloadOpener
 from ledger.clock import SystemClock
 from ledger.effect import Rules, build_effect
 from ledger.entry import (
@@ -45,7 +46,6 @@ from ledger.storage.scan import PostgresScan
 from ledger.submission import Posting, Recorded, Submission
 from ledger.tiles import completed_tiles
 from ledger.vault import Vault
-from ledger.verification import PayloadOpener
 from ledger.verify import Finding, Outside, Report, audit
 
 LEDGER = "attacked"

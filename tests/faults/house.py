@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Engine
 
 from ledger.append import Appender
+from ledger.auditing import verify_ledger
 from ledger.checkpoint import Checkpoint
 from ledger.clock import SystemClock
 from ledger.dry_run import DryRun
@@ -39,7 +40,6 @@ from ledger.storage.postgres import PostgresStorage
 from ledger.storage.schema import migrate
 from ledger.submission import Outcome, Posting, Recorded, Submission
 from ledger.vault import Vault
-from ledger.verification import verify_ledger
 from ledger.verify import Report
 from tests.api.support import Api
 from tests.faults import attacks

@@ -11,11 +11,12 @@ from uuid import uuid4
 import pytest
 
 from ledger import verification
+from ledger.auditing import verify_ledger
 from ledger.errors import MalformedProofError, NotFoundError, OverloadedError, SignatureError
 from ledger.stops import Stops
 from ledger.submission import Posting, Recorded
 from ledger.verdicts import Verdicts
-from ledger.verification import STALE_AFTER_S, Verifications, verify_ledger
+from ledger.verification import STALE_AFTER_S, Verifications
 from tests.faults.attacks import EUR, LEDGER, OTHER, SIZE, submission
 
 

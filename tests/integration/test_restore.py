@@ -25,6 +25,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from ledger import lifecycle, log_copy
 from ledger import restore as restore_module
 from ledger.audit.closing import Closing
+from ledger.auditing import verify_ledger
 from ledger.checkpoint import Checkpoint, sign_checkpoint
 from ledger.clock import SystemClock
 from ledger.effect import Kind
@@ -52,7 +53,6 @@ from ledger.signer import FileSigner
 from ledger.storage.embedded.cluster import DATABASE, SUPERUSER, ensure_database
 from ledger.storage.schema import migrate
 from ledger.tiles import entry_bundle, parse_entry_bundle, partial_width, tile_path
-from ledger.verification import verify_ledger
 from tests.faults.house import House, asks, eur, open_house, recorded, refund
 
 TABLES = ("entries", "entry_terms", "tiles", "positions", "heads", "periods")

@@ -15,7 +15,9 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     DateTime,
+    Integer,
     LargeBinary,
     MetaData,
     Numeric,
@@ -343,4 +345,123 @@ intents = Table(
     Column("target", _Id),
     Column("held", Numeric(38, 0), nullable=False),
     Column("events", SmallInteger, nullable=False),
+)
+
+recon_sources = Table(
+    "recon_sources",
+    metadata,
+    Column("ledger", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("document", JSONB, nullable=False),
+    Column("created_at", _Time, nullable=False),
+    Column("created_by", Text, nullable=False),
+)
+
+recon_imports = Table(
+    "recon_imports",
+    metadata,
+    Column("ledger", Text, primary_key=True),
+    Column("id", _Id, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("source_version", Integer, nullable=False),
+    Column("filename", Text, nullable=False),
+    Column("sha256", LargeBinary, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("document", JSONB, nullable=False),
+    Column("lines", BigInteger, nullable=False),
+    Column("added", BigInteger, nullable=False),
+    Column("received_at", _Time, nullable=False),
+    Column("received_by", Text, nullable=False),
+)
+
+recon_lines = Table(
+    "recon_lines",
+    metadata,
+    Column("ledger", Text, primary_key=True),
+    Column("import", _Id, primary_key=True),
+    Column("ordinal", BigInteger, primary_key=True),
+    Column("line", Text, nullable=False),
+    Column("said", LargeBinary, nullable=False),
+    Column("booked", Date, nullable=False),
+    Column("document", JSONB, nullable=False),
+)
+
+recon_decisions = Table(
+    "recon_decisions",
+    metadata,
+    Column("ledger", Text, primary_key=True),
+    Column("id", _Id, primary_key=True),
+    Column("made_at", _Time, nullable=False),
+    Column("made_by", Text, nullable=False),
+    Column("act", Text, nullable=False),
+    Column("document", JSONB, nullable=False),
+)
+
+recon_runs = Table(
+    "recon_runs",
+    metadata,
+    Column("ledger", Text, primary_key=True),
+    Column("id", _Id, primary_key=True),
+    Column("input", JSONB, nullable=False),
+    Column("input_digest", LargeBinary, nullable=False),
+    Column("output", JSONB, nullable=False),
+    Column("output_digest", LargeBinary, nullable=False),
+    Column("started_at", _Time, nullable=False),
+    Column("started_by", Text, nullable=False),
+)
+
+recon_standings = Table(
+    "recon_standings",
+    metadata,
+    Column("ledger", Text, primary_key=True),
+    Column("run", _Id, primary_key=True),
+    Column("ordinal", BigInteger, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("document", JSONB, nullable=False),
+)
+
+recon_breaks = Table(
+    "recon_breaks",
+    metadata,
+    Column("ledger", Text, primary_key=True),
+    Column("id", _Id, primary_key=True),
+    Column("fingerprint", Text, nullable=False),
+    Column("created_at", _Time, nullable=False),
+)
+
+recon_events = Table(
+    "recon_events",
+    metadata,
+    Column("ledger", Text, primary_key=True),
+    Column("break", _Id, primary_key=True),
+    Column("ordinal", Integer, primary_key=True),
+    Column("at", _Time, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("document", JSONB, nullable=False),
+)
+
+recon_requests = Table(
+    "recon_requests",
+    metadata,
+    Column("ledger", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("asked", LargeBinary, nullable=False),
+    Column("answer", JSONB, nullable=False),
+)
+
+recon_jobs = Table(
+    "recon_jobs",
+    metadata,
+    Column("ledger", Text, primary_key=True),
+    Column("id", _Id, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("step", Text, nullable=False),
+    Column("done", BigInteger, nullable=False),
+    Column("error", Text),
+    Column("started_at", _Time, nullable=False),
+    Column("updated_at", _Time, nullable=False),
 )

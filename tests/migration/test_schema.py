@@ -124,6 +124,9 @@ WORDS = {
     "accesses.act",
     "accesses.because",
     "exports.state",
+    "recon_imports.filename",
+    "recon_jobs.step",
+    "recon_jobs.error",
 }
 
 
@@ -211,6 +214,16 @@ TRIGGERS = {
     "published.only_grow": "only_grow: BEFORE ROW UPDATE",
     "payloads.erasure_only": "allow_erasure_only: BEFORE ROW UPDATE",
 }
+# Finance's room: rows are added and never changed.
+RECON = tuple(
+    f"recon_{each}"
+    for each in (
+        *("sources", "imports", "lines", "decisions", "runs", "standings"),
+        *("breaks", "events", "requests"),
+    )
+)
+TRIGGERS |= {f"{table}.append_only": TRIGGERS["entries.append_only"] for table in RECON}
+TRIGGERS |= {f"{table}.no_truncate": TRIGGERS["entries.no_truncate"] for table in RECON}
 # pg_trigger.tgtype, bit by bit.
 WHEN = {1: "ROW", 8: "DELETE", 16: "UPDATE", 32: "TRUNCATE"}
 
@@ -257,11 +270,12 @@ TABLE_GRANTS = {
                 *("intent_events", "intents"),
                 *("statements", "retired_poster_keys"),
                 *("registered", "timestamped"),
+                *RECON,
             )
         },
         **{
             f"effect_ledger.{table}": RAW
-            for table in ("heads", "published", "positions", "exports")
+            for table in ("heads", "published", "positions", "exports", "recon_jobs")
         },
         "effect_ledger.verifications": RAW | {"DELETE"},
         VERSION_TABLE: R,

@@ -255,6 +255,12 @@ PROBLEMS: Mapping[type[LedgerError], Problem] = {
         after_ms=200,
         status=409,
     ),
+    domain.BreakError: _dialog(
+        "BREAK_NOT_SO",
+        "wait-for-human",
+        "break.status",
+        "What is asked does not fit the break as it stands",
+    ),
     domain.AbandonedError: _fix(
         "ABANDONED", 409, "batch.atomic", "Another item of the atomic batch was refused"
     ),

@@ -23,6 +23,7 @@ Every error of the ledger, grouped by what the caller does next.
     |  |__LedgerExistsError          the name or origin is taken
     |  |__PeriodError                no such period can be closed
     |  |  |__PeriodClosedError       it is closed already, or others stand in its way
+    |  |__BreakError               a break of a reconciliation does not stand so
     |  |__SettingsError              a setting or command argument is missing or wrong
     |__AccessError
     |  |__UnauthenticatedError       no credential, or one we do not know
@@ -143,6 +144,10 @@ class PeriodError(RejectedError):
 
 class PeriodClosedError(PeriodError):
     """What is closed already does not allow this close. Nothing was written."""
+
+
+class BreakError(RejectedError):
+    """What is asked does not fit the break as it stands. Nothing was written."""
 
 
 class SettingsError(RejectedError):

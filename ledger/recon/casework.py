@@ -1,0 +1,345 @@
+"""
+Casework: what people do about breaks, matches and statements, kept as events and decisions.
+
+Nothing here writes to a ledger: what an approval posts is built here and recorded by the
+ordinary way of every entry, and only then is the break closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+from uuid import uuid4
+
+from ledger.effect import Rules, build_effect
+from ledger.entry import Entry
+from ledger.errors import BreakError, MalformedEffectError, NotFoundError
+from ledger.payload import build_payloads
+from ledger.reader import Reader
+from ledger.recon.account import build_account
+from ledger.recon.breaks import (
+    Action,
+    BreakState,
+    Status,
+    check_allowed,
+    check_approver,
+    fold,
+)
+from ledger.recon.forward import draft_entry, draft_explanation
+from ledger.recon.shelf import BreakRow, RunRow, Shelf
+from ledger.submission import Submission
+from ledger.timestamps import format_time
+
+CASE_PREFIX = "recon/break/"
+"""What an entry cites as the cause of kind `case`."""
+REASON = "recon.explained"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approved:
+    """An entry that was approved and is to be recorded."""
+
+    submission: Submission
+    resolution: str
+
+
+class Casework:
+    """What is open, and what people make of it. Safe to share between threads."""
+
+    def __init__(self, shelf: Shelf, reader: Reader) -> None:
+        self._shelf = shelf
+        self._reader = reader
+
+    # ---- Reading ----------------------------------------------------------------------
+
+    def breaks(
+        self,
+        ledger: str,
+        *,
+        today: date,
+        status: str | None = None,
+        state: str | None = None,
+        owner: str | None = None,
+        older_than: int | None = None,
+    ) -> list[dict[str, Any]]:
+        """Breaks as JSON, oldest first; those that are not closed, unless `status` says which."""
+        found = []
+        for row in self._shelf.breaks(ledger):
+            document = document_of(row, today)
+            wanted = (
+                (document["status"] == status if status else document["status"] != Status.CLOSED),
+                state is None or document["state"] == state,
+                owner is None or document["owner"] == owner,
+                older_than is None or document["age_days"] > older_than,
+            )
+            if all(wanted):
+                found.append(document)
+        return found
+
+    def find(self, ledger: str, break_id: str, *, today: date) -> dict[str, Any]:
+        """
+        One break with its events and, while it is open, the entry that would close it.
+
+        Raises:
+            NotFoundError: There is none with this id.
+        """
+        row = self._row(ledger, break_id)
+        document = document_of(row, today)
+        document["events"] = [
+            {
+                "ordinal": event.ordinal,
+                "at": format_time(event.at),
+                "actor": event.actor,
+                "action": event.action.value,
+                **{key: value for key, value in event.document.items() if key != "seen"},
+            }
+            for event in row.events
+        ]
+        if document["status"] != Status.CLOSED:
+            try:
+                document["draft"] = draft_entry(fold(row.events).seen, self._reader, ledger)
+            except BreakError as error:
+                document["draft"], document["no_draft_because"] = None, error.message
+        return document
+
+    # ---- Acting on breaks -------------------------------------------------------------
+
+    def assign(self, ledger: str, break_id: str, *, by: str, to: str) -> None:
+        """
+        Give a break to somebody.
+
+        Raises:
+            NotFoundError, BreakError, PushbackError: As all acts here.
+        """
+        self._act(ledger, break_id, Action.ASSIGNED, by, {"to": to})
+
+    def propose(
+        self,
+        ledger: str,
+        break_id: str,
+        *,
+        by: str,
+        rules: Rules,
+        resolution: str,
+        note: str | None = None,
+        reason: str = REASON,
+        entry: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """
+        Propose how a break is closed, and return the entry that would be recorded.
+
+        Args:
+            ledger: Its name.
+            break_id: Which break.
+            by: Principal.
+            rules: Of the ledger: the entry is held to them now, not only when it is approved.
+            resolution: `entry`, which changes amounts, or `explanation`, which does not.
+            note: The words of an explanation.
+            reason: Dotted code of an explanation.
+            entry: The entry, where another than the drafted one is meant.
+
+        Raises:
+            MalformedEffectError: The entry is against the rules, or an explanation has no words.
+        """
+        row = self._row(ledger, break_id)
+        found = fold(row.events)
+        check_allowed(found, Action.PROPOSED)
+        if resolution == "explanation":
+            if not note:
+                raise MalformedEffectError("/note is required in an explanation", pointer="/note")
+            proposed = draft_explanation(found.seen, note, reason)
+        else:
+            proposed = dict(entry) if entry else draft_entry(found.seen, self._reader, ledger)
+            if note:
+                proposed["note"] = note
+        proposed.setdefault("occurred_at", format_time(datetime.now(UTC)))
+        causes = [*proposed.get("causes", ()), {"kind": "case", "ref": CASE_PREFIX + row.id}]
+        proposed |= {"key": f"{CASE_PREFIX}{row.id}/{found.events}", "causes": causes}
+        build_submission(proposed, rules)
+        document = {"resolution": resolution, "entry": proposed, "note": note}
+        self._add(ledger, row, found, Action.PROPOSED, by, document)
+        return proposed
+
+    def reject(self, ledger: str, break_id: str, *, by: str, note: str) -> None:
+        """Refuse what was proposed; the break is open again."""
+        self._act(ledger, break_id, Action.REJECTED, by, {"note": note})
+
+    def approve(self, ledger: str, break_id: str, *, by: str, rules: Rules) -> Approved:
+        """
+        Approve what was proposed. The entry is recorded next, and then `close` is told.
+
+        Safe to repeat until the break is closed: the entry has its key.
+
+        Raises:
+            BreakError: Also where the same person proposed it, above the threshold.
+        """
+        row = self._row(ledger, break_id)
+        found = fold(row.events)
+        check_allowed(found, Action.APPROVED)
+        check_approver(found, by, self._threshold(ledger))
+        assert found.proposal is not None, "what is proposed has a proposal"
+        submission = build_submission(found.proposal["entry"], rules)
+        if found.status is not Status.APPROVED:
+            self._add(ledger, row, found, Action.APPROVED, by, {})
+        return Approved(submission=submission, resolution=found.proposal["resolution"])
+
+    def close(
+        self, ledger: str, break_id: str, *, by: str, approved: Approved, entry: Entry
+    ) -> None:
+        """Close a break by the entry that was recorded for it."""
+        row = self._row(ledger, break_id)
+        found = fold(row.events)
+        if found.status is Status.CLOSED:
+            return
+        document = {"by": approved.resolution, "entry": entry.id, "seq": entry.seq}
+        self._add(ledger, row, found, Action.CLOSED, by, document)
+
+    def carry_forward(self, ledger: str, period: str, last: date, *, by: str) -> int:
+        """Say of every open break of a period that it is carried into the next; how many."""
+        carried = 0
+        for row in self._shelf.breaks(ledger):
+            found = fold(row.events)
+            is_of_period = found.seen["age_basis"] <= last.isoformat()
+            if (
+                found.status is not Status.CLOSED
+                and is_of_period
+                and period not in found.carried_into
+            ):
+                document = {"period": period}
+                self._add(ledger, row, found, Action.CARRIED_FORWARD, by, document)
+                carried += 1
+        return carried
+
+    # ---- Matches and statements -------------------------------------------------------
+
+    def put_together(self, ledger: str, items: Sequence[str], *, by: str, note: str) -> str:
+        """Decide that items belong together, from the next run on; the decision's id."""
+        return self._decide(ledger, by, "match", {"items": sorted(set(items)), "note": note})
+
+    def take_apart(self, ledger: str, run_id: str, match: str, *, by: str, reason: str) -> str:
+        """
+        Decide that the items of one match do not belong together; no other match is touched.
+
+        Raises:
+            NotFoundError: The run has no such match.
+        """
+        for _, _, _, document in self._standings(ledger, run_id):
+            if document["match"] is not None and document["match"]["id"] == match:
+                items = sorted(item["key"] for item in document["items"])
+                said = {"items": items, "note": reason, "run": run_id, "match": match}
+                return self._decide(ledger, by, "unmatch", said)
+        raise NotFoundError(f"run {run_id[:63]} has no match {match[:63]}", ledger=ledger)
+
+    def sign_off(
+        self, ledger: str, run: RunRow, *, by: str, statement_digest: str, note: str | None
+    ) -> dict[str, Any]:
+        """
+        Sign the statement of a run, which is prepared by whoever started it.
+
+        Raises:
+            BreakError: The same person prepared it, or it does not prove to zero.
+        """
+        if run.started_by == by:
+            raise BreakError(f"{by} prepared this statement: another person signs it", preparer=by)
+        if run.output["unexplained"]:
+            raise BreakError("the statement does not prove to zero", left=run.output["unexplained"])
+        document = {
+            "run": run.id,
+            "period": run.input["period"],
+            "statement_digest": statement_digest,
+            "output_digest": run.output_digest,
+            "preparer": run.started_by,
+            "reviewer": by,
+            "note": note,
+            "checkpoint": {"size": run.input["size"], "root": run.input["root"]},
+        }
+        decision = self._decide(ledger, by, "signoff", document)
+        last = date.fromisoformat(run.input["period_to"])
+        carried = self.carry_forward(ledger, run.input["period"], last, by=by)
+        return {"id": decision, **document, "carried_forward": carried}
+
+    # ---- Parts ------------------------------------------------------------------------
+
+    def _decide(self, ledger: str, by: str, act: str, document: Mapping[str, Any]) -> str:
+        decision = str(uuid4())
+        self._shelf.add_decision(ledger, decision, by, act, document)
+        return decision
+
+    def _standings(
+        self, ledger: str, run_id: str
+    ) -> Iterator[tuple[int, str, str, Mapping[str, Any]]]:
+        after = -1
+        while page := self._shelf.standings(ledger, run_id, after=after):
+            yield from page
+            after = page[-1][0]
+
+    def _act(
+        self, ledger: str, break_id: str, action: Action, by: str, document: Mapping[str, Any]
+    ) -> None:
+        row = self._row(ledger, break_id)
+        found = fold(row.events)
+        check_allowed(found, action)
+        self._add(ledger, row, found, action, by, document)
+
+    def _add(
+        self,
+        ledger: str,
+        row: BreakRow,
+        found: BreakState,
+        action: Action,
+        by: str,
+        document: Mapping[str, Any],
+    ) -> None:
+        self._shelf.add_event(
+            ledger, row.id, ordinal=found.events, by=by, action=action, document=document
+        )
+
+    def _row(self, ledger: str, break_id: str) -> BreakRow:
+        found = self._shelf.breaks(ledger, break_id)
+        if not found:
+            raise NotFoundError(f"ledger {ledger} has no break {break_id[:63]}", ledger=ledger)
+        return found[0]
+
+    def _threshold(self, ledger: str) -> dict[str, int]:
+        """The smallest threshold of all sources: the strictest of them counts."""
+        found: dict[str, int] = {}
+        for row in self._shelf.sources(ledger):
+            for currency, above in build_account(row.document).approval_above.items():
+                found[currency] = min(above, found.get(currency, above))
+        return found
+
+
+def build_submission(proposed: Mapping[str, Any], rules: Rules) -> Submission:
+    """
+    An entry as it is proposed, held to the rules.
+
+    Raises:
+        RejectedError: A rule that needs no history is broken.
+    """
+    words = {key: value for key, value in proposed.items() if key != "note"}
+    note = proposed.get("note")
+    return Submission(
+        effect=build_effect(words, rules=rules, now=datetime.now(UTC)),
+        payloads=build_payloads((), note=note, screen=rules.screen) if note else (),
+    )
+
+
+def document_of(row: BreakRow, today: date) -> dict[str, Any]:
+    """A break as JSON, without its events."""
+    found = fold(row.events)
+    age = today - date.fromisoformat(found.seen["age_basis"])
+    return {
+        "id": row.id,
+        "fingerprint": row.fingerprint,
+        "status": found.status.value,
+        **found.seen,
+        "age_days": max(0, age.days),
+        "owner": found.owner,
+        "proposal": found.proposal,
+        "proposer": found.proposer,
+        "closed_by": found.closed_by,
+        "carried_forward": list(found.carried_into),
+        "opened_at": format_time(row.events[0].at),
+    }

@@ -1,0 +1,175 @@
+"""
+Forward: the entry that would close a break, drafted from what both sides say.
+
+Only a draft: a person proposes it, and another one approves it. Where the two sides do not say
+enough, there is none, and the person writes the entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ledger.effect import Kind
+from ledger.entry import Entry, parse_entry
+from ledger.errors import BreakError
+from ledger.money import ISO_4217, format_amount
+from ledger.reader import EntryFilter, Reader
+from ledger.recon.statement import LineKind
+
+FOUND_MAX = 20
+"""Entries that cite one id of a provider; more are nobody's one movement."""
+
+Seen = Mapping[str, Any]
+
+
+def draft_entry(seen: Seen, reader: Reader, ledger: str) -> dict[str, Any]:
+    """
+    The entry that makes the ledger say what statements say, as an item of a batch without key.
+
+    Raises:
+        BreakError: What both sides say does not tell which entry that is.
+    """
+    told = [item for item in seen["items"] if item["side"] == "ledger"]
+    found = [item for item in seen["items"] if item["side"] != "ledger"]
+    if seen["leg"] != "ledger_to_statement" or seen["sub_state"] in {"ambiguous", "currency"}:
+        raise _no_draft()
+    if not told and len(found) == 1:
+        return _of_line(found[0], reader, ledger)
+    if told and len(told) > len(found):
+        # The later of two that say the same is the one too many; a lone one never happened.
+        words = "correction.not_executed" if not found else "correction.duplicate"
+        return _changed(told[-1], -int(told[-1]["minor"]), words, found)
+    if len(told) == len(found) == 1 and told[0]["currency"] == found[0]["currency"]:
+        delta = int(found[0]["minor"]) - int(told[0]["minor"])
+        return _changed(told[0], delta, "correction.amount", found)
+    raise _no_draft()
+
+
+def draft_explanation(seen: Seen, words: str, reason: str) -> dict[str, Any]:
+    """The explanation of a break: about its first entry or, without one, about the line."""
+    told = [item for item in seen["items"] if item["side"] == "ledger"]
+    common = {
+        "kind": "explanation",
+        "type": "recon.explanation",
+        "reason": reason,
+        "audience": "finance",
+        "note": words,
+    }
+    if told:
+        return common | {"corrects": _entry_id(told[0])}
+    line = seen["items"][0]
+    external = {"system": line["provider"] or line["account"], "ref": _ref(line)}
+    return common | {"corrects_external": external, "observed": True, "evidence": _evidence(line)}
+
+
+def _of_line(line: Seen, reader: Reader, ledger: str) -> dict[str, Any]:
+    """What the ledger lacks of one line."""
+    amount, kind = int(line["minor"]), LineKind(line["kind"])
+    observed = {
+        "occurred_at": f"{line['day']}T12:00:00Z",
+        "evidence": _evidence(line),
+        "observed": True,
+    }
+    if kind is LineKind.REFUND_FAILED:
+        refund = _find(reader, ledger, line, line.get("ids", ()), Kind.REFUND)
+        return observed | _correction(refund, "adjustment", "refund.failed", line, amount)
+    if kind is LineKind.REFUND:
+        paid = _find(reader, ledger, line, _original(line), Kind.EFFECT)
+        return observed | {
+            "kind": "refund",
+            "type": "provider.refund",
+            "reason": "recon.missing_in_ledger",
+            "corrects": paid.id,
+            "money": _money(abs(amount), line["currency"], "out" if amount < 0 else "in"),
+        }
+    if kind is LineKind.CHARGEBACK:
+        paid = _find(reader, ledger, line, _original(line), Kind.EFFECT)
+        return observed | _correction(paid, "adjustment", "chargeback", line, amount)
+    if kind is LineKind.CHARGEBACK_REVERSED:
+        back = _find(reader, ledger, line, line.get("ids", ()), Kind.ADJUSTMENT)
+        return observed | _correction(back, "adjustment", "chargeback.reversed", line, amount)
+    return observed | {
+        "kind": "effect",
+        "type": f"provider.{kind.value}",
+        "reason": "recon.missing_in_ledger",
+        "money": _money(abs(amount), line["currency"], "in" if amount > 0 else "out"),
+    }
+
+
+def _correction(target: Entry, kind: str, type_: str, line: Seen, amount: int) -> dict[str, Any]:
+    """An adjustment that moves a target by a signed amount of the merchant's."""
+    assert target.effect.money is not None
+    flow = target.effect.money.flow
+    in_flow = amount if flow == "in" else -amount
+    return {
+        "kind": kind,
+        "type": type_,
+        "reason": "recon.missing_in_ledger",
+        "corrects": target.id,
+        "money": _money(in_flow, line["currency"], flow),
+    }
+
+
+def _changed(item: Seen, delta: int, type_: str, found: Sequence[Seen]) -> dict[str, Any]:
+    """The movement of the ledger, changed by `delta`."""
+    flow = "in" if int(item["minor"]) > 0 else "out"
+    evidence = [each for line in found[:1] for each in _evidence(line)]
+    return {
+        "kind": "adjustment",
+        "type": type_,
+        "reason": "recon.difference",
+        "corrects": _entry_id(item),
+        "money": _money(delta if flow == "in" else -delta, item["currency"], flow),
+    } | ({"evidence": evidence, "observed": True} if evidence else {})
+
+
+def _find(reader: Reader, ledger: str, line: Seen, refs: Sequence[str], kind: Kind) -> Entry:
+    """The one entry of a kind that cites one of these ids of the provider."""
+    found: dict[str, Entry] = {}
+    for ref in refs:
+        filters = EntryFilter(evidence=f"{line['provider']}:{ref}")
+        for place in reader.page(ledger, filters, limit=FOUND_MAX).entries:
+            entry = parse_entry(place.encoded)
+            if isinstance(entry, Entry) and entry.effect.kind is kind and entry.effect.money:
+                found[entry.id] = entry
+    if len(found) != 1:
+        raise BreakError(
+            f"{len(found)} entries of kind {kind.value} cite {' or '.join(refs) or 'its payment'}: "
+            "say which entry closes this break",
+            found=sorted(found)[:FOUND_MAX],
+        )
+    return next(iter(found.values()))
+
+
+def _original(line: Seen) -> list[str]:
+    return [line["original_id"]] if line.get("original_id") else []
+
+
+def _evidence(line: Seen) -> list[dict[str, str]]:
+    rel = "bank_line" if line["side"] == "bank" else "transaction"
+    return [{"system": line["provider"] or line["account"], "rel": rel, "ref": _ref(line)}]
+
+
+def _ref(line: Seen) -> str:
+    ids = line.get("ids") or [line["key"].partition(":")[2]]
+    return str(ids[0])
+
+
+def _entry_id(item: Seen) -> str:
+    return str(item["key"]).partition(":")[2]
+
+
+def _money(minor: int, currency: str, flow: str) -> dict[str, str]:
+    return {
+        "amount": format_amount(minor, ISO_4217.get(currency, 2)),
+        "currency": currency,
+        "flow": flow,
+    }
+
+
+def _no_draft() -> BreakError:
+    return BreakError(
+        "what both sides say does not tell which entry closes this break: say it with `entry`, or "
+        "explain the break"
+    )

@@ -1,0 +1,98 @@
+"""Outcomes: what a run means for breaks. Raised, seen again, closed by evidence, or reopened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+from ledger.recon.breaks import Action, Status, fold, seen_again
+from ledger.recon.shelf import BreakRow, RunRow, Shelf
+from ledger.recon.states import BREAKS, State
+
+_ANSWERED = frozenset({State.MATCHED.value, State.FEE.value})
+
+Rows = Sequence[tuple[str, str, Mapping[str, Any]]]
+
+
+def record_outcome(shelf: Shelf, ledger: str, run: RunRow, standings: Rows) -> None:
+    """
+    Tell every break what a run saw of it; begin those that are new.
+
+    Safe to repeat: an event is told once for a run, and a break begins once.
+    """
+    known = {row.fingerprint: row for row in shelf.breaks(ledger)}
+    raised = raised_by(run, standings)
+    for fingerprint, document in raised.items():
+        row = known.get(fingerprint)
+        seen = seen_of(document, run)
+        if row is None:
+            shelf.open_break(
+                ledger, break_id(ledger, fingerprint), fingerprint, run.started_by, seen
+            )
+        else:
+            _tell(shelf, ledger, row, run, seen)
+    where = {item["key"]: state for state, _, document in standings for item in document["items"]}
+    for fingerprint, row in known.items():
+        if fingerprint not in raised:
+            _close_by_evidence(shelf, ledger, row, run, where)
+
+
+def raised_by(run: RunRow, standings: Rows) -> dict[str, Mapping[str, Any]]:
+    """The breaks of a run by fingerprint: also those of earlier periods, none of later ones."""
+    last = run.input["period_to"]
+    return {
+        fingerprint: document
+        for state, fingerprint, document in standings
+        if State(state) in BREAKS and document["age_basis"] <= last
+    }
+
+
+def break_id(ledger: str, fingerprint: str) -> str:
+    """The id of the break of a fingerprint: two runs that raise it at once name it alike."""
+    return str(uuid5(NAMESPACE_URL, f"urn:effect-ledger:break:{ledger}:{fingerprint}"))
+
+
+def seen_of(document: Mapping[str, Any], run: RunRow) -> dict[str, Any]:
+    """What an event says that a run saw."""
+    names = ("leg", "state", "sub_state", "reason", "differences", "items", "age_basis")
+    return {
+        "seen": {name: document[name] for name in names},
+        "run": run.id,
+        "size": run.input["size"],
+    }
+
+
+def _tell(
+    shelf: Shelf, ledger: str, row: BreakRow, run: RunRow, document: Mapping[str, Any]
+) -> None:
+    found = fold(row.events)
+    action = seen_again(found, document["seen"], {"size": run.input["size"]})
+    if action is not None:
+        shelf.add_event(
+            ledger,
+            row.id,
+            ordinal=found.events,
+            by=run.started_by,
+            action=action,
+            document=document,
+        )
+
+
+def _close_by_evidence(
+    shelf: Shelf, ledger: str, row: BreakRow, run: RunRow, where: Mapping[str, str]
+) -> None:
+    """A break whose every item a run found answered is closed by what answered."""
+    found = fold(row.events)
+    if found.status is Status.CLOSED:
+        return
+    states = {where.get(item["key"]) for item in found.seen["items"]}
+    if states <= _ANSWERED:
+        shelf.add_event(
+            ledger,
+            row.id,
+            ordinal=found.events,
+            by=run.started_by,
+            action=Action.CLOSED,
+            document={"by": "evidence", "run": run.id, "size": run.input["size"]},
+        )

@@ -1,0 +1,339 @@
+"""
+Runs: a reconciliation over pinned inputs, kept with its result, and what it means for breaks.
+
+A run is pinned to a signed checkpoint of the ledger and to the imports that count; the same
+again has the same digests. Any process tells how one stands; the one that began it computes it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from ledger.checkpoint import parse_checkpoint
+from ledger.errors import LedgerError, NotFoundError, OverloadedError
+from ledger.note import parse_note
+from ledger.period import build_period
+from ledger.reader import Reader
+from ledger.recon.account import Account, build_account, joined_rules
+from ledger.recon.continuity import find_breaks
+from ledger.recon.coverage import Coverage, build_coverage
+from ledger.recon.imports import Imports, statements_of
+from ledger.recon.ledger_side import read_ledger
+from ledger.recon.matching import ENGINE_VERSION, Decision, Item, Side
+from ledger.recon.outcomes import record_outcome
+from ledger.recon.reconciliation import reconcile
+from ledger.recon.report import (
+    measure,
+    proof_documents,
+    standing_documents,
+    suggestion_documents,
+)
+from ledger.recon.shelf import DecisionRow, ImportRow, RunRow, Shelf
+from ledger.recon.statement_side import Known, item_of, spans_of
+from ledger.recon.states import Scope, State
+
+logger = logging.getLogger(__name__)
+
+JOBS_MAX = 2
+"""Runs one process computes at a time."""
+STALE_AFTER_S = 120
+"""A running job that said nothing for so long has lost its process."""
+
+Tell = Callable[[str, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a run is to compare. All of it is kept with the result."""
+
+    period: str
+    today: date
+    sources: tuple[str, ...]
+    """Names; empty takes all of the ledger's."""
+    by: str
+
+
+class Runs:
+    """Reconciliations of one database, each in a thread of its own. Safe to share."""
+
+    def __init__(self, shelf: Shelf, imports: Imports, reader: Reader) -> None:
+        self._shelf = shelf
+        self._imports = imports
+        self._reader = reader
+        self._lock = threading.Lock()
+        self._threads: set[threading.Thread] = set()
+
+    def start(self, ledger: str, asked: Asked) -> str:
+        """
+        Begin a run; `progress` tells how it stands.
+
+        Raises:
+            NotFoundError: A source is not there, or the ledger has no signed checkpoint yet.
+            PeriodError, MalformedEffectError: The period's name is none of the calendar.
+            OverloadedError: Too many run here already.
+        """
+        self._accounts(ledger, asked.sources)
+        period_days(asked.period)
+        with self._lock:
+            self._threads = {each for each in self._threads if each.is_alive()}
+            if len(self._threads) >= JOBS_MAX:
+                raise OverloadedError(f"{JOBS_MAX} reconciliations run already: ask again later")
+            job = str(uuid4())
+            self._shelf.begin_job(ledger, job)
+            thread = threading.Thread(
+                target=self._work, args=(ledger, job, asked), name=f"recon-{job}", daemon=True
+            )
+            self._threads.add(thread)
+            thread.start()
+        return job
+
+    def progress(self, ledger: str, job: str) -> dict[str, Any]:
+        """
+        How a run stands.
+
+        Raises:
+            NotFoundError: There is none with this id.
+        """
+        found = self._shelf.job(ledger, job)
+        if found is None:
+            raise NotFoundError(f"ledger {ledger} has no run {job[:63]}", ledger=ledger)
+        state, step, done, error, silent_s = found
+        if state == "running" and silent_s > STALE_AFTER_S:
+            state, error = "failed", "its process ended before it did; begin another one"
+        return {"id": job, "state": state, "step": step, "done": done, "error": error}
+
+    def wait(self, patience_s: float) -> None:
+        """Let what runs end, for so long."""
+        for thread in list(self._threads):
+            thread.join(patience_s)
+
+    def run(self, ledger: str, asked: Asked, tell: Tell, run_id: str | None = None) -> RunRow:
+        """
+        Reconcile, keep the result, and tell the breaks.
+
+        Raises:
+            NotFoundError: As `start`.
+        """
+        started_at = datetime.now(UTC)
+        accounts = self._accounts(ledger, asked.sources)
+        names = [account.source.name for account, _ in accounts]
+        size, root = self._pin(ledger)
+        counting = self._imports.counting(ledger, names)
+        decisions = self._shelf.decisions(ledger)
+
+        first, last = period_days(asked.period)
+        lines, restated = self._lines(ledger, [each for each, _ in accounts], counting, tell)
+        told = read_ledger(
+            self._reader,
+            ledger,
+            size,
+            zones_of([each for each, _ in accounts]),
+            lambda done: tell("entries of the ledger", done),
+        )
+        scope = Scope(
+            today=asked.today,
+            period_from=first,
+            period_to=last,
+            coverage=coverage_of(statements_of(counting)),
+            providers=_providers([each for each, _ in accounts]),
+            banks=tuple(sorted(each.source.name for each, _ in accounts if each.side is Side.BANK)),
+            restated=frozenset(restated),
+        )
+        rules = joined_rules([each for each, _ in accounts])
+        found = reconcile([*told.items, *lines], rules, scope, decision_of(decisions), tell=tell)
+
+        waiting = [row.id for row in self._waiting(ledger, names, counting)]
+        standings = standing_documents(found, scope)
+        row = RunRow(
+            id=run_id or str(uuid4()),
+            input={
+                "period": asked.period,
+                "period_from": first.isoformat(),
+                "period_to": last.isoformat(),
+                "today": asked.today.isoformat(),
+                "sources": {each.source.name: version for each, version in accounts},
+                "imports": [each.id for each in counting],
+                "quarantined": waiting,
+                "decisions": [each.id for each in decisions],
+                "ledger": ledger,
+                "size": size,
+                "root": root,
+                "rules": rules.to_document(),
+                "engine": ENGINE_VERSION,
+            },
+            input_digest=found.input_digest,
+            output={
+                "statement": proof_documents(found.proofs),
+                "measures": measure(found, scope, told.unnamed),
+                "suggestions": suggestion_documents(found.matching.links),
+                "standings": len(standings),
+                "reasons": _reasons(found.matching.unasked_sums, standings, waiting, last),
+                "unexplained": [
+                    f"{proof.currency} {proof.heading.value}: {proof.unexplained}"
+                    for proof in found.proofs
+                    if proof.unexplained
+                ],
+            },
+            output_digest=found.output_digest,
+            started_at=started_at,
+            started_by=asked.by,
+        )
+        self._shelf.add_run(ledger, row, standings, lambda done: tell("standings kept", done))
+        record_outcome(self._shelf, ledger, row, standings)
+        return self._shelf.run(ledger, row.id)
+
+    # ---- Parts ------------------------------------------------------------------------
+
+    def _work(self, ledger: str, job: str, asked: Asked) -> None:
+        said_at = datetime.now(UTC)
+
+        def tell(step: str, done: int) -> None:
+            nonlocal said_at
+            now = datetime.now(UTC)
+            if now - said_at > timedelta(seconds=0.5):
+                said_at = now
+                self._shelf.tell_job(ledger, job, state="running", step=step, done=done)
+
+        try:
+            self.run(ledger, asked, tell, job)
+            self._shelf.tell_job(ledger, job, state="done", step="done")
+        except LedgerError as error:
+            self._fail(ledger, job, error.message)
+        except Exception:
+            # A fault of ours: whoever waits is told, and the log has the rest.
+            logger.exception("reconciliation %s of %s failed", job, ledger)
+            self._fail(ledger, job, "an unexpected error; the service's log has it")
+
+    def _fail(self, ledger: str, job: str, says: str) -> None:
+        try:
+            self._shelf.tell_job(ledger, job, state="failed", step="failed", error=says)
+        except LedgerError:
+            # The database is away: the job tells nothing any more, and is given up for that.
+            logger.warning("reconciliation %s of %s failed: %s", job, ledger, says)
+
+    def _accounts(self, ledger: str, names: Sequence[str]) -> list[tuple[Account, int]]:
+        rows = {row.name: row for row in self._shelf.sources(ledger)}
+        for name in names:
+            if name not in rows:
+                raise NotFoundError(f"ledger {ledger} has no source {name[:63]}", ledger=ledger)
+        if not rows:
+            raise NotFoundError(f"ledger {ledger} has no sources: save one first", ledger=ledger)
+        return [
+            (build_account(rows[name].document), rows[name].version)
+            for name in sorted(names or rows)
+        ]
+
+    def _pin(self, ledger: str) -> tuple[int, str]:
+        checkpoint = parse_checkpoint(parse_note(self._reader.checkpoint(ledger)).text)
+        return checkpoint.size, checkpoint.root.hex()
+
+    def _lines(
+        self, ledger: str, accounts: Sequence[Account], counting: Sequence[ImportRow], tell: Tell
+    ) -> tuple[list[Item], set[str]]:
+        """Each line once, as the first file has it; and those that another file has otherwise."""
+        by_name = {account.source.name: account for account in accounts}
+        said: dict[str, str] = {}
+        items: list[Item] = []
+        restated: set[str] = set()
+        read = 0
+        for row in counting:
+            account = by_name[row.source]
+            for _, name, hash_, document in self._shelf.lines(ledger, row.id):
+                read += 1
+                if name in said:
+                    if said[name] != hash_:
+                        restated.add(f"{account.side.value}:{name}")
+                    continue
+                said[name] = hash_
+                item = item_of(name, document, account)
+                if item is not None:
+                    items.append(item)
+            tell("lines of statements", read)
+        return items, restated
+
+    def _waiting(
+        self, ledger: str, names: Sequence[str], counting: Sequence[ImportRow]
+    ) -> list[ImportRow]:
+        counts = {row.id for row in counting}
+        return [
+            row
+            for row in self._shelf.imports(ledger)
+            if row.source in names and row.status == "quarantined" and row.id not in counts
+        ]
+
+
+def period_days(name: str) -> tuple[date, date]:
+    """
+    First and last day of a period of the calendar: a year, quarter, month or day.
+
+    Raises:
+        PeriodError, MalformedEffectError: It is none.
+    """
+    period = build_period(name, "UTC")
+    first = datetime.fromisoformat(period.from_at).date()
+    return first, datetime.fromisoformat(period.to_at).date() - timedelta(days=1)
+
+
+def zones_of(accounts: Sequence[Account]) -> dict[str, str]:
+    """Provider -> the zone in which its report counts days."""
+    return {account.source.provider: account.source.iana_tz for account in accounts}
+
+
+def coverage_of(statements: Sequence[Known]) -> Coverage:
+    """What complete statements cover; a day on which balances do not follow is not covered."""
+    gaps = {(each.source, each.currency, each.day) for each in find_breaks(statements)}
+    spans = spans_of(statements)
+    return build_coverage(
+        [
+            span
+            for span in spans
+            if (span.source, span.currency, span.first) not in gaps or span.first < span.last
+        ]
+    )
+
+
+def decision_of(decisions: Sequence[DecisionRow]) -> Decision:
+    """What people put together and took apart, the later word over the earlier."""
+    together: dict[frozenset[str], bool] = {}
+    for row in decisions:
+        if row.act in {"match", "unmatch"}:
+            together[frozenset(row.document["items"])] = row.act == "match"
+    return Decision(
+        together=tuple(keys for keys, is_match in together.items() if is_match),
+        apart=frozenset(keys for keys, is_match in together.items() if not is_match),
+    )
+
+
+def _providers(accounts: Sequence[Account]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, list[str]] = {}
+    for account in accounts:
+        if account.side is Side.PROVIDER:
+            found.setdefault(account.source.provider, []).append(account.source.name)
+    return {provider: tuple(sorted(names)) for provider, names in sorted(found.items())}
+
+
+def _reasons(
+    unasked: int,
+    standings: Sequence[tuple[str, str, Mapping[str, Any]]],
+    waiting: Sequence[str],
+    last: date,
+) -> list[str]:
+    """Why what is told is not the whole truth, for the foot of the statement."""
+    uncovered = sum(
+        state == State.NOT_YET_COVERED and document["age_basis"] <= last.isoformat()
+        for state, _, document in standings
+    )
+    found = []
+    if waiting:
+        found.append(f"{len(waiting)} quarantined files count for nothing until a reviewer decides")
+    if uncovered:
+        found.append(f"{uncovered} movements fall on days that no complete file covers")
+    if unasked:
+        found.append(f"{unasked} sets were too large to look for sums in")
+    return found

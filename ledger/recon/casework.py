@@ -159,7 +159,7 @@ class Casework:
         proposed |= {"key": f"{CASE_PREFIX}{row.id}/{found.events}", "causes": causes}
         build_submission(proposed, rules)
         document = {"resolution": resolution, "entry": proposed, "note": note}
-        self._add(ledger, row, found, Action.PROPOSED, by, document)
+        self._add(ledger, row, found, Action.PROPOSED, by=by, document=document)
         return proposed
 
     def reject(self, ledger: str, break_id: str, *, by: str, note: str) -> None:
@@ -182,7 +182,7 @@ class Casework:
         assert found.proposal is not None, "what is proposed has a proposal"
         submission = build_submission(found.proposal["entry"], rules)
         if found.status is not Status.APPROVED:
-            self._add(ledger, row, found, Action.APPROVED, by, {})
+            self._add(ledger, row, found, Action.APPROVED, by=by, document={})
         return Approved(submission=submission, resolution=found.proposal["resolution"])
 
     def close(
@@ -194,7 +194,7 @@ class Casework:
         if found.status is Status.CLOSED:
             return
         document = {"by": approved.resolution, "entry": entry.id, "seq": entry.seq}
-        self._add(ledger, row, found, Action.CLOSED, by, document)
+        self._add(ledger, row, found, Action.CLOSED, by=by, document=document)
 
     def carry_forward(self, ledger: str, period: str, last: date, *, by: str) -> int:
         """Say of every open break of a period that it is carried into the next; how many."""
@@ -208,7 +208,7 @@ class Casework:
                 and period not in found.carried_into
             ):
                 document = {"period": period}
-                self._add(ledger, row, found, Action.CARRIED_FORWARD, by, document)
+                self._add(ledger, row, found, Action.CARRIED_FORWARD, by=by, document=document)
                 carried += 1
         return carried
 
@@ -281,7 +281,7 @@ class Casework:
         row = self._row(ledger, break_id)
         found = fold(row.events)
         check_allowed(found, action)
-        self._add(ledger, row, found, action, by, document)
+        self._add(ledger, row, found, action, by=by, document=document)
 
     def _add(
         self,
@@ -289,6 +289,7 @@ class Casework:
         row: BreakRow,
         found: BreakState,
         action: Action,
+        *,
         by: str,
         document: Mapping[str, Any],
     ) -> None:

@@ -15,11 +15,18 @@ _ANSWERED = frozenset({State.MATCHED.value, State.FEE.value})
 Rows = Sequence[tuple[str, str, Mapping[str, Any]]]
 
 
-def record_outcome(shelf: Shelf, ledger: str, run: RunRow, standings: Rows) -> None:
+def record_outcome(
+    shelf: Shelf, ledger: str, run: RunRow, standings: Rows, where: Mapping[str, str]
+) -> None:
     """
     Tell every break what a run saw of it; begin those that are new.
 
-    Safe to repeat: an event is told once for a run, and a break begins once.
+    Args:
+        shelf: Where breaks are kept.
+        ledger: Name of the ledger.
+        run: The run, kept already.
+        standings: Its rows.
+        where: Key of every item of the run -> its state.
     """
     known = {row.fingerprint: row for row in shelf.breaks(ledger)}
     raised = raised_by(run, standings)
@@ -32,7 +39,6 @@ def record_outcome(shelf: Shelf, ledger: str, run: RunRow, standings: Rows) -> N
             )
         else:
             _tell(shelf, ledger, row, run, seen)
-    where = {item["key"]: state for state, _, document in standings for item in document["items"]}
     for fingerprint, row in known.items():
         if fingerprint not in raised:
             _close_by_evidence(shelf, ledger, row, run, where)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -185,7 +185,8 @@ class Runs:
             started_by=asked.by,
         )
         self._shelf.add_run(ledger, row, standings, lambda done: tell("standings kept", done))
-        record_outcome(self._shelf, ledger, row, standings)
+        where = {item.key: each.state.value for each in found.standings for item in each.items}
+        record_outcome(self._shelf, ledger, row, standings, where)
         return self._shelf.run(ledger, row.id)
 
     # ---- Parts ------------------------------------------------------------------------
@@ -288,13 +289,11 @@ def zones_of(accounts: Sequence[Account]) -> dict[str, str]:
 def coverage_of(statements: Sequence[Known]) -> Coverage:
     """What complete statements cover; a day on which balances do not follow is not covered."""
     gaps = {(each.source, each.currency, each.day) for each in find_breaks(statements)}
-    spans = spans_of(statements)
     return build_coverage(
-        [
-            span
-            for span in spans
-            if (span.source, span.currency, span.first) not in gaps or span.first < span.last
-        ]
+        replace(span, first=span.first + timedelta(days=1))
+        if (span.source, span.currency, span.first) in gaps
+        else span
+        for span in spans_of(statements)
     )
 
 

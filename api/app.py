@@ -44,6 +44,7 @@ from api.routes import (
     verifications,
     writes,
 )
+from api.routes.recon import cases, files, runs
 from api.schemas import wrong_members
 from ledger.errors import LedgerError
 from ledger.submission import Outcome, Recorded
@@ -59,6 +60,9 @@ ROUTERS = (
     periods,
     exports,
     operation,
+    files,
+    runs,
+    cases,
 )
 ROUTES = [
     route for module in ROUTERS for route in module.router.routes if isinstance(route, APIRoute)

@@ -34,6 +34,7 @@ from ledger.names import REGISTRY
 from ledger.ports import LedgerRecord
 from ledger.publisher import Publisher
 from ledger.reader import Reader
+from ledger.recon.office import Office
 from ledger.rfc3161 import Authorities
 from ledger.sequencer import Sequencer
 from ledger.stops import Stops
@@ -54,6 +55,7 @@ class Engine:
     verifications: Verifications
     closing: Closing
     exports: Exports
+    office: Office
     credentials: Credentials
     anchors: Anchors
     publisher: Publisher | None

@@ -20,6 +20,7 @@ from api import problems as table
 from api.audit_schemas import AUDIT_MODELS
 from api.intent_schemas import INTENT_MODELS
 from api.problems import PROBLEMS, problem_document
+from api.recon_schemas import RECON_MODELS
 from api.schemas import MODELS
 from ledger import errors as domain
 from ledger.errors import LedgerError
@@ -156,7 +157,10 @@ def describe(app: FastAPI, routes: Sequence[APIRoute]) -> dict[str, Any]:
         tags=app.openapi_tags,
     )
     _, schemas = models_json_schema(
-        [(model, "validation") for model in (*MODELS, *AUDIT_MODELS, *INTENT_MODELS)],
+        [
+            (model, "validation")
+            for model in (*MODELS, *AUDIT_MODELS, *INTENT_MODELS, *RECON_MODELS)
+        ],
         ref_template="#/components/schemas/{model}",
     )
     components = document.setdefault("components", {})

@@ -31,6 +31,7 @@ from ledger.names import REGISTRY
 from ledger.policy import Policy
 from ledger.publisher import Publisher, load_policy
 from ledger.reader import Reader
+from ledger.recon.office import Office, open_office
 from ledger.recorder import Recorder
 from ledger.registry import Registry
 from ledger.restore import Restorer
@@ -71,6 +72,8 @@ class Service:
     verifications: Verifications
     closing: Closing
     exports: Exports
+    office: Office
+    """Finance's room."""
     credentials: Credentials
     registry: Registry
     """Used by one thread at a time."""
@@ -229,6 +232,11 @@ def _compose(
     sequencer = Sequencer(lambda: Appender(sequencer_storage, signer, vault, clock, stops))
     sequencer.start()
     reader = Reader(pool, vault)
+    # Of its own: files are large, and nobody else waits for them.
+    office_pool = engine(conninfo, WRITER, pool_size=POOL_SIZE)
+    opened.callback(office_pool.dispose)
+    office = open_office(office_pool, reader)
+    opened.callback(office.runs.wait, VERIFICATIONS_PATIENCE_S)
     registry = Registry(appender, registry_storage, signer)
     # Taken back in reverse: what waits is committed first, while everything is still there.
     opened.callback(sequencer.stop)
@@ -284,6 +292,7 @@ def _compose(
         verifications=verifications,
         closing=closing,
         exports=exports,
+        office=office,
         credentials=Credentials(pool),
         registry=registry,
         appender=appender,

@@ -158,6 +158,7 @@ class Runs:
                 "period_to": last.isoformat(),
                 "today": asked.today.isoformat(),
                 "sources": {each.source.name: version for each, version in accounts},
+                "banks": list(scope.banks),
                 "imports": [each.id for each in counting],
                 "quarantined": waiting,
                 "decisions": [each.id for each in decisions],

@@ -14,6 +14,21 @@ from api.problems import PROBLEMS
 from ledger.effect import Rules
 from tests.api.support import Api
 
+RECON = {
+    (method, f"/v1/recon/{path}")
+    for method, paths in {
+        "GET": (
+            *("sources", "imports", "imports/{id}", "imports/{id}/lines", "imports/{id}/raw"),
+            *("runs", "runs/{id}", "runs/{id}/matches", "runs/{id}/breaks", "runs/{id}/statement"),
+            *("breaks", "breaks/{id}", "breaks/{id}/events", "signoffs", "coverage"),
+        ),
+        "POST": (
+            *("sources", "imports", "imports/{id}/override", "runs", "breaks/{id}/events"),
+            *("matches", "matches/{id}/unmatch", "signoffs"),
+        ),
+    }.items()
+    for path in paths
+}
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
 
@@ -75,6 +90,7 @@ def test_every_published_path_is_described(document: dict[str, Any]) -> None:
         ("POST", f"{base}/exports"),
         ("GET", f"{base}/exports/{{id}}"),
         ("GET", f"{base}/exports/{{id}}/bundle"),
+        *RECON,
         ("GET", "/healthz"),
         ("GET", "/readyz"),
         ("GET", "/metrics"),

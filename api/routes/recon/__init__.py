@@ -1,0 +1,1 @@
+"""Finance's room over HTTP: files, runs, breaks and what people decide about them."""

@@ -1,0 +1,101 @@
+"""Office: finance's room put together, as an entrance works with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from sqlalchemy import Engine
+
+from ledger.reader import Reader
+from ledger.recon.account import build_account
+from ledger.recon.board import build_board
+from ledger.recon.breaks import Status, fold
+from ledger.recon.casework import Casework
+from ledger.recon.imports import Imports, statements_of
+from ledger.recon.runs import Runs, coverage_of
+from ledger.recon.shelf import RunRow, Shelf
+from ledger.recon.states import UNTIED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Office:
+    """Everything about reconciliation. Its parts may be shared between threads."""
+
+    shelf: Shelf
+    imports: Imports
+    runs: Runs
+    casework: Casework
+
+    def summary(self, ledger: str, run: RunRow) -> dict[str, Any]:
+        """A run as JSON: what it was about, its statement, and whether it is tied now."""
+        last = str(run.input["period_to"])
+        seen = {
+            fingerprint
+            for _, _, fingerprint, document in self.shelf.standings(
+                ledger, run.id, states=[each.value for each in UNTIED], limit=1_000_000
+            )
+            if str(document["age_basis"]) <= last
+            and (document["leg"] != "payout_to_bank" or run.input["banks"])
+        }
+        closed = {
+            row.fingerprint
+            for row in self.shelf.breaks(ledger)
+            if fold(row.events).status is Status.CLOSED
+        }
+        return {
+            "id": run.id,
+            "ledger": ledger,
+            "state": "done",
+            "input": run.input,
+            "input_digest": run.input_digest,
+            "output_digest": run.output_digest,
+            "started_at": run.started_at.isoformat(),
+            "started_by": run.started_by,
+            "tied": not (seen - closed or run.output["unexplained"] or run.input["quarantined"]),
+            "remaining": len(seen - closed),
+            **run.output,
+        }
+
+    def board(self, ledger: str, first: date, last: date) -> dict[str, Any]:
+        """The month board: source by day, by the newest run that saw these days."""
+        counting = self.imports.counting(ledger)
+        accounts = [build_account(row.document) for row in self.shelf.sources(ledger)]
+        run = max(
+            (
+                row
+                for row in self.shelf.runs(ledger)
+                if row.input["period_from"] <= last.isoformat()
+                and row.input["period_to"] >= first.isoformat()
+            ),
+            key=lambda row: row.started_at,
+            default=None,
+        )
+        standings: list[Mapping[str, Any]] = []
+        if run is not None:
+            standings = [
+                document
+                for _, state, _, document in self.shelf.standings(ledger, run.id, limit=1_000_000)
+                if state != "matched"
+            ]
+        return build_board(
+            accounts,
+            coverage_of(statements_of(counting)),
+            standings,
+            days=[first + timedelta(days=at) for at in range((last - first).days + 1)],
+            files=[(row.source, statements_of([row])) for row in counting],
+        ) | {"run": None if run is None else run.id}
+
+
+def open_office(engine: Engine, reader: Reader) -> Office:
+    """The office over one database, whose `engine` has the rights of the writer."""
+    shelf = Shelf(engine)
+    imports = Imports(shelf)
+    return Office(
+        shelf=shelf,
+        imports=imports,
+        runs=Runs(shelf, imports, reader),
+        casework=Casework(shelf, reader),
+    )

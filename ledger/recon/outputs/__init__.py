@@ -1,0 +1,1 @@
+"""Outputs: statement and lists as text, CSV, workbook and PDF. Views, never the evidence."""

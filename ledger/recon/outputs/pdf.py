@@ -1,0 +1,86 @@
+"""PDF: the statement to sign. The same run gives the same bytes; the evidence is the run itself."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+from ledger.recon.outputs.sheet import blocks, heading, reasons
+from ledger.recon.shelf import RunRow
+
+MARGIN_MM = 18
+COLUMNS_MM = (92, 32, 18, 32)
+
+
+def statement_pdf(run: RunRow) -> bytes:
+    """The statement, with places for two signatures."""
+    # Imported here: it takes longer to load than most commands take to run.
+    from reportlab.lib.pagesizes import A4
+    from reportlab.lib.units import mm
+    from reportlab.platypus import SimpleDocTemplate
+
+    written = io.BytesIO()
+    document = SimpleDocTemplate(
+        written,
+        pagesize=A4,
+        leftMargin=MARGIN_MM * mm,
+        rightMargin=MARGIN_MM * mm,
+        topMargin=MARGIN_MM * mm,
+        bottomMargin=MARGIN_MM * mm,
+        title=f"Reconciliation statement {run.input['period']}",
+        author="Effect Ledger",
+        invariant=1,
+    )
+    document.build(list(_story(run)), onLaterPages=_number, onFirstPage=_number)
+    return written.getvalue()
+
+
+def _story(run: RunRow) -> Iterator[Any]:
+    from reportlab.lib import colors
+    from reportlab.lib.styles import getSampleStyleSheet
+    from reportlab.lib.units import mm
+    from reportlab.platypus import KeepTogether, Paragraph, Spacer, Table, TableStyle
+
+    styles = getSampleStyleSheet()
+    yield Paragraph("Reconciliation statement", styles["Title"])
+    yield Table(
+        [[name, Paragraph(_escaped(value), styles["BodyText"])] for name, value in heading(run)],
+        colWidths=[32 * mm, 142 * mm],
+        style=TableStyle([("VALIGN", (0, 0), (-1, -1), "TOP")]),
+    )
+    rule = TableStyle(
+        [
+            ("ALIGN", (1, 0), (2, -1), "RIGHT"),
+            ("FONTSIZE", (0, 0), (-1, -1), 8.5),
+            ("LINEABOVE", (0, -3), (2, -3), 0.5, colors.black),
+            ("LINEABOVE", (0, -1), (2, -1), 0.5, colors.black),
+            ("FONTNAME", (0, -1), (-1, -1), "Helvetica-Bold"),
+            ("BOTTOMPADDING", (0, 0), (-1, -1), 1),
+            ("TOPPADDING", (0, 0), (-1, -1), 1),
+        ]
+    )
+    for block in blocks(run):
+        table = Table(
+            [
+                [label, amount, f"({count})" if count else "", name]
+                for label, amount, count, name in block.rows
+            ],
+            colWidths=[width * mm for width in COLUMNS_MM],
+            style=rule,
+        )
+        title = Paragraph(_escaped(block.title), styles["Heading3"])
+        yield KeepTogether([Spacer(1, 4 * mm), title, table])
+    for reason in reasons(run):
+        yield Paragraph(f"Note: {_escaped(reason)}.", styles["BodyText"])
+    signed = [["Prepared by", run.started_by], ["Reviewed by", "_" * 30], ["Date", "_" * 30]]
+    yield KeepTogether([Spacer(1, 10 * mm), Table(signed, hAlign="LEFT")])
+
+
+def _number(canvas: Any, document: Any) -> None:
+    canvas.setFont("Helvetica", 8)
+    canvas.drawRightString(canvas._pagesize[0] - 50, 30, f"Page {document.page}")  # noqa: SLF001 - reportlab has no other name for it.
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,104 @@
+"""
+Sheet: a run as titled tables, which every output prints in its own way.
+
+All outputs have the same columns in the same order; amounts keep their currency beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ledger.recon.shelf import RunRow
+
+LIST_COLUMNS = (
+    *("list", "state", "sub_state", "leg", "side", "day", "amount", "currency", "kind"),
+    *("account", "ids", "original_id", "merchant_ref", "poster", "item", "fingerprint", "reason"),
+)
+
+Standings = Iterable[tuple[int, str, str, Mapping[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """One table of the statement: label, sign and amount, count, list."""
+
+    title: str
+    rows: Sequence[tuple[str, str, str, str]]
+    unexplained: str
+
+
+def heading(run: RunRow) -> list[tuple[str, str]]:
+    """What the statement is about, and what it is pinned to."""
+    asked = run.input
+    return [
+        ("Ledger", str(asked["ledger"])),
+        ("Period", f"{asked['period_from']} to {asked['period_to']}"),
+        ("As at", f"{asked['today']}, ledger size {asked['size']}, root {asked['root'][:16]}"),
+        ("Sources", ", ".join(f"{name} v{at}" for name, at in sorted(asked["sources"].items()))),
+        ("Files", str(len(asked["imports"]))),
+        ("Run", f"{run.id}, output {run.output_digest[:16]}"),
+        ("Prepared by", run.started_by),
+    ]
+
+
+def blocks(run: RunRow) -> Iterator[Block]:
+    """The blocks of the statement, in its order."""
+    for proof in run.output["statement"]:
+        ours, theirs = proof["expecting"].capitalize(), proof["answering"].capitalize()
+        rows = [(f"{ours} total, {proof['heading']}", proof["total"], str(proof["count"]), "")]
+        rows += [
+            (f"  {each['label']}", _signed(each["amount"]), str(each["count"]), each["list"])
+            for each in proof["differences"]
+        ]
+        rows += [
+            (f"Expected at {proof['answering']}", proof["expected"], "", ""),
+            (
+                f"{theirs} total, {proof['heading']}",
+                proof["answered"],
+                str(proof["answered_count"]),
+                "",
+            ),
+            ("Unexplained difference", proof["unexplained"], "", ""),
+        ]
+        yield Block(
+            title=f"{proof['currency']}  {proof['heading']}  ({proof['expecting']} to "
+            f"{proof['answering']})",
+            rows=rows,
+            unexplained=proof["unexplained"],
+        )
+
+
+def reasons(run: RunRow) -> list[str]:
+    """What the statement does not prove, and why."""
+    return [*run.output["reasons"], *(f"unexplained: {x}" for x in run.output["unexplained"])]
+
+
+def list_rows(standings: Standings) -> Iterator[tuple[str, ...]]:
+    """The lists behind the numbers: one row for each item, list by list as they come."""
+    for _, _, fingerprint, document in standings:
+        for name in document["lists"] or ([""] if document["state"] != "matched" else []):
+            for item in document["items"]:
+                yield _row(name, document, item, fingerprint)
+
+
+def _row(
+    name: str, document: Mapping[str, Any], item: Mapping[str, Any], fingerprint: str
+) -> tuple[str, ...]:
+    values = {
+        **item,
+        "list": name,
+        "state": document["state"],
+        "sub_state": document["sub_state"],
+        "leg": document["leg"],
+        "ids": " ".join(item.get("ids", ())),
+        "item": item["key"],
+        "fingerprint": fingerprint,
+        "reason": document["reason"],
+    }
+    return tuple(str(values.get(column) or "") for column in LIST_COLUMNS)
+
+
+def _signed(amount: str) -> str:
+    return amount if amount.startswith("-") else f"+{amount}"

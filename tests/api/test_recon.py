@@ -1,0 +1,394 @@
+"""Finance's room over HTTP: files in, breaks out, forward entries close them."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+import zipfile
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.api.support import Api, capture, refund
+
+SOURCE = {
+    "name": "stripe-eur",
+    "provider": "stripe",
+    "side": "provider",
+    "iana_tz": "Europe/Berlin",
+    "approval_above": {"EUR": 1_000},
+}
+HEADING = (
+    "balance_transaction_id,created_utc,currency,gross,fee,net,reporting_category,source_id,"
+    "charge_id"
+)
+CHARGE = "txn_A1,2026-03-02 09:14:07,eur,120.00,2.05,117.95,charge,ch_A,ch_A"
+REFUND = "txn_A2,2026-03-03 16:40:00,eur,-45.00,0.00,-45.00,refund,re_A1,ch_A"
+FAILURE = "txn_A3,2026-03-09 02:11:31,eur,45.00,0.00,45.00,refund_failure,re_A1,ch_A"
+
+
+@dataclass
+class Desk:
+    """Finance of one ledger: a preparer, a reviewer, and files."""
+
+    api: Api
+    keys: int = 0
+
+    def get(self, path: str, **query: Any) -> Any:
+        response = self.api.http.get(
+            f"/v1/recon/{path}",
+            headers=self.api.headers(None),
+            params={"ledger": self.api.ledger, **query},
+        )
+        assert response.status_code == 200, response.text
+        return response.json() if "json" in response.headers["Content-Type"] else response
+
+    def send(
+        self, path: str, content: bytes, key: str | None = None, **query: Any
+    ) -> tuple[int, Any]:
+        self.keys += 1
+        response = self.api.http.post(
+            f"/v1/recon/{path}",
+            content=content,
+            headers=self.api.headers(key or f"k{id(self)}-{self.keys}"),
+            params={"ledger": self.api.ledger, **query},
+        )
+        return response.status_code, response.json()
+
+    def post(self, path: str, **words: Any) -> Any:
+        status, answer = self.send(path, json.dumps(words).encode())
+        assert status in {200, 201, 202}, answer
+        return answer
+
+    def bring(self, *rows: str, complete: bool = True) -> Any:
+        """A report with these rows, and what its sum is known to be from elsewhere."""
+        net = sum(round(float(row.split(",")[5]) * 100) for row in rows)
+        controls = {
+            "currency": "EUR",
+            "period_from": "2026-03-01",
+            "period_to": "2026-03-31",
+            "net_minor": net,
+            "lines": len(rows),
+        }
+        asked = {"controls": json.dumps([controls])} if complete else {}
+        content = "\n".join([HEADING, *rows, ""]).encode()
+        status, answer = self.send("imports", content, source="stripe-eur", **asked)
+        assert status in {200, 201}, answer
+        return answer
+
+    def run(self, today: str, period: str = "2026-03") -> Any:
+        begun = self.post("runs", period=period, today=today)
+        ends_at = time.monotonic() + 30
+        while True:
+            found = self.get(f"runs/{begun['id']}")
+            if found["state"] != "running":
+                assert found["state"] == "done", found
+                return found
+            assert time.monotonic() < ends_at
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def preparer(api: Api) -> Desk:
+    scopes = ("recon:prepare", "effects:write", "refunds:write", "entries:read")
+    desk = Desk(api.with_key(*scopes, principal="fin"))
+    desk.post("sources", **SOURCE)
+    return desk
+
+
+@pytest.fixture
+def reviewer(api: Api) -> Desk:
+    return Desk(api.with_key("recon:review", principal="ben"))
+
+
+def record(api: Api) -> None:
+    """A payment of 120.00 and a refund of 45.00, as the service recorded them."""
+    cited = {"system": "stripe", "rel": "transaction"}
+    paid = api.post(
+        "/effects",
+        capture("120.00", occurred_at="2026-03-02T09:14:07Z", evidence=[{**cited, "ref": "ch_A"}]),
+        key="pay",
+    ).json()
+    api.post(
+        f"/effects/{paid['id']}/refunds",
+        refund("45.00", occurred_at="2026-03-03T16:40:00Z", evidence=[{**cited, "ref": "re_A1"}]),
+        key="back",
+    )
+
+
+def test_a_refund_that_fails_later_is_a_break_and_a_forward_entry_closes_it(preparer, reviewer):
+    """Matched; broken six days later; an entry that cites the break; matched again."""
+    record(preparer.api)
+    preparer.bring(CHARGE, REFUND)
+    first = preparer.run(today="2026-03-05")
+    assert (first["tied"], first["remaining"]) == (True, 0)
+    assert {block["unexplained"] for block in first["statement"]} == {"0.00"}
+
+    preparer.bring(CHARGE, REFUND, FAILURE)
+    second = preparer.run(today="2026-03-10")
+    [broken] = preparer.get("breaks")["items"]
+    assert (second["tied"], second["remaining"]) == (False, 1)
+    assert (broken["state"], broken["sub_state"]) == ("missing_in_ledger", "reversed_at_provider")
+    assert broken["differences"] == {"EUR": "4500"}
+
+    path = f"breaks/{broken['id']}"
+    preparer.post(f"{path}/events", action="assign", to="fin")
+    proposed = preparer.post(f"{path}/events", action="propose", resolution="entry")
+    assert proposed["entry"]["type"] == "refund.failed"
+    assert proposed["entry"]["money"] == {"amount": "-45.00", "currency": "EUR", "flow": "out"}
+
+    # The amount is above what one person decides, and the preparer may not approve at all.
+    status, refused = preparer.send(f"{path}/events", b'{"action": "approve"}')
+    assert (status, refused["code"]) == (403, "FORBIDDEN")
+    closed = reviewer.post(f"{path}/events", action="approve")
+    entry = reviewer.api.with_key("entries:read").get(f"/entries/{closed['closed_by']['entry']}")
+    causes = entry.json()["entry"]["effect"]["causes"]
+    assert causes == [{"kind": "case", "ref": f"recon/break/{broken['id']}"}]
+
+    third = preparer.run(today="2026-03-11")
+    assert (third["tied"], third["remaining"]) == (True, 0)
+    story = [event["action"] for event in preparer.get(path)["events"]]
+    assert story == ["opened", "assigned", "proposed", "approved", "closed"]
+
+    signed = reviewer.post("signoffs", run=third["id"])
+    assert (signed["preparer"], signed["reviewer"]) == ("fin", "ben")
+
+
+def test_the_same_inputs_give_the_same_digests(preparer):
+    record(preparer.api)
+    preparer.bring(CHARGE, REFUND)
+    first, again = preparer.run(today="2026-03-05"), preparer.run(today="2026-03-05")
+
+    assert first["id"] != again["id"]
+    assert first["input_digest"] == again["input_digest"]
+    assert first["output_digest"] == again["output_digest"]
+
+
+def test_the_same_file_again_adds_nothing_and_says_who_brought_it(preparer):
+    first = preparer.bring(CHARGE, REFUND)
+    again = preparer.bring(CHARGE, REFUND)
+
+    assert (again["id"], again["replayed"], again["received_by"]) == (first["id"], True, "fin")
+    assert len(preparer.get("imports")["items"]) == 1
+
+
+def test_a_file_that_overlaps_adds_only_what_is_new(preparer):
+    assert preparer.bring(CHARGE, REFUND)["added"] == 2
+    assert preparer.bring(REFUND, FAILURE)["added"] == 1
+
+
+def test_splitting_a_file_changes_no_result(api, preparer):
+    """Two files with the lines of one: the same standings, one by one."""
+    record(preparer.api)
+    preparer.bring(CHARGE, REFUND, FAILURE, complete=False)
+    whole = preparer.run(today="2026-03-20")
+
+    other = api.on(api.ledger)
+    halves = Desk(other.with_key("recon:prepare", principal="fin"))
+    halves.post("sources", **(SOURCE | {"name": "stripe-halves"}))
+    for rows in ((CHARGE,), (REFUND, FAILURE)):
+        content = "\n".join([HEADING, *rows, ""]).encode()
+        halves.send("imports", content, source="stripe-halves")
+    begun = halves.post("runs", period="2026-03", today="2026-03-20", sources=["stripe-halves"])
+    while (found := halves.get(f"runs/{begun['id']}"))["state"] == "running":
+        time.sleep(0.02)
+
+    assert found["measures"]["states"] == whole["measures"]["states"]
+    assert [block["unexplained"] for block in found["statement"]] == ["0.00"] * len(
+        whole["statement"]
+    )
+
+
+def test_a_quarantined_file_counts_for_nothing_until_a_reviewer_says_why(preparer, reviewer):
+    """Its own sum is not what is known from elsewhere."""
+    record(preparer.api)
+    controls = [
+        {
+            "currency": "EUR",
+            "period_from": "2026-03-01",
+            "period_to": "2026-03-31",
+            "net_minor": 1,
+        }
+    ]
+    status, brought = preparer.send(
+        "imports",
+        f"{HEADING}\n{CHARGE}\n".encode(),
+        source="stripe-eur",
+        controls=json.dumps(controls),
+    )
+    assert (status, brought["status"], brought["counts"]) == (201, "quarantined", False)
+    found = preparer.run(today="2026-03-05")
+    assert found["input"]["imports"] == []
+    assert found["input"]["quarantined"] == [brought["id"]]
+    assert any("quarantined" in each for each in found["reasons"])
+
+    path = f"imports/{brought['id']}/override"
+    status, refused = preparer.send(path, b'{"reason": "fine"}')
+    assert (status, refused["code"]) == (403, "FORBIDDEN")
+    reviewer.post(path, reason="The summary was of another month.")
+    assert preparer.run(today="2026-03-05")["input"]["imports"] == [brought["id"]]
+
+
+def test_a_file_that_cannot_be_read_is_kept_and_says_why(preparer):
+    status, brought = preparer.send("imports", b"no statement\n", source="stripe-eur")
+
+    assert (status, brought["status"], brought["lines"]) == (201, "rejected", 0)
+    assert brought["findings"]
+    raw = preparer.get(f"imports/{brought['id']}/raw")
+    assert raw.content == b"no statement\n"
+
+
+def test_a_preview_keeps_nothing(preparer):
+    status, shown = preparer.send(
+        "imports", f"{HEADING}\n{CHARGE}\n".encode(), source="stripe-eur", dry_run="true"
+    )
+
+    assert (status, shown["provisional"], shown["lines"]) == (200, True, 1)
+    assert shown["first"][0]["amount"] == "12000"
+    assert preparer.get("imports")["items"] == []
+
+
+def test_nothing_is_missing_at_a_provider_whose_report_proves_nothing(preparer):
+    """An itemized report without a total covers no day."""
+    record(preparer.api)
+    preparer.bring(CHARGE, complete=False)
+    found = preparer.run(today="2026-04-20")
+
+    assert found["measures"]["states"] == {"matched": 1, "not_yet_covered": 1}
+    assert preparer.get("breaks")["items"] == []
+    assert found["tied"] is False
+
+
+def test_what_people_put_together_and_take_apart_is_precise(preparer):
+    record(preparer.api)
+    preparer.bring(CHARGE, REFUND)
+    first = preparer.run(today="2026-03-05")
+    matches = preparer.get(f"runs/{first['id']}/matches")["items"]
+    back = next(each for each in matches if each["items"][0]["kind"] == "refund")
+
+    preparer.post(f"matches/{back['match']['id']}/unmatch", run=first["id"], reason="Other order.")
+    apart = preparer.run(today="2026-04-20")
+    assert apart["measures"]["states"]["matched"] == 1
+
+    preparer.post("matches", items=[item["key"] for item in back["items"]], note="It was right.")
+    together = preparer.run(today="2026-04-20")
+    assert together["measures"]["states"] == {"matched": 2}
+    assert together["measures"]["strengths"] == {"auto": 1, "manual": 1}
+
+
+def test_an_explained_break_stays_closed_while_it_is_the_same(preparer, reviewer):
+    record(preparer.api)
+    preparer.bring(CHARGE, REFUND, "txn_B,2026-03-04 10:00:00,eur,-9.99,0,-9.99,refund,re_B,ch_B")
+    preparer.run(today="2026-03-20")
+    [broken] = preparer.get("breaks")["items"]
+    path = f"breaks/{broken['id']}"
+    preparer.post(
+        f"{path}/events", action="propose", resolution="explanation", note="Paid by another shop."
+    )
+    reviewer.post(f"{path}/events", action="approve")
+
+    again = preparer.run(today="2026-03-21")
+    assert (again["tied"], again["remaining"]) == (True, 0)
+    assert preparer.get(path)["status"] == "closed"
+
+
+def test_statements_come_in_every_format(preparer):
+    record(preparer.api)
+    preparer.bring(CHARGE, REFUND, FAILURE)
+    run = preparer.run(today="2026-03-20")
+    path = f"runs/{run['id']}/statement"
+
+    text = preparer.get(path, format="text").text
+    assert "Unexplained difference" in text
+    assert "taken back at provider, not yet in ledger" in text
+    assert preparer.get(path, format="csv").text.startswith("block,line,amount,count,list\r\n")
+    assert "EUR refunds A" in preparer.get(path, format="lists").text
+    book = preparer.get(path, format="xlsx").content
+    assert b"<f>" not in zipfile.ZipFile(io.BytesIO(book)).read("xl/worksheets/sheet2.xml")
+    assert book == preparer.get(path, format="xlsx").content
+    pdf = preparer.get(path, format="pdf").content
+    assert pdf.startswith(b"%PDF")
+    assert pdf == preparer.get(path, format="pdf").content
+
+
+def test_the_month_board_tells_every_day(preparer):
+    record(preparer.api)
+    preparer.bring(CHARGE, REFUND, FAILURE)
+    preparer.run(today="2026-03-20")
+    [row] = preparer.get("coverage", period="2026-03")["sources"]
+    colours = {day["day"]: day["colour"] for day in row["days"]}
+
+    assert colours["2026-03-02"] == "green"
+    assert colours["2026-03-09"] == "red"
+
+
+def test_the_same_request_is_answered_as_it_was(preparer):
+    key, body = "run-1", b'{"period": "2026-03", "today": "2026-03-05"}'
+    preparer.bring(CHARGE)
+    status, first = preparer.send("runs", body, key=key)
+    again_status, again = preparer.send("runs", body, key=key)
+    other_status, other = preparer.send("runs", b'{"period": "2026-02"}', key=key)
+
+    assert (status, again_status, other_status) == (202, 200, 422)
+    assert (again["id"], again["replayed"]) == (first["id"], True)
+    assert other["code"] == "IDEMPOTENCY_CONFLICT"
+
+
+@pytest.mark.parametrize(
+    ("path", "query"),
+    [
+        ("breaks", {"limit": "0"}),
+        ("breaks", {"cursor": "x"}),
+        ("breaks", {"wrong": "1"}),
+        ("coverage", {"period": "soon"}),
+        ("runs/none", {}),
+        ("breaks/none", {}),
+        ("imports/none", {}),
+        ("imports/none/raw", {}),
+    ],
+)
+def test_bad_questions_get_a_clear_answer(preparer, path, query):
+    response = preparer.api.http.get(
+        f"/v1/recon/{path}",
+        headers=preparer.api.headers(None),
+        params={"ledger": preparer.api.ledger, **query},
+    )
+
+    assert response.status_code in {404, 422}, response.text
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("sources", {"name": "x"}),
+        ("sources", SOURCE | {"iana_tz": "Nowhere/Else"}),
+        ("sources", SOURCE | {"tolerances": [{"kind": "tea"}]}),
+        ("sources", SOURCE | {"mapping": {"version": 1}}),
+        ("runs", {"period": "soon"}),
+        ("runs", {"period": "2026-03", "sources": ["none"]}),
+        ("runs", {"period": "2026-03", "today": "tomorrow"}),
+        ("breaks/none/events", {"action": "approve"}),
+        ("matches", {"items": ["one"], "note": "x"}),
+        ("matches/none/unmatch", {"run": "none", "reason": "x"}),
+        ("signoffs", {"run": "none"}),
+        ("imports/none/override", {"reason": "x"}),
+    ],
+)
+def test_bad_requests_get_a_clear_answer(api, path, words):
+    desk = Desk(api)
+    desk.post("sources", **SOURCE)
+    status, answer = desk.send(path, json.dumps(words).encode())
+
+    assert status in {404, 409, 422}, answer
+    assert answer["action"] in {"fix-request", "wait-for-human"}
+
+
+def test_an_auditor_reads_everything_and_writes_nothing(api, preparer):
+    preparer.bring(CHARGE)
+    auditor = Desk(api.with_key("entries:read", principal="audit"))
+
+    assert auditor.get("imports")["items"]
+    status, refused = auditor.send("runs", b'{"period": "2026-03"}')
+    assert (status, refused["code"]) == (403, "FORBIDDEN")

@@ -17,6 +17,7 @@ from ledger.effect import Rules
 from ledger.entry import Entry, Head
 from ledger.intent import Intent
 from ledger.lifecycle import Position
+from ledger.note import VerifierKey
 from ledger.period import ClosedPeriod
 from ledger.tiles import Tile
 
@@ -205,8 +206,20 @@ class Signer(Protocol):
     def identity(self) -> str:
         """Which record this is; a ledger names the one signer that may sign for it."""
 
+    def verifier(self, origin: str) -> VerifierKey:
+        """The public key under which `origin` is signed; SignerUnavailableError as below."""
+
     def register(self, origin: str) -> None:
         """Begin the record of a new origin at size 0; harmless where it has one."""
+
+    def checkpoint(self, origin: str) -> tuple[Checkpoint, bytes]:
+        """
+        The largest tree of the record, and its signed note.
+
+        Raises:
+            LedgerBrokenError: There is no record of this origin.
+            SignerUnavailableError: The record cannot be read.
+        """
 
     def show_base(
         self,

@@ -30,8 +30,7 @@ from ledger.errors import (
 from ledger.money import check_units
 from ledger.names import LEDGER_ITSELF, REGISTRY, check_ledger_name, check_principal_name
 from ledger.note import ED25519, key_id
-from ledger.ports import LedgerRecord
-from ledger.signer import FileSigner
+from ledger.ports import LedgerRecord, Signer
 from ledger.submission import Posting, Recorded, Submission
 from ledger.timestamps import format_time
 
@@ -61,11 +60,14 @@ class Shelf(Protocol):
     ) -> None:
         """Let effects be signed with this key."""
 
+    def retire_poster_key(self, key_id: str, registry_seq: int) -> None:
+        """Let nothing more be signed with this key."""
+
 
 class Registry:
     """Announces ledgers and keys. Used by one thread at a time."""
 
-    def __init__(self, appender: Appender, shelf: Shelf, signer: FileSigner) -> None:
+    def __init__(self, appender: Appender, shelf: Shelf, signer: Signer) -> None:
         self._appender = appender
         self._shelf = shelf
         self._signer = signer
@@ -110,6 +112,8 @@ class Registry:
         if notice.effect.type == "key.added" and data["purpose"] == "poster":
             public_key = bytes.fromhex(data["public_key"])
             self._shelf.add_poster_key(data["key_id"], data["principal"], public_key, notice.seq)
+        if notice.effect.type == "key.retired" and data["purpose"] == "poster":
+            self._shelf.retire_poster_key(data["key_id"], notice.seq)
         if notice.effect.type != "ledger.created":
             return None
         record = announced_ledger(notice)
@@ -184,11 +188,18 @@ class Registry:
 
         Returns:
             The key id posters name in their signatures.
+
+        Raises:
+            SettingsError: The key was retired: a new one takes its place, never the same again.
         """
         check_principal_name(principal, "principal")
         self.ensure()
         # C2SP signed-note's key id: the name takes part, so one key serves one principal.
         poster_key = key_id(principal, ED25519, public_key).hex()
+        if self._notice(f"_key.retired/{poster_key}") is not None:
+            raise SettingsError(
+                f"key {poster_key} was retired, and that stands for ever: enrol a new one"
+            )
         notice = self._announce(
             "key.added",
             f"_key.added/{poster_key}",
@@ -202,10 +213,45 @@ class Registry:
         self._shelf.add_poster_key(poster_key, principal, public_key, notice.seq)
         return poster_key
 
-    def _announce(self, type_: str, key: str, data: dict[str, Any]) -> Entry:
-        """The notice under `key`, appended if it is not there."""
+    def retire_poster_key(self, key_id: str) -> tuple[str, str]:
+        """
+        Let nothing more be signed with this key; safe to repeat.
+
+        What it signed before stays signed: the notice says when that ended.
+
+        Returns:
+            Whose key it was, and when it was retired first.
+
+        Raises:
+            NotFoundError: No poster's key has this id.
+        """
+        self.ensure()
+        added = self._notice(f"_key.added/{key_id}")
+        if added is None or (added.effect.data or {}).get("purpose") != "poster":
+            raise NotFoundError(f"no poster's key has the id {key_id[:80]}", key_id=key_id[:80])
+        principal: str = (added.effect.data or {})["principal"]
+        notice = self._announce(
+            "key.retired",
+            f"_key.retired/{key_id}",
+            {"key_id": key_id, "purpose": "poster", "principal": principal},
+        )
+        self._shelf.retire_poster_key(key_id, notice.seq)
+        return principal, notice.recorded_at
+
+    def _notice(self, key: str) -> Entry | None:
+        """The notice under `key`; None where there is none."""
         standing = self._shelf.replays(REGISTRY, [key])
         if key not in standing:
+            return None
+        entry = parse_entry(standing[key])
+        if not isinstance(entry, Entry):
+            raise LedgerError(f"{REGISTRY} entry {key} is of a version this program cannot read")
+        return entry
+
+    def _announce(self, type_: str, key: str, data: dict[str, Any]) -> Entry:
+        """The notice under `key`, appended if it is not there."""
+        standing = self._notice(key)
+        if standing is None:
             posting = Posting(
                 ledger=REGISTRY,
                 principal=LEDGER_ITSELF,
@@ -218,11 +264,9 @@ class Registry:
             if not isinstance(outcome, IdempotencyConflictError):
                 raise outcome
             # Another process announced it between our look and our append.
-            standing = self._shelf.replays(REGISTRY, [key])
-        entry = parse_entry(standing[key])
-        if not isinstance(entry, Entry):
-            raise LedgerError(f"{REGISTRY} entry {key} is of a version this program cannot read")
-        return entry
+            standing = self._notice(key)
+        assert standing is not None, "whose key is taken stands"
+        return standing
 
     def _record(
         self,

@@ -56,12 +56,12 @@ from ledger.ports import (
     Found,
     LedgerRecord,
     SealedPayload,
+    Signer,
     Storage,
     Wanted,
 )
 from ledger.reader import Reader
 from ledger.registry import Registry, announced_ledger, build_notice
-from ledger.signer import FileSigner
 from ledger.tiles import TILE_WIDTH, completed_tiles
 from ledger.timestamps import format_time, parse_time
 
@@ -126,7 +126,7 @@ class Restorer:
         self,
         *,
         shelf: Shelf,
-        signer: FileSigner,
+        signer: Signer,
         appender: Appender,
         registry: Registry,
         reader: Reader,

@@ -1,6 +1,7 @@
 """
 Rounds: has every ledger verified by the clock, each in its turn, by one process of all.
 
+    every two seconds     what is committed and was left unsigned, is signed
     every interval        what came since the last good verification, from its signed root on
     every long interval   everything, from the first entry
 
@@ -11,9 +12,10 @@ What is checked is said by `verify`, how a long one stays out of the writers' wa
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from ledger.errors import LedgerBrokenError, LedgerError, OverloadedError
 from ledger.reader import Reader
@@ -24,7 +26,8 @@ from ledger.verify import Mode
 
 logger = logging.getLogger(__name__)
 
-# Looked for so often in each interval, and not more than once a second.
+POLL_S = 2.0
+# Whether a verification is due is looked for so often in each interval.
 LOOKS_PER_INTERVAL = 20
 ROUNDS_LOCK = 0x6566_7276
 # A round that is cut off by the end of its process is begun again by the next one.
@@ -41,6 +44,7 @@ class Rounds:
         stops: Stops,
         verifications: Verifications,
         leader: Leader,
+        publish: Callable[[str], None],
         every_s: float,
         full_every_s: float,
     ) -> None:
@@ -52,6 +56,7 @@ class Rounds:
             stops: Where a ledger that nobody can verify is stopped.
             verifications: Runs each one.
             leader: Of the lock `ROUNDS_LOCK`.
+            publish: Signs and publishes a ledger to its end; used by the one thread.
             every_s: Seconds from one verification of a ledger to the next.
             full_every_s: Seconds from one that reads everything to the next.
         """
@@ -59,6 +64,9 @@ class Rounds:
         self._stops = stops
         self._verifications = verifications
         self._leader = leader
+        self._publish = publish
+        self._lagging: dict[str, int] = {}
+        self._look_at = -math.inf
         self._every_s = every_s
         self._full_every_s = full_every_s
         self._tried_at: dict[str, float] = {}
@@ -86,6 +94,28 @@ class Rounds:
         """
         if not self._leader.leads():
             return
+        self._sign_lagging()
+        if time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + self._every_s / LOOKS_PER_INTERVAL
+            self._verify_due()
+
+    def _sign_lagging(self) -> None:
+        """Sign what a signer that was away left unsigned, where no write comes to do it."""
+        lagging = {
+            ledger: size
+            for ledger, (size, published) in self._reader.sizes().items()
+            if size > published
+        }
+        for ledger, size in lagging.items():
+            # Not at the first look: whoever wrote it is about to publish it.
+            if self._lagging.get(ledger) == size:
+                try:
+                    self._publish(ledger)
+                except LedgerError as error:
+                    logger.warning("ledger %s is not signed to its end yet: %s", ledger, error)
+        self._lagging = lagging
+
+    def _verify_due(self) -> None:
         # Heads first: a ledger that is created meanwhile has its row with its head.
         heads = self._reader.sizes()
         known = {record.name for record in self._reader.ledgers()}
@@ -110,7 +140,7 @@ class Rounds:
             except Exception:
                 # A bug must not end the thread in silence: the age of the last verdict tells too.
                 logger.exception("a round of verifications failed")
-            self._stopping.wait(max(1.0, self._every_s / LOOKS_PER_INTERVAL))
+            self._stopping.wait(POLL_S)
 
     def _due(self, ledger: str, standing: Mapping[tuple[str, str], Standing]) -> Mode | None:
         tried_at = self._tried_at.get(ledger)

@@ -34,6 +34,7 @@ from ledger.reader import Reader
 from ledger.recon.office import Office, open_office
 from ledger.recorder import Recorder
 from ledger.registry import Registry
+from ledger.remote_signer import RemoteSigner
 from ledger.restore import Restorer
 from ledger.rfc3161 import Authorities, load_authorities
 from ledger.rounds import ROUNDS_LOCK, Rounds
@@ -159,7 +160,7 @@ def open_service(settings: Settings, *, stays: bool = False) -> Iterator[Service
         DatabaseUnavailableError: The database does not answer.
         SignerUnavailableError: The signer's record cannot be used.
     """
-    _refuse_remote_signer(settings)
+    _check_signer(settings)
     policy = None if settings.policy is None else load_policy(settings.policy)
     authorities = _authorities(settings)
     with open_database(settings, stays=stays) as conninfo, ExitStack() as opened:
@@ -182,13 +183,9 @@ def _compose(
     policy: Policy | None,
     authorities: Authorities | None,
 ) -> Service:
-    keys = settings.data_dir / "keys"
-    signer = FileSigner(
-        settings.data_dir / "signer",
-        load_signing_key(settings.signing_key, keys / "signing-key.pem"),
-    )
+    signer = _open_signer(settings)
     opened.callback(signer.close)
-    vault = Vault(load_payload_key(settings.payload_key, keys / "payload-key"))
+    vault = Vault(load_payload_key(settings.payload_key, settings.data_dir / "keys/payload-key"))
     clock = SystemClock()
 
     def storage() -> PostgresStorage:
@@ -245,6 +242,7 @@ def _compose(
         stops=stops,
         verifications=verifications,
         leader=Leader(pool, ROUNDS_LOCK),
+        publish=Appender(storage(), signer, vault, clock, stops).publish,
         every_s=settings.verify_interval,
         full_every_s=settings.verify_full_interval,
     )
@@ -327,10 +325,39 @@ def _authorities(settings: Settings) -> Authorities | None:
     return load_authorities(settings.tsa_certificates)
 
 
-def _refuse_remote_signer(settings: Settings) -> None:
-    if settings.signer_url is not None:
+def _check_signer(settings: Settings) -> None:
+    if settings.signer_url is None:
+        return
+    if settings.signer_token is None:
         raise SettingsError(
-            "EFFECT_LEDGER_SIGNER_URL names a signer on another host, and this version signs in "
-            "its own process only: unset it, and run the service on one host",
-            setting="EFFECT_LEDGER_SIGNER_URL",
+            "EFFECT_LEDGER_SIGNER_URL names a signer, and it answers only those who know its "
+            "token: set EFFECT_LEDGER_SIGNER_TOKEN, here and there",
+            setting="EFFECT_LEDGER_SIGNER_TOKEN",
         )
+    if settings.signing_key is not None:
+        raise SettingsError(
+            "the signer at EFFECT_LEDGER_SIGNER_URL has the key: unset EFFECT_LEDGER_SIGNING_KEY "
+            "here, and keep it there alone",
+            setting="EFFECT_LEDGER_SIGNING_KEY",
+        )
+
+
+def _open_signer(settings: Settings) -> FileSigner | RemoteSigner:
+    if settings.signer_url is None:
+        return open_file_signer(settings)
+    assert settings.signer_token is not None, "who names a signer knows its token"
+    return RemoteSigner(settings.signer_url, settings.signer_token)
+
+
+def open_file_signer(settings: Settings) -> FileSigner:
+    """
+    The signer of this host: its record and its key, in the data directory or as set.
+
+    Raises:
+        SettingsError: There is no key, or it cannot be used.
+        SignerUnavailableError: The record cannot be used.
+    """
+    return FileSigner(
+        settings.data_dir / "signer",
+        load_signing_key(settings.signing_key, settings.data_dir / "keys/signing-key.pem"),
+    )

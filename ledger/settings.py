@@ -63,6 +63,8 @@ class Settings:
     """Secret. Key that signs checkpoints; None uses the one in the data directory."""
     signer_url: str | None
     """Signer shared by several hosts; None signs in this one."""
+    signer_token: str | None
+    """Secret. What the shared signer and those who ask it know of each other."""
     payload_key: str | None
     """Secret. Key that wraps data keys; None uses the one in the data directory."""
     policy: Path | None
@@ -240,6 +242,12 @@ _READERS: Mapping[str, _Reader] = {
     ),
     "signing_key": _Reader(parse=_VISIBLE, default=lambda: None, secret=True),
     "signer_url": _Reader(parse=_url("https", "http", "unix"), default=lambda: None),
+    # As an environment variable it travels in a header: visible ASCII.
+    "signer_token": _Reader(
+        parse=_matching(r"[!-~]{16,512}", "16 to 512 visible characters, without spaces"),
+        default=lambda: None,
+        secret=True,
+    ),
     "payload_key": _Reader(parse=_VISIBLE, default=lambda: None, secret=True),
     "policy": _Reader(parse=_path, default=lambda: None),
     # Public witnesses count requests: this makes 8,640 a day.

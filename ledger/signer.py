@@ -132,16 +132,9 @@ class FileSigner:
         record = self._record(origin)
         with _files_available(), record.held():
             signed = record.read()
-            if size < signed.frontier.size:
-                raise _rolled_back(origin, size, signed.frontier.size)
-            if size == signed.frontier.size:
-                if root != signed.root:
-                    raise _forked(origin, size, root, signed.root)
+            if size == signed.frontier.size and root == signed.root:
                 return
-            frontier = _follow(origin, signed.frontier, size, read_leaves)
-            if frontier.root() != root:
-                raise _forked(origin, size, root, frontier.root())
-            record.write(frontier)
+            record.write(follow_base(origin, signed.frontier, size, root, read_leaves))
         logger.info("the record of %s follows to size %d", origin, size)
 
     def sign(
@@ -175,6 +168,17 @@ class FileSigner:
                 frontier = _follow(origin, signed.frontier, start, read_leaves)
                 signed = record.write(frontier.extend(leaves[frontier.size - start :]))
         return self._sign(origin, signed)
+
+    def frontier(self, origin: str) -> Frontier:
+        """
+        The compact range of the largest tree that may have been signed.
+
+        Raises:
+            LedgerBrokenError, SignerUnavailableError: As for `checkpoint`.
+        """
+        record = self._record(origin)
+        with _files_available(), record.held():
+            return record.read().frontier
 
     def checkpoint(self, origin: str) -> tuple[Checkpoint, bytes]:
         """
@@ -246,6 +250,31 @@ def _read_identity(path: Path) -> str:
     if not re.fullmatch(f"[0-9a-f]{{{2 * _IDENTITY_BYTES}}}", identity):
         raise SettingsError(f"{path} does not hold the identity of a signer", path=str(path))
     return identity
+
+
+def follow_base(
+    origin: str, signed: Frontier, size: int, root: bytes, read_leaves: ReadLeaves
+) -> Frontier:
+    """
+    The tree of `size` entries with this root, if it continues the one that was signed.
+
+    Args:
+        origin: Identity of the ledger.
+        signed: The largest tree that was signed.
+        size: Entries that are committed.
+        root: Root hash over them.
+        read_leaves: Asked only where there are more than were signed.
+
+    Raises:
+        RolledBackError: They are fewer than were signed.
+        ForkedError: They do not continue what was signed.
+    """
+    if size < signed.size:
+        raise _rolled_back(origin, size, signed.size)
+    frontier = _follow(origin, signed, size, read_leaves)
+    if frontier.root() != root:
+        raise _forked(origin, size, root, frontier.root())
+    return frontier
 
 
 def _follow(origin: str, frontier: Frontier, size: int, read_leaves: ReadLeaves) -> Frontier:

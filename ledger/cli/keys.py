@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ledger.credentials import KeyLine
 
 app = typer.Typer(
-    help="Create, list and revoke API keys; enrol keys that posters sign with.",
+    help="Create, list and revoke API keys; enrol and retire keys that posters sign with.",
     no_args_is_help=True,
 )
 
@@ -87,6 +87,24 @@ def enrol(
         {"key_id": key_id, "principal": name, "public_key": octets.hex()},
         f"Entries of {name} may be signed with key {key_id} from now on.\n"
         + facts(key_id=key_id, principal=name, public_key=octets.hex()),
+    )
+
+
+@app.command()
+def retire(
+    key_id: Annotated[str, typer.Argument(help="Id of a key that a poster signs with.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Let a poster's key sign no more; safe to repeat, and never taken back."""
+    # Imported here: it takes longer to load than most commands take to run.
+    from ledger.service import open_service
+
+    with open_service(read_settings()) as service:
+        principal, retired_at = service.registry.retire_poster_key(key_id)
+    Output(as_json).answer(
+        {"key_id": key_id, "principal": principal, "retired_at": retired_at},
+        f"Key {key_id} of {principal} signs no more since {retired_at}. What it signed before "
+        "stays signed.",
     )
 
 

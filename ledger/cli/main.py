@@ -27,6 +27,7 @@ from ledger.cli import (
     restore,
     serve,
     settings,
+    signer,
     watch,
     witness,
 )
@@ -84,6 +85,7 @@ app.command("export")(export.export)
 app.command("restore")(restore.restore)
 app.command("witness")(witness.witness)
 app.command("bench")(bench.bench)
+app.command("signer")(signer.signer)
 app.command("settings")(settings.settings)
 
 

@@ -156,6 +156,11 @@ on conflict (ledger) do nothing
 
 INSERT_PRINCIPAL = "insert into principals (principal) values (%s) on conflict do nothing"
 
+INSERT_RETIRED_POSTER_KEY = """
+insert into retired_poster_keys (key_id, registry_seq) values (%s, %s)
+on conflict (key_id) do nothing
+"""
+
 INSERT_POSTER_KEY = """
 insert into poster_keys (key_id, principal, public_key, registry_seq) values (%s, %s, %b, %s)
 on conflict (key_id) do nothing
@@ -359,6 +364,12 @@ class PostgresStorage:
         with self._database_errors(), connection.transaction():
             connection.execute(INSERT_PRINCIPAL, (principal,))
             connection.execute(INSERT_POSTER_KEY, (key_id, principal, public_key, registry_seq))
+
+    def retire_poster_key(self, key_id: str, registry_seq: int) -> None:
+        """Let nothing more be signed with this key; harmless where it is retired already."""
+        connection = self._open_connection()
+        with self._database_errors():
+            connection.execute(INSERT_RETIRED_POSTER_KEY, (key_id, registry_seq))
 
     @contextmanager
     def append_transaction(

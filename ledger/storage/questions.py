@@ -86,7 +86,8 @@ SELECT_DATA_KEYS = Statement(
 
 SELECT_SIGNING_KEYS = Statement(
     "select_signing_keys",
-    "select key_id, principal, public_key from poster_keys where key_id = any($1::text[])",
+    "select key_id, principal, public_key from poster_keys k where key_id = any($1::text[])"
+    " and not exists (select from retired_poster_keys r where r.key_id = k.key_id)",
 )
 
 

@@ -166,9 +166,11 @@ where ledger = %s and repeat_of is null
 }
 
 SELECT_POSTER_KEYS = """
-select k.key_id, k.principal, k.public_key, e.body
-from poster_keys k left join entries e on e.ledger = %s and e.seq = k.registry_seq
-where k.key_id = any(%s)
+select k.key_id, k.principal, k.public_key, e.body, r.body
+from poster_keys k
+left join entries e on e.ledger = %(registry)s and e.seq = k.registry_seq
+left join entries r on r.ledger = %(registry)s and r.key = '_key.retired/' || k.key_id
+where k.key_id = any(%(keys)s)
 """
 
 # A hash of tile level L stands for 256^L entries, a full tile for 256 of these.
@@ -355,7 +357,7 @@ class PostgresScan:
 
     def poster_keys(self, key_ids: Collection[str]) -> Sequence[StoredPosterKey]:
         """The keys of these ids that are there, with the notices they refer to."""
-        rows = self._rows(SELECT_POSTER_KEYS, (REGISTRY, list(key_ids)))
+        rows = self._rows(SELECT_POSTER_KEYS, {"registry": REGISTRY, "keys": list(key_ids)})
         return [StoredPosterKey(*row) for row in rows]
 
     def strays(self, size: int) -> Sequence[tuple[str, str]]:

@@ -49,6 +49,8 @@ from ledger.verify.stored import (
 from ledger.verify.tree import Roots, Tree, first_difference, first_entry, tile_name
 
 CLOCK_SLACK = timedelta(minutes=1)
+# Whoever held the head when a key was retired may not have known it yet.
+RETIREMENT_GRACE = timedelta(minutes=1)
 """How far two clocks that took part in recording one entry may have been apart."""
 
 _WHO = {
@@ -446,6 +448,14 @@ class _Audit:
                 entry.seq,
                 f"entry {entry.seq} of {entry.poster} is signed with a key of {key.principal}",
             )
+        retired_at = _retired_at(key)
+        if retired_at is not None and entry.recorded_at > retired_at:
+            self._add(
+                "poster.retired",
+                entry.seq,
+                f"entry {entry.seq} was recorded at {entry.recorded_at} and is signed with key "
+                f"{key.key_id}, which was retired",
+            )
         try:
             verify_poster_signature(entry.effect, entry.signature, key.public_key)
         except SignatureError as error:
@@ -741,6 +751,14 @@ def _created(row: StoredLedger) -> Entry | None:
     ):
         return notice
     return None
+
+
+def _retired_at(key: StoredPosterKey) -> str | None:
+    """From when on a signature of `key` is none; None while it is good."""
+    notice = None if key.retired is None else _parse(key.retired)
+    if not isinstance(notice, Entry) or notice.effect.type != "key.retired":
+        return None
+    return format_time(parse_time(notice.recorded_at) + RETIREMENT_GRACE)
 
 
 def _is_announced(key: StoredPosterKey) -> bool:

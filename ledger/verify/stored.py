@@ -84,6 +84,8 @@ class StoredPosterKey(NamedTuple):
     public_key: bytes
     notice: bytes | None
     """Bytes of the entry of `_registry` that the row refers to."""
+    retired: bytes | None
+    """Bytes of the entry of `_registry` that retired the key; None while it is good."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

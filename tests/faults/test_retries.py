@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import orjson
@@ -33,6 +34,8 @@ from ledger.errors import (
 from ledger.lifecycle import DEPTH_MAX
 from ledger.ports import Wanted
 from ledger.submission import Provisional, Recorded, Submission
+from ledger.verification import verify_ledger
+from ledger.verify import auditor
 from tests.faults.house import House, asked, asks, eur, open_house, recorded, refund
 
 
@@ -478,6 +481,39 @@ def test_a_good_signature_is_recorded_and_can_be_checked_without_us(house, ledge
     assert read.signature.key_id == key_id
     verify_poster_signature(read.effect, read.signature, key.public_key().public_bytes_raw())
     house.verify(ledger)
+
+
+def test_a_retired_key_signs_no_more_and_what_it_signed_stays(house, ledger):
+    """Also a replay does; and the ledger verifies, for the notice says when the key ended."""
+    private = Ed25519PrivateKey.generate()
+    key_id = house.registry.enrol_poster_key("till", private.public_key().public_bytes_raw())
+    [first] = house.post(ledger, signed(asks("before"), private, key_id))
+
+    house.registry.retire_poster_key(key_id)
+
+    [refused] = house.post(ledger, signed(asks("after"), private, key_id))
+    assert isinstance(refused, BadReferenceError)
+    [again] = house.post(ledger, signed(asks("before"), private, key_id))
+    assert (recorded(again).replayed, recorded(again).entry) == (True, recorded(first).entry)
+    house.verify(ledger)
+
+
+def test_a_retired_key_that_signed_later_is_found(house, ledger, monkeypatch):
+    """Whoever takes the row of the retirement away leaves the notice."""
+    monkeypatch.setattr(auditor, "RETIREMENT_GRACE", timedelta(0))
+    private = Ed25519PrivateKey.generate()
+    key_id = house.registry.enrol_poster_key("till", private.public_key().public_bytes_raw())
+    house.registry.retire_poster_key(key_id)
+    with house.superuser() as connection:
+        connection.execute("alter table retired_poster_keys disable trigger all")
+        connection.execute("delete from retired_poster_keys")
+        connection.execute("alter table retired_poster_keys enable always trigger append_only")
+        connection.execute("alter table retired_poster_keys enable always trigger no_truncate")
+    house.post(ledger, signed(asks("after"), private, key_id))
+
+    report = verify_ledger(house.engine, ledger)
+
+    assert [(each.check, each.seq) for each in report.findings] == [("poster.retired", 0)]
 
 
 def test_a_signature_is_no_part_of_the_request(house, ledger, enrolled):

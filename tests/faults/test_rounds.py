@@ -128,6 +128,7 @@ def opened(conninfo: Conninfo, attacked: Attacked, directory: Path) -> Iterator[
             stops=stops,
             verifications=verifications,
             leader=Leader(engine, ROUNDS_LOCK),
+            publish=Appender(storage, signer, attacked.vault, SystemClock(), stops).publish,
             every_s=0,
             full_every_s=0,
         )
@@ -305,6 +306,7 @@ def test_one_process_of_all_makes_the_rounds(service):
         stops=service.stops,
         verifications=service.verifications,
         leader=Leader(service.engine, ROUNDS_LOCK),
+        publish=service.appender.publish,
         every_s=0,
         full_every_s=0,
     )

@@ -855,5 +855,10 @@ def test_a_posters_key_is_enrolled_once(shell, tmp_path):
 
     assert (made["principal"], made["public_key"]) == ("signer", key.public_bytes_raw().hex())
     assert shell.good("key", "enrol", pem, "--name", "signer") == made
+    retired = shell.good("key", "retire", made["key_id"])
+    assert (retired["key_id"], retired["principal"]) == (made["key_id"], "signer")
+    assert shell.good("key", "retire", made["key_id"]) == retired
+    assert shell.run("key", "enrol", pem, "--name", "signer").code == 2
+    assert shell.run("key", "retire", "00000000").code == 2
     for wrong in ("nonsense", "ab" * 31, tmp_path):
         assert shell.run("key", "enrol", wrong, "--name", "signer").code == 2

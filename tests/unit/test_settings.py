@@ -51,6 +51,7 @@ def test_every_setting_has_a_line_in_fixed_order() -> None:
         "ORIGIN_HOST",
         "SIGNING_KEY",
         "SIGNER_URL",
+        "SIGNER_TOKEN",
         "PAYLOAD_KEY",
         "POLICY",
         "WITNESS_INTERVAL",

@@ -30,7 +30,7 @@ from ledger.storage.postgres import SELECT_LEDGER
 from ledger.storage.scan import PostgresScan
 from ledger.storage.tables import ledger_record
 from ledger.vault import Vault
-from ledger.verify import PAGE, Outside, Page, Progress, ReadPage, Report, audit, sift
+from ledger.verify import PAGE, Dated, Outside, Page, Progress, ReadPage, Report, audit, sift
 from ledger.verify import SealedPayload as Unopened
 
 NICENESS = 10
@@ -63,6 +63,7 @@ def verify_ledger(
     trusted: Checkpoint | None = None,
     read_signed: ReadSigned | None = None,
     vault: Vault | None = None,
+    dated: Dated | None = None,
     progress: Progress = lambda _checked, _size: None,
     read_page: ReadPage | None = None,
 ) -> Report:
@@ -77,6 +78,7 @@ def verify_ledger(
         trusted: A checkpoint that was kept elsewhere, its signature checked.
         read_signed: Reads the signer's record.
         vault: Opens payloads; without it their content is not checked.
+        dated: Trees that others have seen.
         progress: Told how many entries were checked, of how many.
         read_page: Who reads and sifts pages; None does it here.
 
@@ -91,6 +93,7 @@ def verify_ledger(
                 trusted=trusted,
                 read_signed=read_signed or (lambda _origin: None),
                 now=datetime.now(UTC),
+                dated=dated or Dated(),
             ),
             since=since,
             open_payloads=None
@@ -181,6 +184,7 @@ def audit_apart(
     trusted: Checkpoint | None,
     signed: Mapping[str, tuple[int, bytes] | None],
     vault: Vault | None,
+    dated: Dated | None,
     progress: Progress,
 ) -> dict[str, Any]:
     """
@@ -193,6 +197,7 @@ def audit_apart(
         trusted: A checkpoint that was kept elsewhere.
         signed: Origin -> size and root in the signer's record.
         vault: Opens payloads.
+        dated: Trees that others have seen.
         progress: Told how many entries were checked, of how many.
 
     Returns:
@@ -217,6 +222,7 @@ def audit_apart(
             "trusted": trusted,
             "signed": signed,
             "vault": vault,
+            "dated": dated,
         },
         name=f"verify {ledger}",
         daemon=True,
@@ -259,6 +265,7 @@ def _judge(
     trusted: Checkpoint | None,
     signed: Mapping[str, tuple[int, bytes] | None],
     vault: Vault | None,
+    dated: Dated | None,
 ) -> None:
     """Tells progress, then a report's document or an error."""
     _go_last()
@@ -271,6 +278,7 @@ def _judge(
             trusted=trusted,
             read_signed=signed.get,
             vault=vault,
+            dated=dated,
             progress=lambda checked, size: told.send((checked, size)),
             read_page=_PagesAhead(pages),
         )

@@ -22,6 +22,7 @@ from ledger.audit.closing import Closing
 from ledger.audit.exports import Exports
 from ledger.clock import SystemClock
 from ledger.credentials import Credentials
+from ledger.dating import Dating
 from ledger.dialog import Dialog
 from ledger.dry_run import DryRun
 from ledger.errors import LedgerBrokenError, LedgerError, SettingsError
@@ -210,8 +211,15 @@ def _compose(
     registry_storage = storage()
     appender = Appender(registry_storage, signer, vault, clock, stops)
     verdicts = Verdicts(pool, signer, stops)
+    reader = Reader(pool, vault)
+    dating = Dating(pool, reader, policy=policy, authorities=authorities)
     verifications = Verifications(
-        pool, conninfo=conninfo, read_signed=read_signed, vault=vault, verdicts=verdicts
+        pool,
+        conninfo=conninfo,
+        read_signed=read_signed,
+        vault=vault,
+        verdicts=verdicts,
+        read_dated=dating.trees,
     )
     opened.callback(verifications.wait, VERIFICATIONS_PATIENCE_S)
     closing = Closing(pool, Appender(storage(), signer, vault, clock, stops))
@@ -228,7 +236,6 @@ def _compose(
     dry_run_storage, sequencer_storage, dialog_storage = storage(), storage(), storage()
     sequencer = Sequencer(lambda: Appender(sequencer_storage, signer, vault, clock, stops))
     sequencer.start()
-    reader = Reader(pool, vault)
     # Of its own: files are large, and nobody else waits for them.
     office_pool = engine(conninfo, WRITER, pool_size=POOL_SIZE)
     opened.callback(office_pool.dispose)

@@ -34,7 +34,9 @@ class HttpAuthority:
             # A user and password are for the authority, and not for the log.
             self._shown = self._url.copy_with(userinfo=b"", query=None)
         except (httpx.InvalidURL, UnicodeError) as error:
-            raise SettingsError(f"not the URL of a timestamp authority: {url[:80]}") from error
+            raise SettingsError("not the URL of a timestamp authority") from error
+        if not self._url.host:
+            raise SettingsError("the URL of the timestamp authority names no host")
         # Redirects are not followed: a query goes where the settings say.
         self._http = httpx.Client(timeout=TIMEOUT)
 

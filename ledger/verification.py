@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -32,6 +32,7 @@ from ledger.storage.database import WRITER, Conninfo, driver_connection
 from ledger.vault import Vault
 from ledger.verdicts import Ended, Verdicts
 from ledger.verify import (
+    Dated,
     Mode,
     read_trusted,
 )
@@ -45,6 +46,8 @@ APART_FROM = 20_000
 """Entries; fewer are verified sooner than a process starts."""
 STALE_AFTER_S = 60
 """A running job that said nothing for so long has lost its process."""
+ReadDated = Callable[[str, int], Dated]
+"""Ledger, and a size -> larger trees of it that others have seen."""
 
 SELECT_SIZE = "select size from heads where ledger = %s"
 
@@ -128,6 +131,7 @@ class Verifications:
         read_signed: ReadSigned | None = None,
         vault: Vault | None = None,
         verdicts: Verdicts | None = None,
+        read_dated: ReadDated | None = None,
     ) -> None:
         """
         Run jobs through connections of `engine`, which has the rights of the writer.
@@ -139,8 +143,10 @@ class Verifications:
             vault: Opens payloads.
             verdicts: Told of each report; without it an incremental job reads from the trusted
                 checkpoint, or all.
+            read_dated: Finds trees that others have seen.
         """
         self._engine = engine
+        self._read_dated = read_dated
         self._verdicts = verdicts
         self._conninfo = conninfo
         self._read_signed = read_signed
@@ -308,9 +314,12 @@ class Verifications:
 
     def _verify(self, job: _Job) -> tuple[str, dict[str, Any]]:
         try:
-            to_read = job.size - (job.since[0] if job.since else 0)
+            start = job.since[0] if job.since else 0
+            # Read before the entries: what is seen meanwhile is beyond what it checks against.
+            dated = None if self._read_dated is None else self._read_dated(job.ledger, start)
+            to_read = job.size - start
             if self._conninfo is not None and to_read >= APART_FROM:
-                document = self._verify_apart(job, self._conninfo(WRITER))
+                document = self._verify_apart(job, self._conninfo(WRITER), dated)
             else:
                 document = verify_ledger(
                     self._engine,
@@ -319,6 +328,7 @@ class Verifications:
                     trusted=job.trusted,
                     read_signed=self._read_signed,
                     vault=self._vault,
+                    dated=dated,
                     progress=lambda checked, size: self._tell(job, checked, size),
                 ).document()
         except LedgerError as error:
@@ -334,7 +344,7 @@ class Verifications:
         self._tell(job, document["size"], document["size"], least_s=0.0)
         return "done", document
 
-    def _verify_apart(self, job: _Job, conninfo: str) -> dict[str, Any]:
+    def _verify_apart(self, job: _Job, conninfo: str, dated: Dated | None) -> dict[str, Any]:
         """The report as JSON, made by a process of its own."""
         signed: dict[str, tuple[int, bytes] | None] = {}
         if self._read_signed is not None:
@@ -349,6 +359,7 @@ class Verifications:
             trusted=job.trusted,
             signed=signed,
             vault=self._vault,
+            dated=dated,
             progress=lambda checked, size: self._tell(job, checked, size),
         )
 

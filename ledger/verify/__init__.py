@@ -11,7 +11,8 @@ Three verdicts, each `ok`, `bad` or `unchecked`:
                   and derived tables; ok needs a signed root over at least the first entries
     completeness  nothing that was signed is left out; needs something from outside the
                   database: a checkpoint that was kept, or the signer's record
-    time          times never run backwards and are not from the future
+    time          times never run backwards and are not from the future; and they fit what
+                  witnesses and timestamp authorities say, where any do
 
 Memory does not grow with the ledger, but for positions (by corrected entries), erased
 payloads (by their number) and 16 bytes per 2,048 entries.
@@ -37,11 +38,15 @@ from ledger.verify.stored import (
     StoredPosition,
     StoredPosterKey,
 )
+from ledger.verify.times import CLOCKS_APART, AnchoredTree, Dated
 
 __all__ = [
+    "CLOCKS_APART",
     "COLUMNS",
     "FINDINGS_MAX",
     "PAGE",
+    "AnchoredTree",
+    "Dated",
     "Finding",
     "Mode",
     "OpenPayloads",

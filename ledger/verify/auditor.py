@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -46,6 +46,7 @@ from ledger.verify.stored import (
     StoredLedger,
     StoredPosterKey,
 )
+from ledger.verify.times import Dated, Times, limits
 from ledger.verify.tree import Roots, Tree, first_difference, first_entry, tile_name
 
 CLOCK_SLACK = timedelta(minutes=1)
@@ -74,6 +75,8 @@ class Outside:
     """Origin -> size and root in the signer's record; None where it has or knows none."""
     now: datetime | None = None
     """Wall clock, with its offset."""
+    dated: Dated = field(default_factory=Dated)
+    """Trees that others have seen."""
 
 
 def read_trusted(note: str, vkey: str) -> Checkpoint:
@@ -158,6 +161,7 @@ class _Audit:
 
         self._next = self._start
         self._read = self._unread = self._version = 0
+        self._anchored = 0
         self._recorded_at = ""
         self._roots = self._known_roots(since)
         self._links = Links(
@@ -202,6 +206,7 @@ class _Audit:
         checkpoint = self._check_published(pinned)
         signed, outside = self._check_roots(pinned)
         self._check_now()
+        self._check_anchored()
         self._state_limits(signed, outside)
         return self._report(signed, outside, checkpoint)
 
@@ -646,6 +651,33 @@ class _Audit:
                 f"{format_time(now)}",
             )
 
+    def _check_anchored(self) -> None:
+        """Hold the tree, and the times of its entries, to what others have seen."""
+        held = []
+        for tree in self._outside.dated.trees:
+            if tree.size > self._next:
+                self._add(
+                    "anchor.ahead",
+                    self._next,
+                    f"{tree.who} saw {tree.size} entries, {self._next} are here: entry "
+                    f"{self._next} and what followed are gone",
+                )
+                continue
+            if tree.size <= self._start:
+                continue
+            computed = self._root_at(tree.size)
+            if computed is not None and computed != tree.root:
+                self._add(
+                    "anchor.root",
+                    None,
+                    f"{tree.who} saw another history: of the first {tree.size} entries here, at "
+                    f"least one was changed, added or left out",
+                )
+            elif computed is not None:
+                held.append(tree)
+        Times(self._source, self._add).check(held, self._next)
+        self._anchored = max((tree.size for tree in held), default=0)
+
     # ---- The report ----
 
     def _state_limits(self, signed: int, outside: int) -> None:
@@ -685,7 +717,7 @@ class _Audit:
         if self._ledger.name != REGISTRY:
             say(f"{REGISTRY}, which announces this ledger and its keys: verify it as well")
         say("which personal-data checks the ledger has on: no notice records them")
-        say("times against anybody else's clock: there are no timestamps")
+        self._not_checked += limits(self._anchored, self._next, self._outside.dated.refused)
 
     def _report(self, signed: int, outside: int, checkpoint: str | None) -> Report:
         bad, first = self._found.bad, self._found.first

@@ -21,8 +21,10 @@ _SHOWN_MAX = 80
 
 # What these checks find is missing or not the history that was signed: what else may be
 # left out, nobody can tell from it.
-_COMPLETENESS = frozenset({"checkpoint.ahead", "trusted.ahead", "signer.ahead", "earlier.ahead"})
-_BOTH = frozenset({"entry.missing", "head.missing", "trusted.root", "signer.root"})
+_COMPLETENESS = frozenset(
+    {"checkpoint.ahead", "trusted.ahead", "signer.ahead", "earlier.ahead", "anchor.ahead"}
+)
+_BOTH = frozenset({"entry.missing", "head.missing", "trusted.root", "signer.root", "anchor.root"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

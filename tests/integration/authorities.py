@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-OPENSSL = shutil.which("openssl")
 DAY = timedelta(days=1)
 CONFIG = """
 [tsa]
@@ -91,11 +91,18 @@ def authority(home: Path, *, until: timedelta = 30 * DAY, for_timestamps: bool =
     return Authority(home=home)
 
 
+def found_openssl() -> str:
+    """Where openssl is; what it signs cannot be replaced by anything of ours."""
+    found = shutil.which("openssl")
+    if found is None:
+        pytest.skip("there is no openssl here")
+    return found
+
+
 def openssl(*arguments: str | Path) -> str:
     """Run openssl, which must succeed; what it printed."""
-    assert OPENSSL is not None, "openssl is installed wherever these tests run"
     done = subprocess.run(
-        [OPENSSL, *map(str, arguments)], capture_output=True, encoding="utf-8", check=False
+        [found_openssl(), *map(str, arguments)], capture_output=True, encoding="utf-8", check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr
@@ -103,10 +110,12 @@ def openssl(*arguments: str | Path) -> str:
 
 def openssl_verifies(token: Path, data: Path, root: Path) -> bool:
     """Whether `openssl ts -verify` finds a token good."""
-    assert OPENSSL is not None, "openssl is installed wherever these tests run"
     arguments = ["-verify", "-in", token, "-data", data, "-CAfile", root]
     done = subprocess.run(
-        [OPENSSL, "ts", *map(str, arguments)], capture_output=True, encoding="utf-8", check=False
+        [found_openssl(), "ts", *map(str, arguments)],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
     )
     return done.returncode == 0 and "Verification: OK" in done.stdout + done.stderr
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,13 +12,16 @@ from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy import Engine
 
 from ledger import anchors as anchors_module
 from ledger import stamper as stamper_module
 from ledger.anchoring import ANCHORING_LOCK, Anchoring
+from ledger.auditing import verify_ledger
 from ledger.checkpoint import log_part
+from ledger.dating import Dating
 from ledger.errors import (
     ForkedError,
     NotCosignedYetError,
@@ -44,8 +48,15 @@ from ledger.storage.embedded.cluster import SUPERUSER
 from ledger.storage.leader import Leader
 from ledger.storage.schema import migrate
 from ledger.tsa import HttpAuthority
-from tests.integration.authorities import DAY, Authority, authority, listening
-from tests.integration.commands import passable_directory
+from ledger.verify import Dated
+from tests.integration.authorities import (
+    DAY,
+    Authority,
+    authority,
+    listening,
+    openssl_verifies,
+)
+from tests.integration.commands import TIMEOUT_S, Shell, passable_directory
 from tests.integration.witnesses import LEDGER, House, Running, house, witness
 
 SECOND = "second"
@@ -429,3 +440,131 @@ def test_a_stored_token_that_was_swapped_is_not_handed_out(town, conninfo):
             (log_part(newest.note), newest.size),
         )
     assert town.anchors.timestamp(REGISTRY, newest.size).size == newest.size
+
+
+# ---- What an audit makes of it --------------------------------------------------------
+
+
+def test_an_audit_holds_times_to_what_others_saw_through_the_registry(
+    town, engine, running, tsa, url
+):
+    """Of the ledger itself nobody has seen anything."""
+    duties = (recorder(town, engine), publisher(town, running), stamper(town, tsa, url))
+    for grown in (14, 16):
+        town.grow(grown)
+        for duty in duties:
+            duty.turn()
+    for duty in duties:
+        duty.close()
+    dating = Dating(
+        engine,
+        town.reader,
+        policy=parse_policy(policy_text(running).encode()),
+        authorities=load_authorities(tsa.root),
+    )
+    dated = dating.trees(LEDGER, 0)
+    assert dated.refused == 0
+    assert [tree.size for tree in dated.trees][-2:] == [14, 16]
+    # The earlier anchor of the registry bounds what came after the notice, and a later one it.
+    last = dated.trees[-1]
+    assert last.not_before is not None
+    assert last.not_after is not None
+    assert last.not_before <= last.not_after
+    assert last.who.endswith("through _registry,")
+    assert dating.trees(LEDGER, 14).trees == dated.trees[-1:]
+    report = verify_ledger(engine, LEDGER, dated=dated)
+    assert (report.time, report.findings_total) == ("ok", 0)
+    assert not any("no authority has seen them yet" in each for each in report.not_checked)
+    assert verify_ledger(engine, REGISTRY, dated=dating.trees(REGISTRY, 0)).time == "ok"
+
+    lies = tuple(replace(tree, not_after=tree.not_after - DAY) for tree in dated.trees)
+    told = verify_ledger(engine, LEDGER, dated=replace(dated, trees=lies))
+    assert told.time == "bad"
+    assert told.first_bad is not None
+    assert (told.first_bad.check, told.first_bad.seq) == ("time.witnessed", 0)
+
+
+def test_what_nobody_trusts_any_more_is_told_and_not_believed(town, engine, tmp_path):
+    other = load_authorities(authority(tmp_path / "other").root)
+    dating = Dating(engine, town.reader, policy=None, authorities=other)
+    dated = dating.trees(REGISTRY, 0)
+    assert dated.trees == ()
+    assert dated.refused > 0
+    report = verify_ledger(engine, REGISTRY, dated=dated)
+    assert any("do not verify under" in each for each in report.not_checked)
+    nobody = Dating(engine, town.reader, policy=None, authorities=None)
+    assert nobody.trees(LEDGER, 0) == Dated()
+
+
+# ---- The whole: a service, a witness and an authority as processes --------------------
+
+
+@pytest.mark.slow
+def test_a_poster_gets_a_receipt_that_others_stand_for_through_the_registry(tmp_path):
+    """Two workers; neither witness nor authority sees the ledger itself; verified offline."""
+    with passable_directory() as base:
+        alone = Shell(data_dir=base / "data")
+        made = alone.good("ledger", "create", LEDGER)
+        key = alone.good("key", "create", "--name", "till", "--scope", "*")["key"]
+        known = {each["ledger"]: each for each in alone.good("ledger", "list")["ledgers"]}
+        tsa = authority(base / "tsa")
+        with (
+            witness(base / "w0", known[REGISTRY]["vkey"]) as running,
+            listening(tsa) as where,
+        ):
+            (base / "policy").write_text(policy_text(running))
+            (base / "trusted").write_text(policy_text(running, made["vkey"]))
+            shell = alone.set(
+                POLICY=str(base / "policy"),
+                TSA_URL=where,
+                TSA_CERTIFICATES=str(tsa.root),
+                WORKERS="2",
+                KEY=key,
+                **{f"{name}_INTERVAL": "1" for name in ("WITNESS", "TSA", "REGISTRY")},
+            )
+            with shell.serving() as (_, announced):
+                url = announced["url"]
+                client = shell.set(URL=url)
+                client.good("post", LEDGER, "--key", "a", "--type", "email.sent")
+                receipts = {
+                    level: get(url, key, f"/{LEDGER}/entries/0/receipt?level={level}")
+                    for level in ("timestamped", "cosigned")
+                }
+                for level, answer in receipts.items():
+                    assert answer.status_code == 200, answer.text
+                    (tmp_path / level).write_bytes(answer.content)
+                newest = get(url, key, f"/{REGISTRY}/checkpoint?level=timestamped")
+                path = newest.headers["link"].removeprefix("<").partition(">")[0]
+                token = get(url, key, path.removeprefix("/v1/ledgers"))
+                assert token.headers["content-type"] == "application/timestamp-reply"
+                (tmp_path / "note").write_bytes(newest.content)
+                (tmp_path / "token").write_bytes(token.content)
+                assert openssl_verifies(tmp_path / "token", tmp_path / "note", tsa.root)
+                own = get(url, key, f"/{LEDGER}/checkpoint?level=timestamped")
+                assert (own.status_code, own.json()["code"]) == (404, "NOT_TIMESTAMPED_YET")
+                assert 0 <= httpx.get(f"{url}/readyz").json()["timestamp_age_s"] < TIMEOUT_S
+                page = httpx.get(f"{url}/metrics", headers={"Authorization": f"Bearer {key}"}).text
+                assert 'effect_ledger_timestamp_age_seconds{ledger="_registry"}' in page
+                assert f'effect_ledger_registered_size{{ledger="{LEDGER}"}} 1.0' in page
+
+        options = ("--policy", base / "trusted", "--tsa-certificates", tsa.root)
+        good = alone.run("verify", tmp_path / "timestamped", *options, "--json")
+        assert (good.code, good.json["level"]) == (0, "timestamped")
+        assert good.json["verdicts"]["time"] == "ok"
+        assert good.json["recorded_at"][:19] <= good.json["not_after"]
+        assert good.json["timestamps"][0]["authority"] == "CN=Authority of tsa"
+        assert good.json["registry"]["origin"] == known[REGISTRY]["origin"]
+        blind = alone.run("verify", tmp_path / "timestamped", "--vkey", made["vkey"], "--json")
+        assert (blind.code, blind.json["level"]) == (0, "log-signed")
+        assert any("it is timestamped, as it says" in each for each in blind.json["not_checked"])
+
+        forged = json.loads((tmp_path / "cosigned").read_text()) | {"level": "timestamped"}
+        (tmp_path / "forged").write_text(json.dumps(forged))
+        told = alone.run("verify", tmp_path / "forged", *options, "--json")
+        assert told.code == 1
+        assert "says it is timestamped, and carries no timestamp" in told.json["error"]["message"]
+
+
+def get(url: str, key: str, path: str) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {key}", "Prefer": "wait=30"}
+    return httpx.get(f"{url}/v1/ledgers{path}", headers=headers, timeout=TIMEOUT_S)

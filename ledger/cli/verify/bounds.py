@@ -11,14 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from ledger.timestamps import format_time, parse_time
-from ledger.verify import Verdict
-
-CLOCKS_APART = timedelta(minutes=1)
-"""How far the clocks of honest parties may be from each other, and an anchor from its tree."""
+from ledger.verify import CLOCKS_APART, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

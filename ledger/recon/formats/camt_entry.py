@@ -7,13 +7,13 @@ not turn it round again. An entry is split into its transactions only where they
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from typing import Any
 from xml.etree.ElementTree import Element
 
 from ledger.recon.draft import Draft, StatementDraft
 from ledger.recon.formats.days import YEAR_MIN, plausible
+from ledger.recon.formats.markup import part, parts, word
 from ledger.recon.statement import FindingCode, LineKind, StatementRole
 
 BOOKED = "BOOK"
@@ -22,30 +22,6 @@ RETURNS = frozenset({"RRTN", "PRDD", "RPCR", "RIMB", "UPDD", "UPCT", "RJCT"})
 """Sub-families of bank transaction codes that mean a return."""
 CHARGES = frozenset({"CHRG", "COMM", "FEES", "COMT"})
 SIGNS = {"CRDT": 1, "DBIT": -1}
-
-
-def local_name(element: Element) -> str:
-    """The name of an element without its namespace."""
-    return element.tag.rpartition("}")[2]
-
-
-def parts(element: Element | None, name: str) -> Iterator[Element]:
-    """Children of this local name."""
-    if element is not None:
-        yield from (child for child in element if local_name(child) == name)
-
-
-def part(element: Element | None, *path: str) -> Element | None:
-    """The first child of this local name, and so on down the path."""
-    for name in path:
-        element = next(parts(element, name), None)
-    return element
-
-
-def word(element: Element | None, *path: str) -> str:
-    """The text of the element at this path, or empty."""
-    found = part(element, *path)
-    return (found.text or "").strip() if found is not None else ""
 
 
 def read_entry(
@@ -180,7 +156,7 @@ def _words(entry: Element, detail: Element | None, minor: int) -> dict[str, Any]
         if (found := word(entry, name))
     }
     raw |= {
-        local_name(child): child.text.strip()
+        child.tag: child.text.strip()
         for child in (references if references is not None else ())
         if child.text and child.text.strip()
     }

@@ -25,6 +25,7 @@ from ledger.cli import (
     ledgers,
     recon,
     restore,
+    sample,
     serve,
     settings,
     signer,
@@ -82,6 +83,8 @@ app.add_typer(recon.app, name="recon")
 app.command("verify")(verify.verify)
 app.command("watch")(watch.watch)
 app.command("export")(export.export)
+app.command("sample")(sample.sample)
+app.command("evaluate")(sample.evaluate)
 app.command("restore")(restore.restore)
 app.command("witness")(witness.witness)
 app.command("bench")(bench.bench)

@@ -641,15 +641,16 @@ _check_order = one_of("asc", "desc")
 
 
 def _tile_reader(connection: Connection, ledger: str) -> ReadTile:
-    """Reads tiles of `ledger`: the stored one where it is full, else a range of its hashes."""
+    """Reads tiles of `ledger`: the stored one where it is full now, else a range of its hashes."""
 
     def read(level: int, index: int, width: int) -> Sequence[bytes]:
-        if width == TILE_WIDTH:
-            full: bytes | None = connection.execute(
-                SELECT_FULL_TILE, {"ledger": ledger, "level": level, "idx": index}
-            ).scalar()
-            if full is not None:
-                return [full[at : at + HASH_BYTES] for at in range(0, len(full), HASH_BYTES)]
+        # What was partial in an earlier tree is mostly full by now: one row and not many.
+        full: bytes | None = connection.execute(
+            SELECT_FULL_TILE, {"ledger": ledger, "level": level, "idx": index}
+        ).scalar()
+        if full is not None:
+            stop = min(width * HASH_BYTES, len(full))
+            return [full[at : at + HASH_BYTES] for at in range(0, stop, HASH_BYTES)]
         start = index * TILE_WIDTH
         places: dict[str, Any] = {"ledger": ledger, "start": start, "stop": start + width}
         if level == 0:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from fastapi.routing import APIRoute
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -47,10 +48,35 @@ def find_lean(routes: Sequence[LeanRoute], scope: Scope) -> bool:
     return False
 
 
+class LeanRequest(Request):
+    """A request whose headers are read once: a write asks for half a dozen of them."""
+
+    @property
+    def headers(self) -> Headers:
+        """As sent; of one that comes twice, the first."""
+        if not hasattr(self, "_headers"):
+            self._headers = _LeanHeaders(scope=self.scope)
+        return self._headers
+
+
+class _LeanHeaders(Headers):
+    def __init__(self, scope: Scope) -> None:
+        super().__init__(scope=scope)
+        self._first = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(self.raw)
+        }
+
+    def __getitem__(self, key: str) -> str:
+        return self._first[key.lower()]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self._first.get(key.lower(), default)
+
+
 async def serve_lean(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a request for the lean route that `find_lean` found."""
     try:
-        response: Response = await scope["route"].endpoint(Request(scope, receive))
+        response: Response = await scope["route"].endpoint(LeanRequest(scope, receive))
     except LedgerError as error:
         response = problem_response(error, trace_id=scope["state"]["trace_id"])
     await response(scope, receive, send)

@@ -43,6 +43,7 @@ class Metrics:
             buckets=_SECONDS,
             registry=self._registry,
         )
+        self._answered: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._outcomes = Counter(
             "effect_ledger_submissions",
             "What became of submissions: recorded, replayed, or refused by a rule of history.",
@@ -64,9 +65,18 @@ class Metrics:
 
     def answered(self, method: str, route: str, status: int, seconds: float | None) -> None:
         """A request was answered; `seconds` is None where time says nothing, as for feeds."""
-        self._requests.labels(method, route, str(status)).inc()
+        # Looked up once: there are as many as routes, methods and statuses, and no more.
+        answered = self._answered.get((method, route, status))
+        if answered is None:
+            answered = (
+                self._requests.labels(method, route, str(status)),
+                self._request_seconds.labels(method, route),
+            )
+            self._answered[method, route, status] = answered
+        count, time = answered
+        count.inc()
         if seconds is not None:
-            self._request_seconds.labels(method, route).observe(seconds)
+            time.observe(seconds)
 
     def committed(self, outcomes: Sequence[Sequence[Outcome]], seconds: float) -> None:
         """A batch of postings was committed. Called from the sequencer's thread."""

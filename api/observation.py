@@ -71,6 +71,8 @@ class Observation:
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
         timed = None if state.get("streams") else seconds
         self._metrics.answered(method, route, status, timed)
+        if not access_log.isEnabledFor(logging.INFO):
+            return
         access_log.info(
             "request",
             extra={

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -33,7 +34,7 @@ from ledger.effect import (
     build_effect,
 )
 from ledger.entry import parse_signature
-from ledger.errors import MalformedEffectError
+from ledger.errors import MalformedEffectError, RejectedError
 from ledger.grammar import below
 from ledger.names import PAYLOAD_NAME_MAX
 from ledger.payload import MEDIA_TYPE_MAX, PAYLOADS_MAX, build_payloads
@@ -265,6 +266,30 @@ BODIES: Mapping[Kind, type[Words]] = {
     Kind.EXPLANATION: ExplanationIn,
 }
 """The body of a single write, by the kind its path says."""
+
+
+def plain_submission(
+    document: Any, place: Mapping[str, str], rules: Rules, now: datetime
+) -> Submission | None:
+    """
+    What `document` asks for, where that is plain; None where it is to be held to its shape first.
+
+    The grammar of the domain takes nothing that the shape of its kind would not, so the shape is
+    needed to tell what is wrong, and for what is kept outside the effect.
+
+    Args:
+        document: The body of a write, or an item of a batch.
+        place: Members of the effect that path and headers say; `document` may not say them too.
+        rules: The rules of the ledger it is for.
+        now: Wall clock.
+    """
+    if isinstance(document, dict) and document.keys().isdisjoint(_BESIDE | place.keys()):
+        with suppress(RejectedError):
+            return Submission(effect=build_effect({**document, **place}, rules=rules, now=now))
+    return None
+
+
+_BESIDE = frozenset({"payloads", "note", "signature"})
 
 
 def parse_shape(model: type[Shape], document: Any) -> Shape:

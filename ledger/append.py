@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -21,9 +22,11 @@ from ledger.effect import Effect
 from ledger.entry import Entry, Head, chain, new_entry_id, parse_entry, recorded_entry
 from ledger.errors import (
     CommitmentError,
+    DatabaseUnavailableError,
     ForeignSignerError,
     LedgerBrokenError,
     LedgerError,
+    OutcomeUnknownError,
     PushbackError,
     RejectedError,
     VerificationError,
@@ -122,18 +125,13 @@ class Appender:
         """
         record = self._record(ledger)
         self._covering = None
-        known = self._storage.replays(ledger, wanted(postings).keys)
-        fresh = [posting for posting in postings if not _all_known(posting, known)]
-        if len(fresh) == len(postings):
-            return self._record_fresh(record, fresh)
-        # Replays need no lock and no signer: what befalls the others is none of theirs.
-        recorded = iter(self._record_half(record, fresh) if fresh else ())
-        return [
-            [self._replay(record, known[s.effect.key], s, posting) for s in posting.submissions]
-            if _all_known(posting, known)
-            else next(recorded)
-            for posting in postings
-        ]
+        try:
+            return self._write(record, postings)
+        except LedgerError as error:
+            told = self._told_in_spite_of(error, record, postings)
+            if all(outcome is error for outcomes in told for outcome in outcomes):
+                raise
+            return told
 
     def publish(self, ledger: str) -> None:
         """
@@ -198,9 +196,7 @@ class Appender:
         self._settle(record)
         return committed.entries[0], False
 
-    def _record_fresh(
-        self, record: LedgerRecord, postings: Sequence[Posting]
-    ) -> list[list[Outcome]]:
+    def _write(self, record: LedgerRecord, postings: Sequence[Posting]) -> list[list[Outcome]]:
         try:
             return self._append(record, postings)
         except (RejectedError, CommitmentError) as error:
@@ -208,27 +204,42 @@ class Appender:
             # the item is alone.
             halves = _halves(postings)
             if halves is None:
-                return _all_told(error, postings)
-        first, second = (self._record_half(record, half) for half in halves)
+                return [[error for _ in posting.submissions] for posting in postings]
+        first, second = (self._write_half(record, half) for half in halves)
         if len(postings) == 1:
             return [[*first[0], *second[0]]]
         return [*first, *second]
 
-    def _record_half(
-        self, record: LedgerRecord, postings: Sequence[Posting]
-    ) -> list[list[Outcome]]:
+    def _write_half(self, record: LedgerRecord, postings: Sequence[Posting]) -> list[list[Outcome]]:
         try:
-            return self._record_fresh(record, postings)
+            return self._write(record, postings)
         except LedgerError as error:
             # The other half may be on disk, so what befell this one is told to this one only.
-            return _all_told(error, postings)
+            return self._told_in_spite_of(error, record, postings)
+
+    def _told_in_spite_of(
+        self, error: LedgerError, record: LedgerRecord, postings: Sequence[Posting]
+    ) -> list[list[Outcome]]:
+        """What a batch is told that was not written: of `error`, but for those known before."""
+        known: Mapping[str, bytes] = {}
+        # Where nobody knows, what is there by now may be this very batch.
+        if not isinstance(error, OutcomeUnknownError):
+            with suppress(DatabaseUnavailableError):
+                known = self._storage.replays(record.name, wanted(postings).keys)
+        return [
+            [self._replay(record, known[s.effect.key], s, posting) for s in posting.submissions]
+            if _all_known(posting, known)
+            else [error for _ in posting.submissions]
+            for posting in postings
+        ]
 
     def _append(self, record: LedgerRecord, postings: Sequence[Posting]) -> list[list[Outcome]]:
         if self._stops is not None:
             # What was recorded before is answered all the same: only history stands still.
             self._stops.check(record.name)
         with self._storage.append_transaction(record, wanted(postings)) as transaction:
-            self._show_base(record, transaction)
+            if not all(_all_known(posting, transaction.found.replays) for posting in postings):
+                self._show_base(record, transaction)
             admission = Admission(
                 transaction.found,
                 new_id=self._new_id,
@@ -554,10 +565,6 @@ def _halves(postings: Sequence[Posting]) -> tuple[Sequence[Posting], Sequence[Po
         [replace(posting, submissions=items[:middle])],
         [replace(posting, submissions=items[middle:])],
     )
-
-
-def _all_told(error: LedgerError, postings: Sequence[Posting]) -> list[list[Outcome]]:
-    return [[error for _ in posting.submissions] for posting in postings]
 
 
 def _all_known(posting: Posting, known: Mapping[str, bytes]) -> bool:

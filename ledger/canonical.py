@@ -155,6 +155,19 @@ def canonical_bytes(value: Any) -> bytes:
         raise MalformedEffectError("a string has an unpaired surrogate") from error
 
 
+def canonical_bytes_of_words(value: Any) -> bytes:
+    """
+    The same, of what a grammar has passed: names are ASCII, and nothing is a number.
+
+    Raises:
+        MalformedEffectError: A string has an unpaired surrogate.
+    """
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError as error:
+        raise MalformedEffectError("a string has an unpaired surrogate") from error
+
+
 def _check_container(value: Any, pointer: str, depth: int) -> bool:
     """Refuse what has no one spelling; tell whether all names are ASCII."""
     if depth > DEPTH_MAX:

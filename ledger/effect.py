@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Any
 
 from ledger import notices, personal_data
-from ledger.canonical import canonical_bytes
+from ledger.canonical import canonical_bytes, canonical_bytes_of_words
 from ledger.errors import TooLargeError
 from ledger.grammar import (
     HASH,
@@ -443,7 +443,8 @@ def _check_decimals(money: Mapping[str, str], units: Mapping[str, int]) -> None:
 
 
 def _effect(words: Mapping[str, Any], kind: Kind) -> Effect:
-    encoded = canonical_bytes(words)
+    # Only what a notice says may hold numbers and names of its own.
+    encoded = canonical_bytes(words) if "data" in words else canonical_bytes_of_words(words)
     if len(encoded) > EFFECT_BYTES_MAX:
         raise TooLargeError(
             f"the effect has {len(encoded)} bytes, the limit is {EFFECT_BYTES_MAX}",

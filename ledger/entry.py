@@ -15,7 +15,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 import orjson
 from cryptography.exceptions import InvalidSignature
@@ -169,7 +168,8 @@ def new_entry_id(now_ms: int) -> str:
     """
     random = int.from_bytes(os.urandom(10))
     rand_a, rand_b = random >> 68, random & (2**62 - 1)
-    return str(UUID(int=now_ms << 80 | 0x7 << 76 | rand_a << 64 | 0b10 << 62 | rand_b))
+    digits = f"{now_ms << 80 | 0x7 << 76 | rand_a << 64 | 0b10 << 62 | rand_b:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def chain(

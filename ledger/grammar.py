@@ -20,7 +20,7 @@ from typing import Any
 
 from ledger.canonical import INTEGER_MAX, check_text
 from ledger.errors import MalformedEffectError, TooLargeError
-from ledger.timestamps import format_time, parse_rfc3339
+from ledger.timestamps import normalise_time
 
 Parser = Callable[[Any, str], Any]
 
@@ -131,7 +131,7 @@ def moment(value: Any, pointer: str) -> str:
     if not isinstance(value, str):
         raise wrong(pointer, "must be a string")
     try:
-        return format_time(parse_rfc3339(value))
+        return normalise_time(value)
     except ValueError as error:
         raise wrong(pointer, f"must be an RFC 3339 time: {error}") from error
 

@@ -223,20 +223,20 @@ class NoteKey:
 
     name: str
     private_key: Ed25519PrivateKey = field(repr=False)
+    verifier: VerifierKey = field(init=False)
+    """The public half."""
 
     def __post_init__(self) -> None:
         check_key_name(self.name)
-
-    @property
-    def verifier(self) -> VerifierKey:
-        """The public half."""
         public_key = self.private_key.public_key().public_bytes_raw()
-        return VerifierKey(
+        verifier = VerifierKey(
             name=self.name,
             key_id=key_id(self.name, ED25519, public_key),
             algorithm=ED25519,
             public_key=public_key,
         )
+        # Made once: it takes as long as the signature itself.
+        object.__setattr__(self, "verifier", verifier)
 
     def sign(self, text: str) -> str:
         """Signature line over `text`, a note's text with its final line end; ends in one too."""

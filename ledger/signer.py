@@ -415,6 +415,8 @@ class _Record:
         self._thread = threading.Lock()
         self._descriptor: int | None = None
         self._newest: _Signed | None = None
+        # Pages that were read, the one that was read first comes first.
+        self._pages: dict[bytes, _Signed | None] = {}
         _open_records.add(self)
 
     def create(self) -> None:
@@ -456,7 +458,7 @@ class _Record:
         """The newest state, which is on disk when this returns."""
         descriptor = self._open()
         content = os.pread(descriptor, _FILE_BYTES, 0).ljust(_FILE_BYTES, b"\0")
-        slots = [_parse_slot(self._origin, content[at : at + _PAGE_BYTES]) for at in _SLOTS_AT]
+        slots = [self._slot(content[at : at + _PAGE_BYTES]) for at in _SLOTS_AT]
         good = [slot for slot in slots if slot is not None]
         if not good:
             raise LedgerBrokenError(
@@ -473,6 +475,14 @@ class _Record:
             # the same place: the other half is all that is sure to be there.
             self._store(self._newest)
         return self._newest
+
+    def _slot(self, page: bytes) -> _Signed | None:
+        # Nearly always one of the two that were here before: the same bytes say the same.
+        if page not in self._pages:
+            while len(self._pages) >= len(_SLOTS_AT):
+                del self._pages[next(iter(self._pages))]
+            self._pages[page] = _parse_slot(self._origin, page)
+        return self._pages[page]
 
     def write(self, frontier: Frontier) -> _Signed:
         """Replace the state that was read; it is on disk when this returns."""

@@ -13,6 +13,10 @@ _RFC3339 = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]((?:[01][0-9]|2[0-3]):[0-5][0-9]:)([0-5][0-9]|60)"
     r"(?:\.([0-9]{1,9}))?(?:([Zz])|([+-])((?:[01][0-9]|2[0-3]):[0-5][0-9]))"
 )
+_USUAL = re.compile(
+    "(20[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])"
+    "T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9])(?:[.]([0-9]{1,6}))?Z"
+)
 _FORM = "expected YYYY-MM-DDTHH:MM:SS, at most nine fractional digits, and Z or an offset"
 _YEAR_MIN = 1970
 _SPAN = re.compile("([1-9][0-9]{0,4})([mhd])")
@@ -31,6 +35,20 @@ def from_posix(seconds: int) -> datetime | None:
         return datetime.fromtimestamp(seconds, UTC)
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def normalise_time(text: str) -> str:
+    """
+    The time a caller's RFC 3339 time names, as it is hashed.
+
+    Raises:
+        ValueError: As for `parse_rfc3339`.
+    """
+    # Most are in UTC already, and on no day that not every month has.
+    match = _USUAL.fullmatch(text)
+    if match is not None:
+        return f"{match[1]}.{match[2] or '':0<6}Z"
+    return format_time(parse_rfc3339(text))
 
 
 def parse_time(text: str) -> datetime:

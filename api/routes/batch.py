@@ -42,6 +42,7 @@ from api.schemas import (
     ItemIn,
     ProvisionalBatchOut,
     parse_shape,
+    plain_submission,
 )
 from ledger.canonical import parse_json
 from ledger.effect import KEY_MAX, Kind
@@ -166,9 +167,13 @@ def _read_item(index: int, document: Any, access: Access) -> _Item:
 
 
 def _build(document: Any, access: Access) -> Submission:
-    words = parse_shape(ItemIn, document)
-    check_scope(access.credential, WRITE_SCOPES[Kind(words.kind)])
-    submission = words.to_submission({}, access.ledger.rules, datetime.now(UTC))
+    rules, now = access.ledger.rules, datetime.now(UTC)
+    submission = plain_submission(document, {}, rules, now)
+    if submission is None:
+        words = parse_shape(ItemIn, document)
+        check_scope(access.credential, WRITE_SCOPES[Kind(words.kind)])
+        submission = words.to_submission({}, rules, now)
+    check_scope(access.credential, WRITE_SCOPES[submission.effect.kind])
     if submission.effect.observed:
         check_scope(access.credential, "observe")
     return submission

@@ -40,6 +40,7 @@ from api.schemas import (
     RecordedOut,
     RefundIn,
     parse_shape,
+    plain_submission,
 )
 from ledger import errors as domain
 from ledger.canonical import parse_json
@@ -133,8 +134,9 @@ async def _post_kind(request: Request, kind: Kind) -> Response:
         place = {"kind": kind.value, "key": key}
         if target is not None:
             place["corrects"] = target
-        words = parse_shape(BODIES[kind], document)
-        return words.to_submission(place, access.ledger.rules, datetime.now(UTC))
+        rules, now = access.ledger.rules, datetime.now(UTC)
+        plain = plain_submission(document, place, rules, now)
+        return plain or parse_shape(BODIES[kind], document).to_submission(place, rules, now)
 
     if target is not None and not UUID.fullmatch(target):
         raise _no_such_entry(target)

@@ -7,6 +7,7 @@ several it looks after processes that do, see `workers`.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import signal
 import socket
@@ -27,6 +28,8 @@ EMBEDDED_WORKERS_MAX = 8
 BACKLOG = 2_048
 # What takes longer than this is a stream or a long poll, and its client comes back by itself.
 GRACE_S = 5
+# Objects that are newer than the last look for circles among them before there is another.
+GARBAGE_MIN = 50_000
 # Longer than proxies and clients keep an idle connection: of two ends, the one that sends
 # requests should close it, or a request meets a door that is just being shut.
 KEEP_ALIVE_S = 75
@@ -80,7 +83,12 @@ def answer_requests(service: Any, listener: socket.socket) -> None:
     service.rounds.start()
     # By name: the skin stands above the commands, which start it and know no more of it.
     skin = importlib.import_module("api.app")
-    run_app(skin.create_app(service), listener)
+    app = skin.create_app(service)
+    # What a request leaves behind goes with its last reference. To look for circles in it as
+    # often as Python does took an eighth of the processor; what is there by now stays.
+    gc.freeze()
+    gc.set_threshold(GARBAGE_MIN)
+    run_app(app, listener)
 
 
 def run_app(app: Any, listener: socket.socket) -> None:

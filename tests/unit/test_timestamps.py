@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.timestamps import format_time, parse_rfc3339, parse_time
+from ledger.timestamps import format_time, normalise_time, parse_rfc3339, parse_time
 
 MOMENTS = st.datetimes(datetime(1970, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))  # noqa: DTZ001
 OFFSETS = st.integers(-23 * 60 - 59, 23 * 60 + 59).map(lambda m: timezone(timedelta(minutes=m)))
@@ -21,6 +21,13 @@ def test_a_time_comes_back_as_it_went(moment):
 def test_an_offset_changes_the_spelling_and_not_the_moment(moment, offset):
     text = moment.astimezone(offset).isoformat(timespec="microseconds")
     assert format_time(parse_rfc3339(text)) == format_time(moment)
+    assert normalise_time(text) == format_time(moment)
+
+
+@given(MOMENTS, st.sampled_from(["seconds", "milliseconds", "microseconds"]))
+def test_a_time_in_the_usual_spelling_is_read_like_any_other(moment, precision):
+    text = moment.isoformat(timespec=precision).replace("+00:00", "Z")
+    assert normalise_time(text) == format_time(parse_rfc3339(text))
 
 
 @given(MOMENTS, MOMENTS)
@@ -65,8 +72,9 @@ def test_an_unknown_local_offset_is_utc():
     ],
 )
 def test_what_is_no_rfc_3339_time_is_refused(text):
-    with pytest.raises(ValueError):
-        parse_rfc3339(text)
+    for parse in (parse_rfc3339, normalise_time):
+        with pytest.raises(ValueError):
+            parse(text)
 
 
 @pytest.mark.parametrize(

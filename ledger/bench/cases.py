@@ -15,7 +15,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,9 @@ import httpx
 import psycopg
 
 from ledger.bench import filling, yardsticks
+from ledger.bench.ceiling import ceiling_server
 from ledger.bench.load import Load, Request, drive, http_request, percentile
+from ledger.bench.processors import used_by
 from ledger.errors import OverloadedError
 from ledger.listing import EntryFilter
 from ledger.service import Service
@@ -37,6 +39,7 @@ from ledger.verify import Report, audit
 CONNECTIONS = 64
 BATCH_ITEMS = 500
 BATCH_CONNECTIONS = 4
+LARGE_BATCH_ITEMS = 1_000
 LEDGERS = 16
 ROW_BYTES = 600
 KNOWN = 5_000
@@ -85,6 +88,8 @@ class Bench:
     """A running service to measure, and the database behind it."""
 
     port: int
+    process: int
+    """Id of the one that was started; the others are its children."""
     token: str
     service: Service
     """The same data from within: what has no path, and the large ledger."""
@@ -108,8 +113,10 @@ class Bench:
         return self._kept[name]
 
     def load(self, connections: int, request: Request, *, seconds: float | None = None) -> Load:
-        """Drive the service."""
-        return drive(self.port, connections, seconds or self.seconds, request)
+        """Drive the service, and look what it and the database use meanwhile."""
+        before = used_by(self.process)
+        load = drive(self.port, connections, seconds or self.seconds, request)
+        return replace(load, used=used_by(self.process).since(before))
 
     def single(self, *ledgers: str) -> Request:
         """Fresh effects, one per request, over these ledgers in turn."""
@@ -161,6 +168,13 @@ def _effect(number: int) -> dict[str, Any]:
     }
 
 
+def _items(count: int) -> list[dict[str, Any]]:
+    """Fresh effects as items of a batch."""
+    return [
+        {"kind": "effect", "key": uuid.uuid4().hex, **_effect(number)} for number in range(count)
+    ]
+
+
 # ---- Writes ---------------------------------------------------------------------------
 
 
@@ -175,9 +189,12 @@ def _fresh_writes(bench: Bench) -> Load:
 
 
 def _ceiling(bench: Bench) -> Load:
+    """What the load generator can do at all, beside a server that does nothing."""
+
     def measure() -> Load:
-        nothing = http_request("GET", "/healthz", bench.token)
-        return bench.load(CONNECTIONS, lambda: nothing, seconds=WARM_UP_S)
+        request = bench.single("single")
+        with ceiling_server() as port:
+            return drive(port, CONNECTIONS, WARM_UP_S, request)
 
     load: Load = bench.once("ceiling", measure)
     return load
@@ -215,7 +232,9 @@ def single_posts(bench: Bench) -> Figure:
         details={
             "posts": fresh.document(),
             "pgbench_commits_per_second": round(commits, 1),
-            "ceiling_of_client_and_server": ceiling.document(),
+            "request_bytes": len(bench.single("single")() or b""),
+            "answer_bytes": len(fresh.answer),
+            "ceiling_of_the_load_generator": ceiling.document(),
         },
     )
 
@@ -224,14 +243,9 @@ def batches(bench: Bench) -> Figure:
     """Batches of 500, four connections."""
     ledger = "batches"
     bench.service.registry.create_ledger(ledger)
-    numbers = itertools.count()
 
     def request() -> bytes:
-        items = [
-            {"kind": "effect", "key": uuid.uuid4().hex, **_effect(next(numbers))}
-            for _ in range(BATCH_ITEMS)
-        ]
-        document = {"mode": "atomic", "items": items}
+        document = {"mode": "atomic", "items": _items(BATCH_ITEMS)}
         return bench.post(f"/v1/ledgers/{ledger}/batch", document)
 
     load = bench.load(BATCH_CONNECTIONS, request)
@@ -276,6 +290,40 @@ def one_client(bench: Bench) -> Figure:
     return Figure(
         ratio=load.percentile_ms(50) / insert_ms,
         details={"posts": load.document(), "insert_and_commit_p50_ms": round(insert_ms, 3)},
+    )
+
+
+def singles_beside_batches(bench: Bench) -> Figure:
+    """p99 of single posts while one client sends batches of 1,000 to their ledger, and alone."""
+    alone = _fresh_writes(bench)
+    stop = threading.Event()
+    latencies_ms: list[float] = []
+    headers = {"Authorization": f"Bearer {bench.token}"}
+
+    def post_batches() -> None:
+        with httpx.Client(
+            base_url=f"http://127.0.0.1:{bench.port}", headers=headers, timeout=TIMEOUT_S
+        ) as http:
+            while not stop.is_set():
+                batch = {"mode": "atomic", "items": _items(LARGE_BATCH_ITEMS)}
+                began = time.perf_counter()
+                answer = http.post("/v1/ledgers/single/batch", json=batch)
+                latencies_ms.append(1_000 * (time.perf_counter() - began))
+                answer.raise_for_status()
+
+    client = threading.Thread(target=post_batches)
+    client.start()
+    load = bench.load(CONNECTIONS, bench.single("single"))
+    stop.set()
+    client.join()
+    return Figure(
+        ratio=load.percentile_ms(99) / alone.percentile_ms(99),
+        details={
+            "beside": load.document(),
+            "alone": alone.document(),
+            "batches": len(latencies_ms),
+            "batch_p50_ms": round(percentile(sorted(latencies_ms), 50), 1),
+        },
     )
 
 
@@ -613,6 +661,14 @@ CASES = (
         yardstick="R1",
         reach=1.5,
         run=replays,
+    ),
+    Case(
+        name="F1",
+        what="p99 of single posts beside a client that sends batches of 1,000",
+        yardstick="p99 of R1",
+        reach=3.0,
+        run=singles_beside_batches,
+        less_is_better=True,
     ),
     Case(
         name="R6",

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ledger.bench.processors import Used
+
 Request = Callable[[], bytes | None]
 """Makes the next request, whole; None where there is no more to ask."""
 
@@ -31,6 +33,8 @@ class Load:
     """One of the answers, whole."""
     generator_seconds: float
     """Processor time the client itself used."""
+    used: Used | None = None
+    """Processor time that service and database used meanwhile, where it was asked for."""
 
     @property
     def requests(self) -> int:
@@ -56,8 +60,17 @@ class Load:
             "p50_ms": round(self.percentile_ms(50), 2),
             "p95_ms": round(self.percentile_ms(95), 2),
             "p99_ms": round(self.percentile_ms(99), 2),
-            "generator_cpu": round(self.generator_seconds / self.seconds, 2),
+            "processors": self._processors(),
         }
+
+    def _processors(self) -> dict[str, float]:
+        """Shares of one processor; microseconds of the service for each answer."""
+        shares = {"generator": round(self.generator_seconds / self.seconds, 2)}
+        if self.used is not None:
+            shares["service"] = round(self.used.service / self.seconds, 2)
+            shares["database"] = round(self.used.database / self.seconds, 2)
+            shares["service_us_each"] = round(1e6 * self.used.service / self.requests)
+        return shares
 
 
 def percentile(values: list[float], percent: float) -> float:

@@ -48,10 +48,10 @@ def bench(
     """
     Measure the service on an embedded database of its own, and the database alone beside it.
 
-    R1 single posts, R2 batches, R3 sixteen ledgers, R4 one client, R5 replays; R6 verification,
-    R7 pages, R8 proofs, R9 posts beside readers, R10 bytes on disk, R11 growth. R6 to R11 fill
-    a ledger first, some 5,000 entries a second. Load, service and database share this
-    machine's processors; nothing leaves it.
+    R1 single posts, R2 batches, R3 sixteen ledgers, R4 one client, R5 replays, F1 single posts
+    beside large batches; R6 verification, R7 pages, R8 proofs, R9 posts beside readers, R10
+    bytes on disk, R11 growth. R6 to R11 fill a ledger first, some 5,000 entries a second. Load,
+    service and database share this machine's processors; nothing leaves it.
     """
     # Imported here: it takes longer to load than most commands take to run.
     from ledger.bench import CASES
@@ -118,7 +118,7 @@ def _running(
     }
     settings = read_settings(variables)
     with (
-        _serving(variables),
+        _serving(variables) as process,
         open_service(settings) as service,
         output.progress("Filling the large ledger", "entries") as tell,
     ):
@@ -126,6 +126,7 @@ def _running(
         assert server is not None, "the service that was started supervises it"
         yield Bench(
             port=settings.port,
+            process=process,
             token=service.credentials.create("bench", ["*"]).key,
             service=service,
             server=server,
@@ -137,7 +138,8 @@ def _running(
 
 
 @contextmanager
-def _serving(variables: dict[str, str]) -> Iterator[None]:
+def _serving(variables: dict[str, str]) -> Iterator[int]:
+    """The id of the process that serves."""
     mine = {k: v for k, v in os.environ.items() if not k.startswith("EFFECT_LEDGER_")}
     process = subprocess.Popen(
         [sys.executable, "-m", "ledger.cli.main", "serve", "--json"],
@@ -150,7 +152,7 @@ def _serving(variables: dict[str, str]) -> Iterator[None]:
         if not process.stdout.readline():
             raise SettingsError(f"the service ended with exit code {process.wait()}")
         _await_port(int(variables["EFFECT_LEDGER_PORT"]))
-        yield
+        yield process.pid
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(STOPS_WITHIN_S)

@@ -184,7 +184,7 @@ class Appender:
             )
             admission = Admission(
                 transaction.found,
-                new_id=self._new_id,
+                new_id=self._new_ids(),
                 now=format_time(transaction.now),
                 size=transaction.head.size,
             )
@@ -242,7 +242,7 @@ class Appender:
                 self._show_base(record, transaction)
             admission = Admission(
                 transaction.found,
-                new_id=self._new_id,
+                new_id=self._new_ids(),
                 now=format_time(transaction.now),
                 size=transaction.head.size,
                 check_payloads=lambda submission, encoded: self._check_payloads(
@@ -484,8 +484,9 @@ class Appender:
             )
         return self._trees[ledger]
 
-    def _new_id(self) -> str:
-        return new_entry_id(int(self._clock.now().timestamp() * 1000))
+    def _new_ids(self) -> Callable[[], str]:
+        now_ms = int(self._clock.now().timestamp() * 1000)
+        return lambda: new_entry_id(now_ms)
 
 
 def _warn_unpublished(record: LedgerRecord, error: LedgerError) -> None:

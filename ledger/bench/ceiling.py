@@ -1,7 +1,7 @@
 """
 Ceiling: a server that answers at once and does nothing, to measure the load generator against.
 
-Run as a process of its own: `python -m ledger.bench.ceiling`; it prints its port.
+It is a process of its own, as the service is.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import uvloop
 
@@ -25,8 +26,10 @@ _ANSWER = (
 @contextmanager
 def ceiling_server() -> Iterator[int]:
     """The port of such a server, for the length of a block."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ledger.bench.ceiling"], stdout=subprocess.PIPE, text=True
+    process = subprocess.Popen(  # noqa: S603 - this very program
+        [sys.executable, "-c", f"import {__name__} as it; it.serve()"],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     try:
@@ -37,11 +40,15 @@ def ceiling_server() -> Iterator[int]:
         process.stdout.close()
 
 
+def serve() -> None:
+    """Answer until the process is ended; its port is the first line it prints."""
+    uvloop.run(_serve())
+
+
 class _Answering(asyncio.Protocol):
     """Takes each piece that arrives for one whole request, as the load generator sends them."""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+    def connection_made(self, transport: Any) -> None:
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
@@ -54,7 +61,3 @@ async def _serve() -> None:
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
     await server.serve_forever()
-
-
-if __name__ == "__main__":
-    uvloop.run(_serve())

@@ -161,10 +161,8 @@ class Witnessed:
         if self.policy.is_met_by(self.names):
             return
         quorum = self.policy.quorum
-        message = (
-            f"the quorum {_shown(quorum or NONE)} is not reached by "
-            f"{', '.join(map(_shown, self.names)) or 'no witness'}"
-        )
+        by = ", ".join(map(_shown, self.names)) or "anybody"
+        message = f"the quorum {_shown(quorum or NONE)} is not reached by {by}"
         if self.unchecked:
             message += f"; not to be checked here: {', '.join(map(_shown, self.unchecked))}"
         raise SignatureError(

@@ -19,8 +19,13 @@ _USUAL = re.compile(
 )
 _FORM = "expected YYYY-MM-DDTHH:MM:SS, at most nine fractional digits, and Z or an offset"
 _YEAR_MIN = 1970
-_SPAN = re.compile("([1-9][0-9]{0,4})([mhd])")
-_SPAN_UNIT = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+_SPAN = re.compile("([1-9][0-9]{0,4})([smhd])")
+_SPAN_UNIT = {
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+}
 
 
 def format_time(moment: datetime) -> str:
@@ -97,6 +102,6 @@ def parse_rfc3339(text: str) -> datetime:
 
 
 def parse_span(text: str) -> timedelta | None:
-    """How long `30m`, `12h` or `90d` is; None for any other form."""
+    """How long `90s`, `30m`, `12h` or `90d` is; None for any other form."""
     span = _SPAN.fullmatch(text)
     return None if span is None else int(span[1]) * _SPAN_UNIT[span[2]]

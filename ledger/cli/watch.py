@@ -48,7 +48,7 @@ def watch(
     once: Annotated[bool, typer.Option("--once", help="Look once and end, as for cron.")] = False,
     stale: Annotated[
         str | None,
-        typer.Option(help="Alarm where no new signature was seen for so long: 30m, 12h, 2d."),
+        typer.Option(help="Alarm where no new signature was seen for so long: 90s, 30m, 2d."),
     ] = None,
     tries: Annotated[
         int, typer.Option(min=1, help="Looks in a row that must fail before an alarm.")
@@ -159,7 +159,7 @@ def _ended_by_signals(watching: _Watching) -> Iterator[None]:
 def _span(text: str) -> timedelta:
     span = parse_span(text)
     if span is None:
-        raise SettingsError("--stale is a span such as 30m, 12h or 2d")
+        raise SettingsError("--stale is a span such as 90s, 30m, 12h or 2d")
     return span
 
 

@@ -197,7 +197,7 @@ def test_a_stranger_verifies_a_cosigned_receipt_with_one_policy_file(
     assert verify("cosigned", "without-log", "--vkey", vkey(town)).code == 0
 
     for receipt, policy, says in [
-        ("log-signed", "policy", "the quorum g is not reached by no witness"),
+        ("log-signed", "policy", "the quorum g is not reached by anybody"),
         ("cosigned", "stranger", "no signature by a key of"),
     ]:
         bad = verify(receipt, policy)

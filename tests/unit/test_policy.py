@@ -364,7 +364,7 @@ def test_a_checkpoint_is_accepted_with_its_quorum(cosigners, names):
 @pytest.mark.parametrize(
     ("cosigners", "says"),
     [
-        ([], "the quorum all-of-us is not reached by no witness"),
+        ([], "the quorum all-of-us is not reached by anybody"),
         ([A], "the quorum all-of-us is not reached by a"),
         ([A, A], "the quorum all-of-us is not reached by a"),
         ([A, Q], "the quorum all-of-us is not reached by a"),

@@ -39,6 +39,7 @@ from api.routes import (
     feed,
     intents,
     operation,
+    paging,
     periods,
     proofs,
     verifications,
@@ -59,6 +60,7 @@ ROUTERS = (
     verifications,
     periods,
     exports,
+    paging,
     operation,
     files,
     runs,
@@ -157,7 +159,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 async def _on_ledger_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, LedgerError)
-    return problem_response(error, trace_id=request.state.trace_id)
+    return problem_response(error, request.scope["state"])
 
 
 async def _on_invalid_request(request: Request, error: Exception) -> Response:
@@ -170,20 +172,20 @@ async def _on_invalid_request(request: Request, error: Exception) -> Response:
     name = first["pointer"].removeprefix("/")
     return problem_response(
         InvalidParameterError(f"{name} {first['says']}", parameter=name, wrong=wrong),
-        trace_id=request.state.trace_id,
+        request.scope["state"],
     )
 
 
 async def _on_framework_error(request: Request, error: Exception) -> Response:
     """Paths and methods nobody serves; told only to those with a credential."""
     assert isinstance(error, HTTPException)
-    trace_id = request.state.trace_id
+    state = request.scope["state"]
     try:
         await skin_of(request).authenticator.authenticate(request)
     except LedgerError as refused:
-        return problem_response(refused, trace_id=trace_id)
+        return problem_response(refused, state)
     told, headers = _tell(request, error)
-    return problem_response(told, trace_id=trace_id, headers=headers)
+    return problem_response(told, state, headers)
 
 
 def _tell(request: Request, error: HTTPException) -> tuple[LedgerError, dict[str, str]]:

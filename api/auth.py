@@ -68,6 +68,7 @@ class Authenticator:
             credential = await run_in_threadpool(self._store.authenticate, token)
             self._remember(name, asked_at + REMEMBERED_S, credential)
         request.state.principal = credential.principal
+        request.state.labels = credential.labels
         return credential
 
     def _remember(self, name: bytes, until: float, credential: Credential) -> None:

@@ -251,6 +251,28 @@ class IntentPageOut(BaseModel):
     next_cursor: str | None
 
 
+class PagingRuleOut(BaseModel):
+    """One rule, and whether it fires for what was asked about."""
+
+    name: str
+    world: Literal["RML1", "RML2", "RML3"]
+    at_night: bool
+    when: str
+    fires: bool
+
+
+class PagingOut(BaseModel):
+    """Who would be called, and why."""
+
+    at: str
+    world: Literal["RML1", "RML2", "RML3"]
+    rule: str | None = Field(description="The first rule that fires; it decides.")
+    pages: Literal["now", "in_office_hours", "nobody"]
+    is_office_hour: bool
+    why: str
+    rules: list[PagingRuleOut]
+
+
 INTENT_MODELS: tuple[type[BaseModel], ...] = (
     PromiseIn,
     ExecutionIn,
@@ -261,5 +283,6 @@ INTENT_MODELS: tuple[type[BaseModel], ...] = (
     IntentOut,
     IntentPageOut,
     HandedOffOut,
+    PagingOut,
 )
 """What the OpenAPI document describes of intents."""

@@ -78,5 +78,5 @@ async def serve_lean(scope: Scope, receive: Receive, send: Send) -> None:
     try:
         response: Response = await scope["route"].endpoint(LeanRequest(scope, receive))
     except LedgerError as error:
-        response = problem_response(error, trace_id=scope["state"]["trace_id"])
+        response = problem_response(error, scope["state"])
     await response(scope, receive, send)

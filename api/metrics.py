@@ -15,6 +15,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from ledger.intents import OpenIntents
 from ledger.submission import Outcome, Recorded
 from ledger.verification import Standing
 
@@ -34,6 +35,12 @@ class Metrics:
             "effect_ledger_http_requests",
             "Requests answered.",
             ["method", "route", "status"],
+            registry=self._registry,
+        )
+        self._problems = Counter(
+            "effect_ledger_problems",
+            "Requests answered with a problem, by what it is and by the world it is in.",
+            ["code", "world", "severity"],
             registry=self._registry,
         )
         self._request_seconds = Histogram(
@@ -78,6 +85,10 @@ class Metrics:
         if seconds is not None:
             time.observe(seconds)
 
+    def refused(self, code: str, world: str, severity: str) -> None:
+        """A request was answered with this problem."""
+        self._problems.labels(code, world, severity).inc()
+
     def committed(self, outcomes: Sequence[Sequence[Outcome]], seconds: float) -> None:
         """A batch of postings was committed. Called from the sequencer's thread."""
         counts = {"recorded": 0, "replayed": 0, "refused": 0}
@@ -102,6 +113,7 @@ class Metrics:
         stopped: Collection[str],
         verified: Mapping[str, Standing],
         verified_ages: Mapping[str, Mapping[str, float]],
+        intents: Sequence[OpenIntents],
     ) -> bytes:
         """
         Everything, in the text format.
@@ -115,6 +127,7 @@ class Metrics:
             stopped: Ledgers that take no writes.
             verified: Ledger -> its newest verification.
             verified_ages: Mode -> ledger -> seconds since its newest verification in that mode.
+            intents: What waits, by ledger and by how it stands.
         """
         registry = CollectorRegistry()
         registry.register(
@@ -128,6 +141,7 @@ class Metrics:
             )
         )
         registry.register(_Verified(verified, verified_ages))
+        registry.register(_Intents(intents))
         counted = self._registry
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             counted = CollectorRegistry()
@@ -255,3 +269,37 @@ def _anchored(
         ages.add_metric([ledger], age_s)
     yield sizes
     yield ages
+
+
+class _Intents(Collector):
+    """Intents that wait, at the moment somebody asks; neither subjects nor keys are told."""
+
+    def __init__(self, intents: Sequence[OpenIntents]) -> None:
+        self._intents = intents
+
+    def collect(self) -> Iterable[Metric]:
+        """The gauges, one family after the other."""
+        labels = ["ledger", "state", "on_silence"]
+        count = GaugeMetricFamily(
+            "effect_ledger_intents",
+            "Intents that wait: promised, executing, executed and not handed off, or unknown.",
+            labels=labels,
+        )
+        oldest = GaugeMetricFamily(
+            "effect_ledger_intent_oldest_seconds",
+            "Time since the oldest of them was promised.",
+            labels=labels,
+        )
+        due = GaugeMetricFamily(
+            "effect_ledger_intent_due_seconds",
+            "Time until the first of them must be answered; below zero once that is past.",
+            labels=labels,
+        )
+        for each in self._intents:
+            where = [each.ledger, each.standing, each.on_silence]
+            count.add_metric(where, each.count)
+            oldest.add_metric(where, each.oldest_s)
+            due.add_metric(where, each.due_s)
+        yield count
+        yield oldest
+        yield due

@@ -61,7 +61,7 @@ class Observation:
             if status:
                 # Half an answer is out; only breaking the connection tells the caller.
                 raise
-            response = problem_response(_unexpected(scope), trace_id=trace_id)
+            response = problem_response(_unexpected(scope), state)
             await response(scope, receive, send_and_note)
         finally:
             self._note(scope, state, status, time.perf_counter() - began)
@@ -71,6 +71,9 @@ class Observation:
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
         timed = None if state.get("streams") else seconds
         self._metrics.answered(method, route, status, timed)
+        problem = state.get("problem")
+        if problem is not None:
+            self._metrics.refused(problem.code, problem.world, problem.severity)
         if not access_log.isEnabledFor(logging.INFO):
             return
         access_log.info(

@@ -8,7 +8,7 @@ its row, and a test proves that none is missing. Headers repeat the hints for pr
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from starlette.responses import Response
 from api import errors as http
 from ledger import errors as domain
 from ledger.errors import LedgerError
+from ledger.rml import FULL, exposed
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -406,17 +407,35 @@ def problem_document(error: LedgerError, *, trace_id: str) -> dict[str, Any]:
     }
 
 
+def told(document: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    What the caller of a request is told of a problem.
+
+    Args:
+        document: The problem.
+        state: The request's; `labels` is there once its credential is known.
+    """
+    return exposed(document, state.get("labels", FULL))
+
+
 def problem_response(
-    error: LedgerError, *, trace_id: str, headers: Mapping[str, str] | None = None
+    error: LedgerError, state: MutableMapping[str, Any], headers: Mapping[str, str] | None = None
 ) -> Response:
-    """The whole answer: document, status, and the hints once more as headers."""
-    problem = problem_of(error)
-    document = problem_document(error, trace_id=trace_id)
+    """
+    The whole answer: document, status, and the hints once more as headers.
+
+    Args:
+        error: What befell the request.
+        state: The request's: its `trace_id` and `labels`; `problem` is left there to be counted.
+        headers: Others that the answer needs.
+    """
+    problem = state["problem"] = problem_of(error)
+    document = told(problem_document(error, trace_id=state["trace_id"]), state)
+    hints = (("RML-World", "world"), ("RML-Action", "action"))
     sent = {
         **problem.headers,
         **(headers or {}),
-        "RML-World": problem.world,
-        "RML-Action": problem.action,
+        **{header: document[name] for header, name in hints if name in document},
         "Cache-Control": "no-store",
     }
     after_ms = document["retry_after_ms"]

@@ -36,6 +36,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from ledger.errors import NotFoundError, OverloadedError, SettingsError, UnauthenticatedError
 from ledger.names import LEDGER_ITSELF, check_ledger_name, check_principal_name
+from ledger.rml import EXPOSURES, FULL
 from ledger.storage.database import database_errors
 from ledger.storage.tables import api_keys, principals
 from ledger.timestamps import parse_rfc3339, parse_span
@@ -81,7 +82,12 @@ _IS_GOOD = and_(
 ).label("is_good")
 
 SELECT_KEY = select(
-    api_keys.c.principal, api_keys.c.secret_hash, api_keys.c.scopes, api_keys.c.ledgers, _IS_GOOD
+    api_keys.c.principal,
+    api_keys.c.secret_hash,
+    api_keys.c.scopes,
+    api_keys.c.ledgers,
+    api_keys.c.labels,
+    _IS_GOOD,
 ).where(api_keys.c.id == bindparam("id"))
 
 _SHOWN = (
@@ -92,6 +98,7 @@ _SHOWN = (
     api_keys.c.created_at,
     api_keys.c.expires_at,
     api_keys.c.revoked_at,
+    api_keys.c.labels,
     _IS_GOOD,
 )
 SELECT_KEYS = select(*_SHOWN).order_by(api_keys.c.created_at, api_keys.c.id)
@@ -127,6 +134,8 @@ class Credential:
     scopes: frozenset[str]
     ledgers: frozenset[str] | None
     """None: all, present and future."""
+    labels: str = FULL
+    """What its caller is told of worlds: one of `rml.EXPOSURES`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +152,8 @@ class KeyLine:
     revoked_at: datetime | None
     state: str
     """`good`, `expired` or `revoked`."""
+    labels: str = FULL
+    """What its caller is told of worlds: one of `rml.EXPOSURES`."""
 
 
 class Credentials:
@@ -163,6 +174,7 @@ class Credentials:
         scopes: Collection[str],
         ledgers: Collection[str] | None = None,
         expires_at: datetime | None = None,
+        labels: str = FULL,
     ) -> NewKey:
         """
         Make a key for a principal, new or known.
@@ -172,10 +184,11 @@ class Credentials:
             scopes: Acts it is good for, of `SCOPES`; or `EVERYTHING`.
             ledgers: Ledgers it reaches, which need not exist yet; None for all.
             expires_at: When it ceases to be good; None for never.
+            labels: What its caller is told of worlds, of `rml.EXPOSURES`.
 
         Raises:
-            SettingsError: A scope is unknown or none is given, the list of ledgers is empty,
-                the expiry is over already, or the principal is the ledger itself.
+            SettingsError: A scope or the labels are unknown or no scope is given, the list of
+                ledgers is empty, the expiry is over already, or the principal is the ledger itself.
             MalformedEffectError, TooLargeError: A name is not in its form.
         """
         check_principal_name(principal, "principal")
@@ -183,6 +196,8 @@ class Credentials:
             raise SettingsError(f"{LEDGER_ITSELF} posts what the service itself has to say")
         _check_scopes(scopes)
         _check_ledgers(ledgers)
+        if labels not in EXPOSURES:
+            raise SettingsError(f"labels are {', '.join(EXPOSURES)}")
         if expires_at is not None and expires_at <= datetime.now(UTC):
             raise SettingsError(f"the key would have expired already, at {expires_at.isoformat()}")
 
@@ -198,6 +213,7 @@ class Credentials:
                     "scopes": sorted(set(scopes)),
                     "ledgers": None if ledgers is None else sorted(set(ledgers)),
                     "expires_at": expires_at,
+                    "labels": labels,
                 },
             )
         return NewKey(id=key_id, principal=principal, key=f"elk_{key_id}_{secret}")
@@ -225,6 +241,7 @@ class Credentials:
             principal=row.principal,
             scopes=frozenset(row.scopes),
             ledgers=None if row.ledgers is None else frozenset(row.ledgers),
+            labels=row.labels,
         )
 
     def list(self) -> list[KeyLine]:
@@ -322,4 +339,5 @@ def _line(row: Row[Any]) -> KeyLine:
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,
         state="good" if row.is_good else ended,
+        labels=row.labels,
     )

@@ -25,7 +25,7 @@ from api.dependencies import Access, skin_of
 from api.errors import InvalidParameterError
 from api.lean import LeanRoute
 from api.openapi import answer, body, parameter, problems, reference
-from api.problems import problem_document, problem_of
+from api.problems import problem_document, problem_of, told
 from api.routes.writes import (
     DRY_RUN,
     LEDGER,
@@ -235,7 +235,8 @@ def _item_document(request: Request, item: _Item, result: _Result) -> dict[str, 
     document: dict[str, Any] = {"index": item.index, "key": item.key}
     if isinstance(result, LedgerError):
         document["status"] = problem_of(result).status
-        document["problem"] = problem_document(result, trace_id=request.state.trace_id)
+        state = request.scope["state"]
+        document["problem"] = told(problem_document(result, trace_id=state["trace_id"]), state)
     elif isinstance(result, Provisional):
         document["status"] = 200
         document["result"] = provisional_document(result, request.path_params["ledger"])

@@ -23,7 +23,7 @@ from api.answers import entry_document, json_answer
 from api.dependencies import EntriesRead, Skin, skin_of
 from api.errors import InvalidParameterError, UnexpectedError
 from api.openapi import ACCESS, answer, parameter, problems
-from api.problems import problem_document
+from api.problems import problem_document, told
 from api.schemas import PAGE_MAX, FeedOut
 from ledger.entry import UnreadEntry
 from ledger.errors import LedgerError, OverloadedError
@@ -146,7 +146,8 @@ async def _events(
             entries = await _entries_after(skin, ledger, after, limit)
     except LedgerError as error:
         # The status is out; the event says the same, and the client comes back by itself.
-        document = problem_document(error, trace_id=request.state.trace_id)
+        state = request.scope["state"]
+        document = told(problem_document(error, trace_id=state["trace_id"]), state)
         yield b"event: problem\ndata: %b\n\n" % orjson.dumps(document, default=str)
 
 

@@ -100,6 +100,7 @@ async def get_metrics(request: Request) -> Response:
     registered = await run_in_threadpool(anchors.registered)
     await run_in_threadpool(stops.refresh)
     standing = await run_in_threadpool(skin.engine.verifications.standing)
+    waiting = await run_in_threadpool(skin.engine.intents.open)
 
     def reached(of_all: Mapping[str, Any]) -> dict[str, Any]:
         return {
@@ -120,6 +121,11 @@ async def get_metrics(request: Request) -> Response:
             mode: reached({name: at.age_s for (name, each), at in standing.items() if each == mode})
             for mode in ("full", "incremental")
         },
+        intents=[
+            each
+            for each in waiting
+            if credential.ledgers is None or each.ledger in credential.ledgers
+        ],
     )
     return Response(page, media_type=metrics.MEDIA_TYPE)
 

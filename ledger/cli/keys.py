@@ -40,6 +40,12 @@ def create(
     expires: Annotated[
         str | None, typer.Option(help="90d, 12h, a date or an RFC 3339 time; never, without.")
     ] = None,
+    labels: Annotated[
+        str,
+        typer.Option(
+            help="What errors tell its caller of worlds: full, action-only (what to do), or none."
+        ),
+    ] = "full",
     as_json: JsonOption = False,
 ) -> None:
     """Make a key for a principal; this is the only time it is shown."""
@@ -50,7 +56,7 @@ def create(
     output = Output(as_json)
     expires_at = None if expires is None else parse_expiry(expires, datetime.now(UTC))
     with open_service(read_settings()) as service:
-        made = service.credentials.create(name, scope, ledger or None, expires_at)
+        made = service.credentials.create(name, scope, ledger or None, expires_at, labels)
         known = {record.name for record in service.reader.ledgers()}
     missing = sorted(set(ledger or ()) - known)
     reach = f"reaches {', '.join(ledger)}" if ledger else "reaches all ledgers, present and future"
@@ -163,6 +169,7 @@ def _document(line: KeyLine) -> dict[str, Any]:
         "created_at": _time(line.created_at),
         "expires_at": _time(line.expires_at),
         "revoked_at": _time(line.revoked_at),
+        "labels": line.labels,
     }
 
 

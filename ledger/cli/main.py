@@ -20,6 +20,7 @@ from ledger.cli import (
     effects,
     entries,
     export,
+    intents,
     items,
     keys,
     ledgers,
@@ -76,6 +77,7 @@ app.command("adjust")(corrections.adjust)
 app.command("explain")(corrections.explain)
 app.command("show")(entries.show)
 app.command("tail")(entries.tail)
+app.add_typer(intents.app, name="intent")
 app.command("dry-run")(items.dry_run)
 app.command("import")(items.import_file)
 app.command("close")(close.close)

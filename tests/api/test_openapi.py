@@ -91,6 +91,7 @@ def test_every_published_path_is_described(document: dict[str, Any]) -> None:
         ("GET", f"{base}/exports/{{id}}"),
         ("GET", f"{base}/exports/{{id}}/bundle"),
         *RECON,
+        ("GET", "/v1/paging:explain"),
         ("GET", "/healthz"),
         ("GET", "/readyz"),
         ("GET", "/metrics"),

@@ -102,7 +102,7 @@ def test_situation_has_its_published_hints(
 @pytest.mark.parametrize("kind", rows)
 def test_answer_has_every_member_and_no_other(kind: type[LedgerError]) -> None:
     """One shape, whatever went wrong."""
-    response = problem_response(kind("words", seq=7), trace_id=TRACE)
+    response = problem_response(kind("words", seq=7), {"trace_id": TRACE})
     document = json.loads(bytes(response.body))
 
     assert set(document) == MEMBERS
@@ -120,7 +120,7 @@ def test_answer_has_every_member_and_no_other(kind: type[LedgerError]) -> None:
 @pytest.mark.parametrize("kind", rows)
 def test_headers_say_what_the_body_says(kind: type[LedgerError]) -> None:
     """Proxies read headers only, and learn the same."""
-    response = problem_response(kind("words"), trace_id=TRACE)
+    response = problem_response(kind("words"), {"trace_id": TRACE})
     document = json.loads(bytes(response.body))
 
     assert response.headers["RML-World"] == document["world"]
@@ -136,7 +136,7 @@ def test_wait_is_jittered_and_never_shorter_in_the_header(kind: type[LedgerError
     assert base is not None
     waits = set()
     for _ in range(50):
-        response = problem_response(kind("words"), trace_id=TRACE)
+        response = problem_response(kind("words"), {"trace_id": TRACE})
         after_ms = json.loads(bytes(response.body))["retry_after_ms"]
         waits.add(after_ms)
 
@@ -158,7 +158,7 @@ def test_only_rml2_problems_are_retried_blindly(kind: type[LedgerError]) -> None
 
 def test_unauthenticated_answer_names_the_scheme() -> None:
     """RFC 9110 Section 11.6.1."""
-    response = problem_response(domain.UnauthenticatedError("who"), trace_id=TRACE)
+    response = problem_response(domain.UnauthenticatedError("who"), {"trace_id": TRACE})
 
     assert response.headers["WWW-Authenticate"].startswith("Bearer")
 

@@ -162,7 +162,7 @@ def test_the_tour_ends_as_it_promises(run):
     assert "  recorded  2\n" in told
     assert "the receipt is good" in told
     assert "the ledger is as it was recorded" in told
-    assert "4 read, 4 there" in told
+    assert "5 read, 5 there" in told
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
@@ -30,7 +31,7 @@ REFUND = ("--currency", "EUR", "--reason", "customer.request")
 AT = ("--occurred-at", "2026-03-01T09:30:00Z")
 COMMANDS = (
     *("serve", "demo", "migrate", "ledger", "key", "post", "refund", "adjust", "explain", "show"),
-    *("tail", "dry-run", "import", "verify", "export", "close", "settings"),
+    *("tail", "intent", "dry-run", "import", "verify", "export", "close", "settings"),
 )
 
 
@@ -391,6 +392,83 @@ def test_a_dry_run_leaves_no_trace(shell, ledger, size):
     assert size() == 0
     other = ("--type", "email.sent", *AT)
     assert shell.good("post", ledger, "--key", "k", *other)["replayed"] is False
+
+
+# ---- Intents --------------------------------------------------------------------------
+
+
+def say(shell: Shell, ledger: str, path: str, key: str, **words: Any) -> Any:
+    answer = httpx.post(
+        f"{shell.environment['EFFECT_LEDGER_URL']}/v1/ledgers/{ledger}/intents{path}",
+        headers={
+            "Authorization": f"Bearer {shell.environment['EFFECT_LEDGER_KEY']}",
+            "Idempotency-Key": key,
+        },
+        json=words,
+    )
+    assert answer.is_success, answer.text
+    return answer.json()
+
+
+def test_whoever_is_on_call_sees_what_waits(shell, ledger):
+    """Open and unknown intents with their world and age, and what to do about one."""
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    promise = {"type": "card.capture", "subject": "order/1", "answer_by": later}
+    money = {"amount": "5.00", "currency": "EUR", "flow": "in"}
+    first = say(shell, ledger, "", "k1", **promise, money=money)["id"]
+    lost = say(shell, ledger, "", "k2", **promise, on_silence="escalate")["id"]
+    say(shell, ledger, f"/{lost}/execution", "k3", step="started", token=1, executor="w-7")
+    doubt = {"step": "error", "token": 2, "outcome": "unknown", "reason": "psp.timeout"}
+    say(shell, ledger, f"/{lost}/execution", "k4", **doubt)
+
+    listed = shell.run("intent", "list", ledger)
+    shown = shell.run("intent", "show", ledger, lost)
+
+    header, *lines = listed.out.splitlines()
+    assert header.split()[:3] == ["WORLD", "STATE", "AGE"]
+    assert [(line.split()[0], line.split()[1], line.split()[-1]) for line in lines] == [
+        ("RML-2", "promised", first),
+        ("RML-2", "unknown", lost),
+    ]
+    assert "5.00 EUR in of order/1" in lines[0]
+    assert shown.out.startswith("RML-2 dialog: unknown. Nobody knows what became of it.")
+    assert "unknown psp.timeout" in shown.out
+    assert shell.good("intent", "show", ledger, lost)["events"][1]["said"] == {"executor": "w-7"}
+    unknown = shell.good("intent", "list", ledger, "--state", "unknown")["intents"]
+    assert [each["id"] for each in unknown] == [lost]
+    say(shell, ledger, f"/{first}/cancellation", "k5", token=1)
+    assert len(shell.good("intent", "list", ledger)["intents"]) == 1
+    assert len(shell.good("intent", "list", ledger, "--state", "all")["intents"]) == 2
+    assert "It was given up" in shell.run("intent", "show", ledger, first).out
+    assert "No intent is like that" in shell.run("intent", "list", ledger, "--subject", "x").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("list", "--older-than", "soon"), "older_than must be a span"),
+        (("list", "--state", "lost"), "state"),
+        (("show", "nobody"), "there is no intent nobody"),
+    ],
+)
+def test_a_question_about_intents_that_is_none_is_told(shell, ledger, arguments, says):
+    done = shell.run("intent", arguments[0], ledger, *arguments[1:])
+
+    assert done.code == 2
+    assert says in done.err
+
+
+def test_a_key_tells_as_much_of_worlds_as_its_maker_says(shell, ledger):
+    made = shell.good("key", "create", "--name", "p", "--scope", "*", "--labels", "none")
+
+    done = shell.set(KEY=made["key"]).run("post", ledger, "--key", "k", "--json")
+
+    assert done.code == 2
+    assert not {"world", "action", "reason", "severity"} & done.json["error"].keys()
+    assert done.json["error"]["code"] == "MALFORMED_EFFECT"
+    [line] = [each for each in shell.good("key", "list")["keys"] if each["id"] == made["id"]]
+    assert line["labels"] == "none"
+    assert shell.run("key", "create", "--name", "p", "--scope", "*", "--labels", "x").code == 2
 
 
 def test_tail_shows_the_last_ten_and_resumes_after_any(shell, ledger, tmp_path):

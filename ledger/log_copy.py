@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -47,6 +47,9 @@ FILE_TIMEOUT_S = 300.0
 ATTEMPTS = 5
 PAUSE_S = 0.5
 
+_NEWEST = "checkpoint"
+# Servers of plain files show the newest one here, too, and directories have no such file.
+_COSIGNED = "checkpoint?level=cosigned"
 _LEDGER_URL = re.compile("/v1/ledgers/[^/]+")
 
 
@@ -137,15 +140,20 @@ def read_leaf_hashes(copy: LogCopy, index: int, size: int) -> list[bytes]:
     return [data[at : at + HASH_BYTES] for at in range(0, width * HASH_BYTES, HASH_BYTES)]
 
 
-def read_note(copy: LogCopy) -> bytes:
+def read_note(copy: LogCopy, *, cosigned: bool = False) -> bytes:
     """
     The newest checkpoint of a copy, a signed note. Nothing is verified.
+
+    Args:
+        copy: Where it is.
+        cosigned: Whether it should be the newest that witnesses saw, where the log tells them
+            apart, as ours do.
 
     Raises:
         MalformedProofError: There is none.
         SettingsError: It cannot be read.
     """
-    note = copy.read("checkpoint")
+    note = (copy.read(_COSIGNED) if cosigned else None) or copy.read(_NEWEST)
     if note is None:
         raise MalformedProofError(f"{copy.where} has no checkpoint")
     return note
@@ -156,7 +164,7 @@ def verify_copy(
     signed: Checkpoint,
     tell: Callable[[int, int | None], None] = lambda _done, _of: None,
     *,
-    kept: Checkpoint | None = None,
+    earlier: Sequence[Checkpoint] = (),
 ) -> Head:
     """
     Check that the entries of a copy are one chain, and the very tree that was signed.
@@ -168,33 +176,34 @@ def verify_copy(
         copy: Holds all entry bundles below the checkpoint; its tiles are not needed.
         signed: Its checkpoint, whose signature was checked.
         tell: Told how many entries were checked, of how many.
-        kept: A checkpoint of the same log that was trusted before, which it must extend.
+        earlier: Checkpoints of the same log that are trusted, which it must extend.
 
     Returns:
         The head that its entries lead to.
 
     Raises:
         ChainBreakError: Names the first entry that is not there or does not follow.
-        ConsistencyError: The entries are a chain, and not the tree that was signed, or not the
-            one that was kept.
+        ConsistencyError: The entries are a chain, and not the tree that was signed, or not
+            those before.
         MalformedProofError: A file is not in its form.
-        SettingsError: A file cannot be read, or `kept` is of another log.
+        SettingsError: A file cannot be read, or one of `earlier` is of another log.
     """
-    if kept is not None:
-        _check_not_behind(kept, signed)
+    for each in earlier:
+        _check_not_behind(each, signed)
+    waiting = sorted(earlier, key=lambda each: each.size)
     ledger = signed.origin.rpartition("/")[2]
     head = Head.genesis(ledger=ledger, origin=signed.origin)
     for index in range(-(-signed.size // TILE_WIDTH)):
         entries = read_bundle(copy, index, signed.size)
-        if kept is not None and head.size <= kept.size < head.size + len(entries):
-            cut = kept.size - head.size
+        while waiting and waiting[0].size < head.size + len(entries):
+            cut = waiting[0].size - head.size
             head = verify_chain(entries[:cut], ledger=ledger, origin=signed.origin, start=head)
-            _check_root(copy, head, kept, "kept")
+            _check_root(copy, head, waiting.pop(0), "kept")
             entries = entries[cut:]
         head = verify_chain(entries, ledger=ledger, origin=signed.origin, start=head)
         tell(head.size, signed.size)
-    if kept is not None and kept.size == signed.size:
-        _check_root(copy, head, kept, "kept")
+    for each in waiting:
+        _check_root(copy, head, each, "kept")
     _check_root(copy, head, signed, "signed")
     return head
 

@@ -56,9 +56,6 @@ EXIT_CODES: dict[Kind, int] = {
 CONCLUSIVE: frozenset[Kind] = frozenset({"fork", "swapped"})
 """Looked at again, these would still be so: signatures do not go away."""
 
-COSIGNED = "checkpoint?level=cosigned"
-"""Where our own logs show the newest checkpoint that witnesses saw; others show the newest."""
-
 # Witnesses' clocks are not ours; what they date later than this says nothing of today.
 CLOCKS_APART = timedelta(minutes=5)
 
@@ -220,11 +217,9 @@ class Watcher:
 
     # ---- Steps ----
 
-    def _read_note(self, path: str | None = None) -> bytes:
+    def _read_note(self, *, cosigned: bool = False) -> bytes:
         try:
-            if path is None:
-                return read_note(self._copy)
-            return self._copy.read(path) or b""
+            return read_note(self._copy, cosigned=cosigned)
         except LogUnreachableError as error:
             raise _AlarmError("unreachable", error.message) from error
         except MalformedProofError as error:
@@ -294,7 +289,7 @@ class Watcher:
         try:
             found = policy.read(note, self._trusted.logs)
             if not policy.is_met_by(found.names):
-                found = policy.verify(self._read_note(COSIGNED) or note, self._trusted.logs)
+                found = policy.verify(self._read_note(cosigned=True), self._trusted.logs)
         except VerificationError as error:
             raise _AlarmError(
                 "quorum", f"too few witnesses have seen it: {error.message}", **more

@@ -272,6 +272,9 @@ def the_past(on: Stage) -> None:
             on.wait_for(COSIGNED, lambda note: note.split("\n")[1] == str(AFTER))
             assert on.watch(memory="memory").code == 0
             assert on.watch("--policy", on.kept("policy"), memory="cosigned").code == 0
+            for url in (on.url, f"{on.url}/log"):
+                told = on.verify(url, "--policy", on.kept("policy"), "--json")
+                assert (told.code, told.json["cosigned_size"]) == (0, AFTER), told.err
         on.keep_checkpoint("checkpoint")
         on.shell().good("show", LEDGER, "5", "--receipt", on.kept("receipt"))
         on.shell().good("post", ANOTHER, "--key", "k0", "--type", "card.refund", *AT)

@@ -26,7 +26,7 @@ from ledger.cli.verify.receipt import read_receipt
 from ledger.continuity import Contradiction, check_shown, find_contradiction, tile_reader
 from ledger.cosignature import ed25519_cosigner
 from ledger.entry import Admitted, Head, chain, parse_entry
-from ledger.errors import LedgerError, MalformedProofError, SettingsError
+from ledger.errors import ConsistencyError, LedgerError, MalformedProofError, SettingsError
 from ledger.log_copy import read_bundle, verify_copy
 from ledger.merkle import (
     BatchProver,
@@ -205,6 +205,7 @@ def check_policy(data: bytes) -> None:
 
 
 TILE = tile_path(0, 0, 256)
+TILE_OF_ENTRIES = tile_path("entries", 0, 256)
 
 
 def check_tile(data: bytes) -> None:
@@ -230,7 +231,7 @@ class Served:
         self._bundle = bundle
 
     def read(self, path: str) -> bytes | None:
-        return self._bundle if path == tile_path("entries", 0, 256) else LOG.at(300).fetch(path)
+        return self._bundle if path == TILE_OF_ENTRIES else LOG.at(300).fetch(path)
 
 
 def check_bundle(data: bytes) -> None:
@@ -370,9 +371,7 @@ KINDS: dict[str, Evidence] = {
     ),
     "policy": Evidence([POLICY_TEXT], check_policy),
     "tile": Evidence([LOG.fetch(TILE), FORKED.fetch(TILE), OTHER.fetch(TILE)], check_tile),
-    "bundle": Evidence(
-        [log.fetch(tile_path("entries", 0, 256)) for log in (LOG, FORKED, OTHER)], check_bundle
-    ),
+    "bundle": Evidence([log.fetch(TILE_OF_ENTRIES) for log in (LOG, FORKED, OTHER)], check_bundle),
     "consistency": Evidence(
         [
             consistency_of(log, old, new)
@@ -484,3 +483,16 @@ def test_a_policy_is_refused_as_its_readers_own_word():
     """It is no evidence: whoever wrote it is told what is wrong."""
     with pytest.raises(SettingsError):
         parse_policy(POLICY_TEXT[:-1])
+
+
+@pytest.mark.parametrize("sizes", [(7, 255, 256, 300), (1,), (300, 300, 7)])
+def test_a_copy_extends_every_checkpoint_that_is_trusted(sizes):
+    """Those that were kept and those that witnesses saw, wherever they fall in a bundle."""
+    served, signed = Served(LOG.fetch(TILE_OF_ENTRIES)), open_checkpoint(note_of(LOG, 300), KEYS)
+    genuine = [open_checkpoint(note_of(LOG, size), KEYS) for size in sizes]
+    forged = [open_checkpoint(note_of(FORKED, size), KEYS) for size in sizes]
+
+    assert verify_copy(served, signed, earlier=genuine).root == signed.root
+    for each in forged:
+        with pytest.raises(ConsistencyError, match="not the one that was kept"):
+            verify_copy(served, signed, earlier=[*genuine, each])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ledger.checkpoint import Checkpoint
 from ledger.cli.output import Output
 from ledger.cli.remote import key_for
 from ledger.cli.verify.judgement import Judgement
@@ -28,8 +29,11 @@ def judge_copy(output: Output, where: str, trust: Trust) -> Judgement:
         open_copy(where, key_for(where)) as copy,
         output.progress("Verifying the log", "entries") as tell,
     ):
-        signed, witnesses = trust.open(read_note(copy))
-        head = verify_copy(copy, signed, tell, kept=trust.kept)
+        signed, cosigned, witnesses = trust.open_log(
+            lambda cosigned: read_note(copy, cosigned=cosigned)
+        )
+        earlier = [each for each in (trust.kept, cosigned) if each is not None]
+        head = verify_copy(copy, signed, tell, earlier=earlier)
     not_checked = [*_NOT_CHECKED, *trust.unasked()]
     if trust.kept is None:
         not_checked.append(
@@ -39,7 +43,8 @@ def judge_copy(output: Output, where: str, trust: Trust) -> Judgement:
         subject="the log",
         # Ordered times are all that can be seen here, and a wrong order ends it above.
         verdicts={"tamper": "ok", "completeness": "ok", "time": "ok"},
-        level="cosigned" if witnesses else "log-signed",
+        # Whatever was recorded since witnesses looked, the log alone has signed.
+        level="cosigned" if witnesses and cosigned in (None, signed) else "log-signed",
         document={
             "origin": signed.origin,
             "ledger": head.ledger,
@@ -47,6 +52,7 @@ def judge_copy(output: Output, where: str, trust: Trust) -> Judgement:
             "root": signed.root.hex(),
             "last_recorded_at": head.last_recorded_at,
             "witnesses": list(witnesses),
+            "cosigned_size": None if cosigned is None else cosigned.size,
             "extends": None if trust.kept is None else trust.kept.size,
         },
         told={
@@ -54,8 +60,15 @@ def judge_copy(output: Output, where: str, trust: Trust) -> Judgement:
             "entries": f"{signed.size:,}, each read and hashed here",
             "root": signed.root.hex(),
             "last_recorded_at": head.last_recorded_at,
-            "witnesses": ", ".join(witnesses) or None,
+            "witnesses": _seen_by(witnesses, cosigned),
             "extends": None if trust.kept is None else f"the {trust.kept.size:,} that were kept",
         },
         not_checked=not_checked,
     )
+
+
+def _seen_by(witnesses: tuple[str, ...], cosigned: Checkpoint | None) -> str | None:
+    if not witnesses:
+        return None
+    up_to = "" if cosigned is None else f" of the first {cosigned.size:,} entries"
+    return f"{', '.join(witnesses)}{up_to}"

@@ -14,10 +14,21 @@ from urllib.parse import unquote
 
 from ledger.checkpoint import Checkpoint
 from ledger.cli.output import Output
-from ledger.cli.remote import LEDGERS, PATIENCE_S, Remote, ledger_path, open_remote
+from ledger.cli.remote import (
+    LEDGERS,
+    PATIENCE_S,
+    ProblemError,
+    Remote,
+    key_for,
+    ledger_path,
+    open_remote,
+)
 from ledger.cli.verify.judgement import VERDICTS, Judgement
 from ledger.cli.verify.trust import Trust
+from ledger.continuity import find_contradiction, tile_reader
 from ledger.errors import ConsistencyError, SettingsError, SignatureError, VerificationError
+from ledger.log_copy import open_copy
+from ledger.tree import Tree
 
 POLL_S = 0.1
 
@@ -42,8 +53,7 @@ def judge_service(output: Output, url: str, trust: Trust) -> Judgement:
     """
     base, ledger = split_url(url)
     with open_remote(base) as remote:
-        note = remote.send("GET", ledger_path(ledger, "/checkpoint"), patience_s=PATIENCE_S)
-        signed, witnesses = _open(note, ledger, trust)
+        signed, cosigned, witnesses = _open(remote, url, ledger, trust)
         body = {} if trust.kept_note is None else {"checkpoint": trust.kept_note.decode()}
         report = run_verification(remote, ledger, body, output)
     if signed is not None:
@@ -55,11 +65,14 @@ def judge_service(output: Output, url: str, trust: Trust) -> Judgement:
     return Judgement(
         subject="the ledger",
         verdicts={name: report["verdicts"][name] for name in VERDICTS},
-        level=_level(report, witnesses) if authenticated else None,
+        level=_level(report, witnesses, is_newest=cosigned in (None, signed))
+        if authenticated
+        else None,
         document={
             **report,
             "origin": None if signed is None else signed.origin,
             "witnesses": list(witnesses),
+            "cosigned_size": None if cosigned is None else cosigned.size,
         },
         told={
             "origin": None if signed is None else signed.origin,
@@ -114,16 +127,37 @@ def split_url(url: str) -> tuple[str, str]:
     return base, ledger
 
 
-def _open(note: bytes, ledger: str, trust: Trust) -> tuple[Checkpoint | None, tuple[str, ...]]:
+def _open(
+    remote: Remote, url: str, ledger: str, trust: Trust
+) -> tuple[Checkpoint | None, Checkpoint | None, tuple[str, ...]]:
+    """As `Trust.open_log`; without a key nothing is opened, and nobody vouches."""
+    path = ledger_path(ledger, "/checkpoint")
+
+    def read_note(cosigned: bool) -> bytes:
+        query = {"level": "cosigned"} if cosigned else None
+        try:
+            return remote.send("GET", path, query=query, patience_s=PATIENCE_S)
+        except ProblemError as error:
+            if cosigned and error.problem["code"] == "NOT_COSIGNED_YET":
+                raise SignatureError(f"no quorum of witnesses has seen {ledger}") from error
+            raise
+
     if not trust.logs:
-        return None, ()
-    signed, witnesses = trust.open(note)
+        return None, None, ()
+    signed, cosigned, witnesses = trust.open_log(read_note)
     if not signed.origin.endswith(f"/{ledger}"):
         raise SignatureError(
             f"the service shows a checkpoint of {signed.origin} for ledger {ledger}",
             found=signed.origin,
         )
-    return signed, witnesses
+    if cosigned is not None and cosigned != signed:
+        with open_copy(url, key_for(url)) as copy:
+            if find_contradiction(cosigned, signed, Tree(tile_reader(copy.read))) is not None:
+                raise ConsistencyError(
+                    f"what witnesses saw of {signed.origin} at {cosigned.size} entries is another "
+                    f"history than the {signed.size} that are shown"
+                )
+    return signed, cosigned, witnesses
 
 
 def _check_report(signed: Checkpoint, report: Mapping[str, Any]) -> None:
@@ -143,5 +177,5 @@ def _check_report(signed: Checkpoint, report: Mapping[str, Any]) -> None:
         )
 
 
-def _level(report: Mapping[str, Any], witnesses: tuple[str, ...]) -> Any:
-    return "cosigned" if witnesses and report["level"] != "unsigned" else report["level"]
+def _level(report: Mapping[str, Any], witnesses: tuple[str, ...], *, is_newest: bool) -> Any:
+    return "cosigned" if witnesses and is_newest else report["level"]

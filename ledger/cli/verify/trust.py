@@ -6,6 +6,7 @@ The keys of logs, the witnesses and how many of them must agree, and a checkpoin
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ import typer
 from ledger.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint, read_checkpoint
 from ledger.cli.words import read_file
 from ledger.cosignature import cosignatures_of, is_checkable
-from ledger.errors import MalformedProofError, SettingsError, SignatureError
+from ledger.errors import ConsistencyError, MalformedProofError, SettingsError, SignatureError
 from ledger.note import VerifierKey, open_note, parse_note
 from ledger.policy import Policy, parse_policy
 from ledger.rfc3161 import Authorities, load_authorities
@@ -70,6 +71,44 @@ class Trust:
                 "say whose signature you trust: --vkey with the ledger's verifier key, as `effect-"
                 "ledger ledger list` prints it. What is verified cannot vouch for the key itself"
             )
+
+    @property
+    def wants_witnesses(self) -> bool:
+        """Whether a checkpoint that no witness cosigned is not enough."""
+        return self.quorum > 0 or (self.policy is not None and self.policy.quorum is not None)
+
+    def open_log(
+        self, read_note: Callable[[bool], bytes]
+    ) -> tuple[Checkpoint, Checkpoint | None, tuple[str, ...]]:
+        """
+        The newest checkpoint of a log, the newest that enough witnesses saw, and who they are.
+
+        The second is None where nobody is asked for, and may be of fewer entries than the first;
+        whether the first extends it, is for the caller to prove.
+
+        Args:
+            read_note: Reads the newest checkpoint, or with True the newest that is cosigned.
+
+        Raises:
+            SignatureError, MalformedProofError: As `open`.
+            ConsistencyError: Witnesses have seen more, or another log, than is shown.
+        """
+        note = read_note(False)
+        if not self.wants_witnesses:
+            newest, names = self.open(note)
+            return newest, None, names
+        newest = open_checkpoint(note, self.logs)
+        try:
+            cosigned, names = self.open(note)
+        except SignatureError:
+            # It is newer than what they have seen.
+            cosigned, names = self.open(read_note(True))
+        if cosigned.origin != newest.origin or cosigned.size > newest.size:
+            raise ConsistencyError(
+                f"witnesses have seen {cosigned.size} entries of {cosigned.origin}, and "
+                f"{newest.size} of {newest.origin} are shown"
+            )
+        return newest, cosigned, names
 
     def open(self, note: bytes) -> tuple[Checkpoint, tuple[str, ...]]:
         """

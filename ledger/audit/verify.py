@@ -18,9 +18,7 @@ from __future__ import annotations
 import argparse
 import base64
 import binascii
-import csv
 import hashlib
-import io
 import json
 import os
 import re
@@ -476,20 +474,28 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 STREAMED = ("entries", "corrections", "cutoff")
 
 _CORRECTIONS = ("refund", "adjustment", "explanation")
-_ACTIVE = ("=", "+", "-", "@", "\t", "\r")
+_ACTIVE = frozenset("=+-@\t\r")
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 
 
 def inert(cell: str) -> str:
     """A cell that no spreadsheet takes for a formula; numbers stay numbers."""
-    return "'" + cell if cell.startswith(_ACTIVE) and not _NUMBER.fullmatch(cell) else cell
+    return "'" + cell if cell[:1] in _ACTIVE and not _NUMBER.fullmatch(cell) else cell
 
 
 def csv_line(row: Iterable[str]) -> str:
     """One line of a table (RFC 4180, but for the line end)."""
-    written = io.StringIO()
-    csv.writer(written, lineterminator="\n").writerow([inert(cell) for cell in row])
-    return written.getvalue()
+    cells = [inert(cell) if cell else cell for cell in row]
+    line = ",".join(cells)
+    if line.count(",") >= len(cells) or '"' in line or "\r" in line or "\n" in line:
+        line = ",".join(map(_quoted, cells))
+    return line + "\n"
+
+
+def _quoted(cell: str) -> str:
+    if any(each in cell for each in '",\r\n'):
+        return '"' + cell.replace('"', '""') + '"'
+    return cell
 
 
 class Tables:

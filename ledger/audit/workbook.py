@@ -18,8 +18,8 @@ from xlsxwriter.worksheet import Worksheet
 
 from ledger.audit.verify import COLUMNS, Row
 
-ROWS_MAX = 100_000
-"""Rows of one sheet; a table has more in its CSV file. Spreadsheets end near a million."""
+ROWS_MAX = 50_000
+"""Rows of one sheet: half a minute of work each hundred thousand. A CSV file has them all."""
 DIGITS_MAX = 15
 """Digits that a spreadsheet keeps of a number."""
 NUMBERS = frozenset(

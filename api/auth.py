@@ -106,6 +106,31 @@ def check_scope(credential: Credential, *scopes: str) -> None:
         )
 
 
+def check_unlimited(credential: Credential) -> None:
+    """
+    Check that the credential is not one for the bundles of some periods only.
+
+    Raises:
+        ForbiddenError: It is.
+    """
+    if credential.periods is not None:
+        raise ForbiddenError(
+            "the credential reaches the bundles of its periods, and proofs, and nothing beside",
+            periods=sorted(credential.periods),
+        )
+
+
+def check_period(credential: Credential, name: str) -> None:
+    """
+    Check that the credential reaches the period of this name, whether there is one or not.
+
+    Raises:
+        ForbiddenError: It does not.
+    """
+    if credential.periods is not None and name not in credential.periods:
+        raise ForbiddenError("the credential does not reach this period", period=name[:63])
+
+
 def _bearer_token(request: Request) -> str:
     # RFC 6750 Section 2.1; the scheme's case does not matter (RFC 9110 Section 11.1).
     sent = request.headers.get("authorization")

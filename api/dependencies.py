@@ -18,7 +18,7 @@ from starlette.requests import Request
 
 from api.anchored import AnchoredReceipts
 from api.arrivals import Arrivals
-from api.auth import Authenticator, check_ledger, check_scope
+from api.auth import Authenticator, check_ledger, check_scope, check_unlimited
 from api.errors import InvalidParameterError
 from api.heads import Heads
 from api.metrics import Metrics
@@ -84,13 +84,15 @@ class Skin:
     _records: dict[str, LedgerRecord] = field(default_factory=dict)
     _arrivals: Arrivals = field(default_factory=Arrivals)
 
-    async def access(self, request: Request, *scopes: str) -> Access:
+    async def access(self, request: Request, *scopes: str, within_periods: bool = False) -> Access:
         """
         The first three checks of a request: credential, reach, ledger.
 
         Args:
             request: Its path names the ledger.
             scopes: One of these is needed; none where any credential will do.
+            within_periods: Whether keys that are limited to periods come this far; whoever says
+                so checks the period.
 
         Raises:
             UnauthenticatedError, ForbiddenError, NotFoundError: In this order.
@@ -98,6 +100,8 @@ class Skin:
         name = request.path_params["ledger"]
         credential = await self.authenticator.authenticate(request)
         check_ledger(credential, name)
+        if not within_periods:
+            check_unlimited(credential)
         check_scope(credential, *scopes)
         return Access(credential=credential, ledger=await self.ledger(name))
 
@@ -146,11 +150,11 @@ def skin_of(request: Request) -> Skin:
     return skin
 
 
-def reach(*scopes: str) -> Callable[[Request], Awaitable[Access]]:
+def reach(*scopes: str, within_periods: bool = False) -> Callable[[Request], Awaitable[Access]]:
     """A dependency that lets a request through with one of `scopes`, and says for what."""
 
     async def dependency(request: Request) -> Access:
-        access = await skin_of(request).access(request, *scopes)
+        access = await skin_of(request).access(request, *scopes, within_periods=within_periods)
         _check_parameters(request)
         return access
 
@@ -167,6 +171,7 @@ def _check_parameters(request: Request) -> None:
 
 
 EntriesRead = Annotated[Access, Depends(reach("entries:read"))]
-ProofsRead = Annotated[Access, Depends(reach("proofs:read"))]
+# Hashes and signatures: they tell nothing of what entries say.
+ProofsRead = Annotated[Access, Depends(reach("proofs:read", within_periods=True))]
 PayloadRead = Annotated[Access, Depends(reach("payload:read"))]
 AnyReach = Annotated[Access, Depends(reach())]

@@ -35,7 +35,12 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from ledger.errors import NotFoundError, OverloadedError, SettingsError, UnauthenticatedError
-from ledger.names import LEDGER_ITSELF, check_ledger_name, check_principal_name
+from ledger.names import (
+    LEDGER_ITSELF,
+    check_ledger_name,
+    check_period_name,
+    check_principal_name,
+)
 from ledger.rml import EXPOSURES, FULL
 from ledger.storage.database import database_errors
 from ledger.storage.tables import api_keys, principals
@@ -61,6 +66,8 @@ SCOPES = (
     "admin",
 )
 """Every act a key may be good for."""
+AUDITOR_SCOPES = frozenset({"export", "payload:read", "proofs:read", "verify"})
+"""What a key that is limited to periods may be good for."""
 EVERYTHING = "*"
 """The scope that stands for all of them, also for those that are added later."""
 
@@ -87,6 +94,7 @@ SELECT_KEY = select(
     api_keys.c.scopes,
     api_keys.c.ledgers,
     api_keys.c.labels,
+    api_keys.c.periods,
     _IS_GOOD,
 ).where(api_keys.c.id == bindparam("id"))
 
@@ -95,6 +103,7 @@ _SHOWN = (
     api_keys.c.principal,
     api_keys.c.scopes,
     api_keys.c.ledgers,
+    api_keys.c.periods,
     api_keys.c.created_at,
     api_keys.c.expires_at,
     api_keys.c.revoked_at,
@@ -136,6 +145,8 @@ class Credential:
     """None: all, present and future."""
     labels: str = FULL
     """What its caller is told of worlds: one of `rml.EXPOSURES`."""
+    periods: frozenset[str] | None = None
+    """Names of closed periods, beyond whose bundles and proofs it reaches nothing; None: all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +158,8 @@ class KeyLine:
     scopes: tuple[str, ...]
     ledgers: tuple[str, ...] | None
     """None: all, present and future."""
+    periods: tuple[str, ...] | None
+    """None: not limited to periods."""
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
@@ -175,6 +188,8 @@ class Credentials:
         ledgers: Collection[str] | None = None,
         expires_at: datetime | None = None,
         labels: str = FULL,
+        *,
+        periods: Collection[str] | None = None,
     ) -> NewKey:
         """
         Make a key for a principal, new or known.
@@ -185,10 +200,13 @@ class Credentials:
             ledgers: Ledgers it reaches, which need not exist yet; None for all.
             expires_at: When it ceases to be good; None for never.
             labels: What its caller is told of worlds, of `rml.EXPOSURES`.
+            periods: Names of periods, closed or to be closed: the key is an auditor's, good for
+                their bundles and for proofs, with scopes of `AUDITOR_SCOPES`. None for no limit.
 
         Raises:
-            SettingsError: A scope or the labels are unknown or no scope is given, the list of
-                ledgers is empty, the expiry is over already, or the principal is the ledger itself.
+            SettingsError: A scope or the labels are unknown or no scope is given, a list is
+                empty, the expiry is over already, the principal is the ledger itself, or a key
+                that is limited to periods is to be good for more than that.
             MalformedEffectError, TooLargeError: A name is not in its form.
         """
         check_principal_name(principal, "principal")
@@ -198,6 +216,7 @@ class Credentials:
         _check_ledgers(ledgers)
         if labels not in EXPOSURES:
             raise SettingsError(f"labels are {', '.join(EXPOSURES)}")
+        _check_periods(periods, scopes)
         if expires_at is not None and expires_at <= datetime.now(UTC):
             raise SettingsError(f"the key would have expired already, at {expires_at.isoformat()}")
 
@@ -214,6 +233,7 @@ class Credentials:
                     "ledgers": None if ledgers is None else sorted(set(ledgers)),
                     "expires_at": expires_at,
                     "labels": labels,
+                    "periods": None if periods is None else sorted(set(periods)),
                 },
             )
         return NewKey(id=key_id, principal=principal, key=f"elk_{key_id}_{secret}")
@@ -242,6 +262,7 @@ class Credentials:
             scopes=frozenset(row.scopes),
             ledgers=None if row.ledgers is None else frozenset(row.ledgers),
             labels=row.labels,
+            periods=None if row.periods is None else frozenset(row.periods),
         )
 
     def list(self) -> list[KeyLine]:
@@ -315,6 +336,21 @@ def _check_ledgers(ledgers: Collection[str] | None) -> None:
         check_ledger_name(ledger, "ledger")
 
 
+def _check_periods(periods: Collection[str] | None, scopes: Collection[str]) -> None:
+    if periods is None:
+        return
+    if not periods:
+        raise SettingsError("a key that is limited to periods reaches at least one")
+    for period in periods:
+        check_period_name(period, "period")
+    beyond = sorted(set(scopes) - AUDITOR_SCOPES)
+    if beyond:
+        raise SettingsError(
+            f"a key that is limited to periods is good for {' '.join(sorted(AUDITOR_SCOPES))}, and "
+            f"not for {beyond[0]}"
+        )
+
+
 def _draw(octets: int) -> str:
     return base64.b32encode(secrets.token_bytes(octets)).decode().rstrip("=").lower()
 
@@ -335,6 +371,7 @@ def _line(row: Row[Any]) -> KeyLine:
         principal=row.principal,
         scopes=tuple(row.scopes),
         ledgers=None if row.ledgers is None else tuple(row.ledgers),
+        periods=None if row.periods is None else tuple(row.periods),
         created_at=row.created_at,
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,

@@ -12,7 +12,7 @@ from starlette.responses import FileResponse, Response
 from api import audit_examples as examples
 from api.answers import json_answer
 from api.audit_schemas import ExportIn, ExportOut
-from api.auth import check_scope, may
+from api.auth import check_period, check_scope, may
 from api.body import JSON, SMALL_BODY_BYTES_MAX, media_type, read_body
 from api.dependencies import Access, reach, skin_of
 from api.errors import (
@@ -23,6 +23,7 @@ from api.errors import (
 )
 from api.lean import LeanRoute
 from api.openapi import ACCESS, answer, body, problems, text_answer
+from api.routes.periods import check_close
 from api.routes.writes import LEDGER
 from api.schemas import parse_shape
 from ledger import errors as domain
@@ -32,19 +33,20 @@ from ledger.canonical import parse_json
 
 router = APIRouter(prefix="/v1/ledgers/{ledger}", tags=["exports"])
 
-Export = Annotated[Access, Depends(reach("export"))]
+Export = Annotated[Access, Depends(reach("export", within_periods=True))]
 ZIP = "application/zip"
 
 
 async def post_export(request: Request) -> Response:
     """Begin to make the bundle of a closed period."""
     skin = skin_of(request)
-    access = await skin.access(request, "export")
+    access = await skin.access(request, "export", within_periods=True)
     if request.scope["query_string"]:
         raise InvalidParameterError("this path has no parameters")
     media_type(request, JSON)
     words = parse_shape(ExportIn, parse_json(await read_body(request, SMALL_BODY_BYTES_MAX)))
     selection = parse_selection(words.filter or {}, _payloads(access, words.payloads))
+    await run_in_threadpool(check_close, request, access, words.period)
     job = await run_in_threadpool(
         lambda: skin.engine.exports.start(
             access.ledger, words.period, selection, by=_accessor(access)
@@ -102,6 +104,7 @@ def get_bundle(request: Request, access: Export, id: str) -> Response:  # noqa: 
 
 def _job(request: Request, access: Access, id_: str) -> dict[str, Any]:
     job = skin_of(request).engine.exports.get(access.ledger.name, id_)
+    check_period(access.credential, job["period"])
     if job["payloads"] == "shown":
         check_scope(access.credential, "payload:read")
     return job

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
@@ -12,6 +13,7 @@ from starlette.responses import Response
 from api import audit_examples as examples
 from api.answers import json_answer
 from api.audit_schemas import PeriodCloseIn, PeriodOut, PeriodsOut
+from api.auth import check_period
 from api.body import JSON, SMALL_BODY_BYTES_MAX, media_type, read_body
 from api.dependencies import Access, reach, skin_of
 from api.errors import (
@@ -31,7 +33,7 @@ from ledger.grammar import moment, uuid
 router = APIRouter(prefix="/v1/ledgers/{ledger}", tags=["periods"])
 
 READ_SCOPES = ("entries:read", "close", "export", "verify")
-PeriodsRead = Annotated[Access, Depends(reach(*READ_SCOPES))]
+PeriodsRead = Annotated[Access, Depends(reach(*READ_SCOPES, within_periods=True))]
 
 
 async def close_period(request: Request) -> Response:
@@ -73,7 +75,9 @@ async def close_period(request: Request) -> Response:
 def get_periods(request: Request, access: PeriodsRead) -> Response:
     """Scope: one of `entries:read`, `close`, `export`, `verify`."""
     closes = skin_of(request).engine.closing.closes(access.ledger.name)
-    return json_answer({"world": "RML3", "periods": [close.document() for close in closes]})
+    periods = access.credential.periods
+    shown = [each for each in closes if periods is None or each.data["name"] in periods]
+    return json_answer({"world": "RML3", "periods": [close.document() for close in shown]})
 
 
 @router.get(
@@ -91,7 +95,24 @@ def get_period(request: Request, access: PeriodsRead, name: str) -> Response:
 
     Scope: one of `entries:read`, `close`, `export`, `verify`.
     """
+    check_close(request, access, name)
     return json_answer(skin_of(request).engine.closing.find(access.ledger.name, name).document())
+
+
+def check_close(request: Request, access: Access, named: str) -> None:
+    """
+    Check that the caller reaches the period of this name, or of the close of this id.
+
+    Raises:
+        ForbiddenError: The credential is limited to other periods.
+    """
+    periods = access.credential.periods
+    if periods is None or named in periods:
+        return
+    # Whether there is such a period is none of the caller's business.
+    with suppress(domain.NotFoundError):
+        named = skin_of(request).engine.closing.find(access.ledger.name, named).data["name"]
+    check_period(access.credential, named)
 
 
 router.add_api_route(

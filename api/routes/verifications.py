@@ -35,13 +35,13 @@ from ledger.errors import MalformedEffectError, MalformedProofError, SignatureEr
 
 router = APIRouter(prefix="/v1/ledgers/{ledger}", tags=["verifications"])
 
-Verify = Annotated[Access, Depends(reach("verify"))]
+Verify = Annotated[Access, Depends(reach("verify", within_periods=True))]
 
 
 async def post_verification(request: Request) -> Response:
     """Begin to verify the ledger from its stored bytes."""
     skin = skin_of(request)
-    access = await skin.access(request, "verify")
+    access = await skin.access(request, "verify", within_periods=True)
     if request.scope["query_string"]:
         raise InvalidParameterError("this path has no parameters")
     media_type(request, JSON)

@@ -37,6 +37,13 @@ def create(
         list[str] | None,
         typer.Option(help="A ledger it reaches; all, present and future, without. Repeatable."),
     ] = None,
+    period: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="An auditor's key: the period whose bundle it takes (export, payload:read, "
+            "proofs:read, verify), and nothing beside. Repeatable."
+        ),
+    ] = None,
     expires: Annotated[
         str | None, typer.Option(help="90d, 12h, a date or an RFC 3339 time; never, without.")
     ] = None,
@@ -56,10 +63,14 @@ def create(
     output = Output(as_json)
     expires_at = None if expires is None else parse_expiry(expires, datetime.now(UTC))
     with open_service(read_settings()) as service:
-        made = service.credentials.create(name, scope, ledger or None, expires_at, labels)
+        made = service.credentials.create(
+            name, scope, ledger or None, expires_at, labels, periods=period or None
+        )
         known = {record.name for record in service.reader.ledgers()}
     missing = sorted(set(ledger or ()) - known)
     reach = f"reaches {', '.join(ledger)}" if ledger else "reaches all ledgers, present and future"
+    if period:
+        reach += f", and there the bundles of {', '.join(period)}"
     until = f"until {_time(expires_at)}" if expires_at else "until it is revoked"
     output.note(f"The key {reach}, {until}. It is shown this one time: keep it now.")
     for each in missing:
@@ -128,7 +139,8 @@ def list_keys(as_json: JsonOption = False) -> None:
             line.principal,
             line.state,
             " ".join(line.scopes),
-            " ".join(line.ledgers) if line.ledgers is not None else "(all ledgers)",
+            (" ".join(line.ledgers) if line.ledgers is not None else "(all ledgers)")
+            + (f" {' '.join(line.periods)}" if line.periods is not None else ""),
             f"expires {_time(line.expires_at)}" if line.expires_at else "",
         )
         for line in lines
@@ -166,6 +178,7 @@ def _document(line: KeyLine) -> dict[str, Any]:
         "state": line.state,
         "scopes": list(line.scopes),
         "ledgers": None if line.ledgers is None else list(line.ledgers),
+        "periods": None if line.periods is None else list(line.periods),
         "created_at": _time(line.created_at),
         "expires_at": _time(line.expires_at),
         "revoked_at": _time(line.revoked_at),

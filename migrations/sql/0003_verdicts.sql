@@ -61,11 +61,11 @@ language plpgsql as $$
 begin
     if old.revoked_at is null
         and new.revoked_at is not null
-        and (new.id, new.principal, new.secret_hash, new.scopes, new.ledgers, new.created_at,
-             new.expires_at)
+        and (new.id, new.principal, new.secret_hash, new.scopes, new.ledgers, new.periods,
+             new.created_at, new.expires_at)
             is not distinct from
-            (old.id, old.principal, old.secret_hash, old.scopes, old.ledgers, old.created_at,
-             old.expires_at)
+            (old.id, old.principal, old.secret_hash, old.scopes, old.ledgers, old.periods,
+             old.created_at, old.expires_at)
     then
         return new;
     end if;

@@ -6,12 +6,14 @@ import hashlib
 import io
 import time
 import zipfile
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 
 from api.audit_schemas import ExportOut
+from ledger.errors import SettingsError
 from tests.api.support import Api, capture
 
 WITHIN_S = 30.0
@@ -192,3 +194,55 @@ def test_where_the_registry_takes_nothing_it_is_told_beside_it(closed, engine, d
     ]
     assert rows[1][2]["bundle_hash"] == job["bundle"]["bundle_hash"]
     assert registry(closed, "export.issued", job["id"]) == []
+
+
+# ---- Keys that are limited to periods ----
+
+
+@pytest.fixture
+def auditor(closed, engine) -> Api:
+    """Whoever may take March away, and nothing else."""
+    closed.post("/periods/2026-04/close", {})
+    scopes = ["export", "proofs:read", "verify"]
+    key = engine.credentials.create("ben.audit", scopes, [closed.ledger], periods=["2026-03"]).key
+    return replace(closed, token=str(key))
+
+
+def test_an_auditors_key_takes_its_period_away(auditor):
+    job = made(auditor)
+
+    assert auditor.get(f"/exports/{job['id']}/bundle").status_code == 200
+    assert [each["name"] for each in auditor.get("/periods").json()["periods"]] == ["2026-03"]
+    assert auditor.get("/periods/2026-03").status_code == 200
+    assert auditor.get("/checkpoint").status_code == 200
+    assert auditor.post("/verifications", {}).status_code == 202
+
+
+def test_an_auditors_key_reaches_nothing_beside_its_period(auditor, closed):
+    april = closed.get("/periods/2026-04").json()["id"]
+    theirs = made(closed, period="2026-04", payloads=False)
+    refused = {
+        "another-period": auditor.post("/exports", {"period": "2026-04"}),
+        "another-close": auditor.post("/exports", {"period": april}),
+        "no-such-period": auditor.post("/exports", {"period": "2026-05"}),
+        "another-bundle": auditor.get(f"/exports/{theirs['id']}/bundle"),
+        "another-job": auditor.get(f"/exports/{theirs['id']}"),
+        "another-listed": auditor.get("/periods/2026-04"),
+        "an-entry": auditor.get("/entries/0"),
+        "entries": auditor.get("/entries"),
+        "the-log": auditor.get("/log/tile/entries/000.p/1"),
+        "the-ledger": auditor.get(""),
+        "a-write": auditor.post("/effects", capture(), key="x"),
+        "a-close": auditor.post("/periods/2026-02/close", {}),
+        "the-registry": auditor.on("_registry").get("/checkpoint"),
+    }
+
+    assert {name: answer.status_code for name, answer in refused.items()} == dict.fromkeys(
+        refused, 403
+    )
+
+
+def test_a_key_that_is_limited_to_periods_is_an_auditors(engine):
+    for scopes, periods in ((["*"], ["2026-03"]), (["entries:read"], ["x"]), (["export"], [])):
+        with pytest.raises(SettingsError, match="limited to periods"):
+            engine.credentials.create("ben.audit", scopes, periods=periods)

@@ -65,6 +65,7 @@ NOT_CHECKED = (
     "what the entries mean to each other: remainders, repeats and rules of corrections",
     "witnesses and timestamps over the checkpoints",
     "workbook.xlsx beyond its hash: it shows what the tables show",
+    "whose the posters' keys are, where posters sign: the bundle says so itself",
     "anything in envelope/, which was added after signing",
 )
 
@@ -86,6 +87,7 @@ RANKS = (
     *("manifest.edited", "signature.bad", "manifest.format"),
     *("entry.missing-first", "entry.missing", "entry.missing-last", "entry.order"),
     *("entry.added", "entry.changed", "entry.unreadable", "entry.other-ledger", "entry.time"),
+    "entry.signature",
     *("close.wrong", "checkpoint.replaced", "checkpoint.bad", "tree.start", "tree.end"),
     *("tree.before", "inclusion.bad", "payload.changed", "payload.missing", "payload.added"),
     *("totals.wrong", "table.edited", "manifest.totals", "reference.bad", "receipt.other"),
@@ -1016,11 +1018,13 @@ class Verification:
             compared = opened.enter_context(_Compared(self.bundle))
             attached = _Attached(self.bundle)
             originals = opened.enter_context(_Originals(self, place))
+            posters = _Posters(self.bundle)
             lines = self.bundle.lines("entries.jsonl")
             number, offset = 0, 0
             for number, line in enumerate(lines, 1):
                 entry, digest = self._entry(line, number), leaf_hash(line)
                 place.check(entry, digest, number, lines)
+                posters.check(entry)
                 self.offsets.append(offset)
                 offset += len(line) + 1
                 if attached.active:
@@ -1040,6 +1044,8 @@ class Verification:
             if compared.active:
                 self.verdict.checked.append("every table, row by row, against the entries")
             self._try(partial(self._totals, tables.totals))
+            self.verdict.checked += posters.checked()
+            self.verdict.notes += posters.notes()
 
     def _take(self, compared: _Compared) -> None:
         """Keep what a table differs in; after the first difference nothing more is compared."""
@@ -1349,6 +1355,47 @@ class _Attached:
                 raise DamageError(
                     "payload.added", f"{each.name} has a line that no entry commits to"
                 )
+
+
+class _Posters:
+    """Signatures that posters put under what they sent, by the keys that come with the bundle."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        keys = _parse(bundle.read("keys/keys.json"), "entry.signature", "keys/keys.json")
+        self._keys = {
+            each["key_id"]: (each["principal"], bytes.fromhex(each["public_key"]))
+            for each in keys["posters"]
+        }
+        self._good = self._left = 0
+
+    def check(self, entry: dict[str, Json]) -> None:
+        """The poster's own signature, where there is one."""
+        signature = entry.get("signature")
+        if signature is None:
+            return
+        if Ed25519PublicKey is None:
+            # In plain Python each takes longer than everything else of an entry together.
+            self._left += 1
+            return
+        principal, key = self._keys.get(signature["key_id"], ("", b""))
+        message = b"effect-ledger/effect/v1\n" + canonical(entry["effect"])
+        signed = base64.b64decode(signature["sig"], validate=True)
+        if principal != entry["poster"] or not is_signed(key, signed, message):
+            raise DamageError(
+                "entry.signature",
+                f"entry {entry['seq']} is not signed by {entry['poster']}, whom it names as poster",
+            )
+        self._good += 1
+
+    def checked(self) -> list[str]:
+        """What was checked."""
+        return [f"{self._good} signatures of posters"] if self._good else []
+
+    def notes(self) -> list[str]:
+        """What was left."""
+        if not self._left:
+            return []
+        return [f"{self._left} signatures of posters were not checked: install `cryptography`"]
 
 
 class _Ahead:

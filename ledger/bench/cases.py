@@ -23,7 +23,7 @@ from typing import Any
 import httpx
 import psycopg
 
-from ledger.bench import filling, yardsticks
+from ledger.bench import bundles, filling, yardsticks
 from ledger.bench.ceiling import ceiling_server
 from ledger.bench.load import Load, Request, drive, http_request, percentile
 from ledger.bench.processors import used_by
@@ -618,6 +618,15 @@ def _append_ms(service: Service, ledger: str) -> float:
     return percentile(sorted(took), 50)
 
 
+# ---- Bundles --------------------------------------------------------------------------
+
+
+def audit_bundles(bench: Bench) -> Figure:
+    """A closed period taken away and verified by verify.py alone; see `bundles`."""
+    ratio, details = bundles.measure(bench)
+    return Figure(ratio=ratio, details=details)
+
+
 CASES = (
     Case(
         name="R1",
@@ -713,6 +722,14 @@ CASES = (
         reach=1.15,
         run=growth,
         less_is_better=True,
+        needs_large=True,
+    ),
+    Case(
+        name="R12",
+        what="audit bundle of a closed period, verified by verify.py alone, one process",
+        yardstick="scan and SHA-256 of the same rows, one process",
+        reach=0.1,
+        run=audit_bundles,
         needs_large=True,
     ),
 )

@@ -15,15 +15,17 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import orjson
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger.audit import verify
 from ledger.audit.selection import Selection
 from ledger.canonical import canonical_bytes
+from ledger.entry import PosterSignature, effect_signing_bytes
 from ledger.errors import NotFoundError
 from tests.faults.house import House, asks, open_house
 from tests.integration.rooms import (
@@ -231,6 +233,29 @@ def test_cells_that_would_run_are_inert(taken):
     with zipfile.ZipFile(taken.march / "workbook.xlsx") as book:
         sheets = [book.read(name) for name in book.namelist() if "worksheets/sheet" in name]
     assert not any(b"<f>" in sheet for sheet in sheets)
+
+
+def test_what_posters_signed_is_checked_where_it_can_be(house, room, tmp_path):
+    """By the package that is quick at it; otherwise it is said to be left."""
+    ledger, key = house.open_ledger(), Ed25519PrivateKey.generate()
+    key_id = house.registry.enrol_poster_key("till", key.public_key().public_bytes_raw())
+    asked = asks("signed", type="card.capture", labels={"shop": "berlin"})
+    sig = base64.b64encode(key.sign(effect_signing_bytes(asked.effect))).decode()
+    house.record(ledger, replace(asked, signature=PosterSignature(key_id=key_id, sig=sig)))
+    room.closing.close(ledger, "2026-03", preparer="anna")
+    bundle = room.unpacked(ledger, "2026-03", tmp_path)
+    vkey = ("--vkey", house.reader.ledger(ledger).vkey)
+
+    code, told = run(bundle, *vkey, flags=INTERPRETERS["with-cryptography"])
+    assert (code, "1 signatures of posters" in told["checked"]) == (0, True)
+    code, told = run(bundle, *vkey)
+    assert (code, "1 signatures of posters were not checked" in told["notes"][0]) == (0, True)
+
+    keys = orjson.loads((bundle / "keys" / "keys.json").read_bytes())
+    keys["posters"][0]["public_key"] = "ab" * 32
+    (bundle / "keys" / "keys.json").write_bytes(canonical_bytes(keys))
+    code, told = run(bundle, *vkey, flags=INTERPRETERS["with-cryptography"])
+    assert (code, told["first_bad"]["code"]) == (1, "entry.signature")
 
 
 # ---- What is bad ----

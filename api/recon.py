@@ -35,6 +35,7 @@ from api.routes.writes import KEY, read_key
 from api.schemas import Shape, parse_shape
 from ledger import errors as domain
 from ledger.canonical import parse_json
+from ledger.names import REGISTRY
 
 PREPARE = ("recon:prepare", "recon:review")
 REVIEW = ("recon:review",)
@@ -63,6 +64,13 @@ WRITE_PROBLEMS = (
     domain.IdempotencyConflictError,
     domain.OverloadedError,
     domain.PushbackError,
+    domain.ClockUntrustedError,
+    domain.SignerUnavailableError,
+    domain.OutcomeUnknownError,
+    domain.LedgerBrokenError,
+    domain.RolledBackError,
+    domain.ForkedError,
+    domain.ForeignSignerError,
     domain.BreakError,
     UnexpectedWriteError,
 )
@@ -91,6 +99,8 @@ async def reach_recon(
         raise InvalidParameterError("ledger is required", parameter="ledger")
     check_ledger(credential, given["ledger"])
     check_scope(credential, *scopes)
+    if request.method == "POST" and given["ledger"] == REGISTRY:
+        raise domain.ForbiddenError(f"{REGISTRY} is written by the service itself", ledger=REGISTRY)
     return Access(credential=credential, ledger=await skin.ledger(given.pop("ledger"))), given
 
 

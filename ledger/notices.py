@@ -223,6 +223,15 @@ _downloaded = members(
     }
 )
 
+_decided = members(
+    {
+        "act": one_of("override", "match", "unmatch", "signoff"),
+        "decision_id": uuid,
+        "decision_hash": _hash,
+        "principal": check_principal_name,
+    }
+)
+
 SCHEMAS: Mapping[str, Callable[[Any, str], Any]] = {
     "ledger.created": _created,
     "key.added": _by_purpose({"log": _log_key_added, "poster": _poster_key_added}),
@@ -235,6 +244,7 @@ SCHEMAS: Mapping[str, Callable[[Any, str], Any]] = {
     "checkpoint.recorded": _recorded,
     "export.issued": _issued,
     "export.downloaded": _downloaded,
+    "recon.decided": _decided,
 }
 """
 Type of notice -> parser of its `data`.
@@ -258,8 +268,11 @@ Type of notice -> parser of its `data`.
     export.issued        {export_id, ledger?, principal?, period?, from_seq, to_seq, root,
                          manifest_hash}
     export.downloaded    {export_id, ledger, principal, key_id, bundle_hash, manifest_hash}
+    recon.decided        {act: override|match|unmatch|signoff, decision_id, decision_hash,
+                         principal}; the hash is SHA-256 of what was decided, as canonical JSON
 
-Hashes and posters' keys are hexadecimal; entry, supersedes, hold_id and export_id are UUIDs.
+Hashes and posters' keys are hexadecimal; entry, supersedes, hold_id, export_id and
+decision_id are UUIDs.
 Why something was done is the effect's `reason`; who did it, its `actor`.
 """
 

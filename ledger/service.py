@@ -239,7 +239,7 @@ def _compose(
     # Of its own: files are large, and nobody else waits for them.
     office_pool = engine(conninfo, WRITER, pool_size=POOL_SIZE)
     opened.callback(office_pool.dispose)
-    office = open_office(office_pool, reader)
+    office = open_office(office_pool, reader, Appender(storage(), signer, vault, clock, stops))
     opened.callback(office.runs.wait, VERIFICATIONS_PATIENCE_S)
     registry = Registry(appender, registry_storage, signer)
     # Taken back in reverse: what waits is committed first, while everything is still there.

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
-from uuid import uuid4
 
 from ledger.effect import Rules, build_effect
 from ledger.entry import Entry
@@ -27,6 +26,7 @@ from ledger.recon.breaks import (
     check_approver,
     fold,
 )
+from ledger.recon.decisions import Decisions
 from ledger.recon.forward import draft_entry, draft_explanation
 from ledger.recon.shelf import BreakRow, RunRow, Shelf
 from ledger.submission import Submission
@@ -48,9 +48,10 @@ class Approved:
 class Casework:
     """What is open, and what people make of it. Safe to share between threads."""
 
-    def __init__(self, shelf: Shelf, reader: Reader) -> None:
+    def __init__(self, shelf: Shelf, reader: Reader, decisions: Decisions) -> None:
         self._shelf = shelf
         self._reader = reader
+        self._decisions = decisions
 
     # ---- Reading ----------------------------------------------------------------------
 
@@ -216,7 +217,8 @@ class Casework:
 
     def put_together(self, ledger: str, items: Sequence[str], *, by: str, note: str) -> str:
         """Decide that items belong together, from the next run on; the decision's id."""
-        return self._decide(ledger, by, "match", {"items": sorted(set(items)), "note": note})
+        said = {"items": sorted(set(items)), "note": note}
+        return self._decisions.decide(ledger, "match", said, by=by)
 
     def take_apart(self, ledger: str, run_id: str, match: str, *, by: str, reason: str) -> str:
         """
@@ -229,7 +231,7 @@ class Casework:
             if document["match"] is not None and document["match"]["id"] == match:
                 items = sorted(item["key"] for item in document["items"])
                 said = {"items": items, "note": reason, "run": run_id, "match": match}
-                return self._decide(ledger, by, "unmatch", said)
+                return self._decisions.decide(ledger, "unmatch", said, by=by)
         raise NotFoundError(f"run {run_id[:63]} has no match {match[:63]}", ledger=ledger)
 
     def sign_off(
@@ -255,17 +257,12 @@ class Casework:
             "note": note,
             "checkpoint": {"size": run.input["size"], "root": run.input["root"]},
         }
-        decision = self._decide(ledger, by, "signoff", document)
+        decision = self._decisions.decide(ledger, "signoff", document, by=by)
         last = date.fromisoformat(run.input["period_to"])
         carried = self.carry_forward(ledger, run.input["period"], last, by=by)
         return {"id": decision, **document, "carried_forward": carried}
 
     # ---- Parts ------------------------------------------------------------------------
-
-    def _decide(self, ledger: str, by: str, act: str, document: Mapping[str, Any]) -> str:
-        decision = str(uuid4())
-        self._shelf.add_decision(ledger, decision, by, act, document)
-        return decision
 
     def _standings(
         self, ledger: str, run_id: str

@@ -18,6 +18,7 @@ from uuid import uuid4
 from ledger.errors import BreakError, TooLargeError
 from ledger.recon.account import Account, build_account
 from ledger.recon.continuity import find_breaks
+from ledger.recon.decisions import Decisions
 from ledger.recon.reading import read_statement
 from ledger.recon.shelf import ImportRow, Shelf, SourceRow
 from ledger.recon.source import Control
@@ -51,8 +52,9 @@ class Preview:
 class Imports:
     """Sources and the files that came from them. Safe to share between threads."""
 
-    def __init__(self, shelf: Shelf) -> None:
+    def __init__(self, shelf: Shelf, decisions: Decisions) -> None:
         self._shelf = shelf
+        self._decisions = decisions
 
     def save_source(self, ledger: str, document: Mapping[str, Any], by: str) -> SourceRow:
         """
@@ -150,10 +152,8 @@ class Imports:
             )
         if row.id in self.overridden(ledger):
             raise BreakError("the import counts already by an earlier decision", status=row.status)
-        decision = str(uuid4())
         document = {"import": row.id, "sha256": row.sha256, "reason": reason}
-        self._shelf.add_decision(ledger, decision, by, "override", document)
-        return decision
+        return self._decisions.decide(ledger, "override", document, by=by)
 
     def overridden(self, ledger: str) -> set[str]:
         """Ids of quarantined imports that count all the same."""

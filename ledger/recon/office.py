@@ -9,13 +9,16 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from ledger.append import Appender
 from ledger.reader import Reader
 from ledger.recon.account import build_account
 from ledger.recon.board import build_board
 from ledger.recon.breaks import Status, fold
 from ledger.recon.casework import Casework
+from ledger.recon.decisions import Decisions
 from ledger.recon.imports import Imports, statements_of
-from ledger.recon.runs import Runs, coverage_of
+from ledger.recon.runs import Runs
+from ledger.recon.scoping import coverage_of
 from ledger.recon.shelf import RunRow, Shelf
 from ledger.recon.states import UNTIED
 
@@ -89,13 +92,21 @@ class Office:
         ) | {"run": None if run is None else run.id}
 
 
-def open_office(engine: Engine, reader: Reader) -> Office:
-    """The office over one database, whose `engine` has the rights of the writer."""
+def open_office(engine: Engine, reader: Reader, appender: Appender) -> Office:
+    """
+    The office over one database.
+
+    Args:
+        engine: With the rights of the writer.
+        reader: Reads the ledgers.
+        appender: Writes notices of decisions; nobody else uses it.
+    """
     shelf = Shelf(engine)
-    imports = Imports(shelf)
+    decisions = Decisions(shelf, appender)
+    imports = Imports(shelf, decisions)
     return Office(
         shelf=shelf,
         imports=imports,
         runs=Runs(shelf, imports, reader),
-        casework=Casework(shelf, reader),
+        casework=Casework(shelf, reader, decisions),
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -21,8 +21,6 @@ from ledger.note import parse_note
 from ledger.period import build_period
 from ledger.reader import Reader
 from ledger.recon.account import Account, build_account, joined_rules
-from ledger.recon.continuity import find_breaks
-from ledger.recon.coverage import Coverage, build_coverage
 from ledger.recon.imports import Imports, statements_of
 from ledger.recon.ledger_side import read_ledger
 from ledger.recon.matching import ENGINE_VERSION, Decision, Item, Side
@@ -34,8 +32,9 @@ from ledger.recon.report import (
     standing_documents,
     suggestion_documents,
 )
+from ledger.recon.scoping import coverage_of, providers_of, zones_of
 from ledger.recon.shelf import DecisionRow, ImportRow, RunRow, Shelf
-from ledger.recon.statement_side import Known, item_of, spans_of
+from ledger.recon.statement_side import LineFold
 from ledger.recon.states import Scope, State
 
 logger = logging.getLogger(__name__)
@@ -141,7 +140,7 @@ class Runs:
             period_from=first,
             period_to=last,
             coverage=coverage_of(statements_of(counting)),
-            providers=_providers([each for each, _ in accounts]),
+            providers=providers_of([each for each, _ in accounts]),
             banks=tuple(sorted(each.source.name for each, _ in accounts if each.side is Side.BANK)),
             restated=frozenset(restated),
         )
@@ -240,24 +239,14 @@ class Runs:
     ) -> tuple[list[Item], set[str]]:
         """Each line once, as the first file has it; and those that another file has otherwise."""
         by_name = {account.source.name: account for account in accounts}
-        said: dict[str, str] = {}
-        items: list[Item] = []
-        restated: set[str] = set()
+        fold = LineFold()
         read = 0
         for row in counting:
-            account = by_name[row.source]
-            for _, name, hash_, document in self._shelf.lines(ledger, row.id):
+            for _, name, said, document in self._shelf.lines(ledger, row.id):
+                fold.add(name, said, document, by_name[row.source])
                 read += 1
-                if name in said:
-                    if said[name] != hash_:
-                        restated.add(f"{account.side.value}:{name}")
-                    continue
-                said[name] = hash_
-                item = item_of(name, document, account)
-                if item is not None:
-                    items.append(item)
             tell("lines of statements", read)
-        return items, restated
+        return fold.items, fold.restated
 
     def _waiting(
         self, ledger: str, names: Sequence[str], counting: Sequence[ImportRow]
@@ -282,22 +271,6 @@ def period_days(name: str) -> tuple[date, date]:
     return first, datetime.fromisoformat(period.to_at).date() - timedelta(days=1)
 
 
-def zones_of(accounts: Sequence[Account]) -> dict[str, str]:
-    """Provider -> the zone in which its report counts days."""
-    return {account.source.provider: account.source.iana_tz for account in accounts}
-
-
-def coverage_of(statements: Sequence[Known]) -> Coverage:
-    """What complete statements cover; a day on which balances do not follow is not covered."""
-    gaps = {(each.source, each.currency, each.day) for each in find_breaks(statements)}
-    return build_coverage(
-        replace(span, first=span.first + timedelta(days=1))
-        if (span.source, span.currency, span.first) in gaps
-        else span
-        for span in spans_of(statements)
-    )
-
-
 def decision_of(decisions: Sequence[DecisionRow]) -> Decision:
     """What people put together and took apart, the later word over the earlier."""
     together: dict[frozenset[str], bool] = {}
@@ -308,14 +281,6 @@ def decision_of(decisions: Sequence[DecisionRow]) -> Decision:
         together=tuple(keys for keys, is_match in together.items() if is_match),
         apart=frozenset(keys for keys, is_match in together.items() if not is_match),
     )
-
-
-def _providers(accounts: Sequence[Account]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, list[str]] = {}
-    for account in accounts:
-        if account.side is Side.PROVIDER:
-            found.setdefault(account.source.provider, []).append(account.source.name)
-    return {provider: tuple(sorted(names)) for provider, names in sorted(found.items())}
 
 
 def _reasons(

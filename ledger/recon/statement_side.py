@@ -124,6 +124,28 @@ def item_of(name: str, document: Mapping[str, Any], account: Account) -> Item | 
     )
 
 
+class LineFold:
+    """Lines of several files, each once: as the first file has it."""
+
+    def __init__(self) -> None:
+        self.items: list[Item] = []
+        """The movements they tell of, in the order they came."""
+        self.restated: set[str] = set()
+        """Keys of lines that a later file tells otherwise."""
+        self._said: dict[str, str] = {}
+
+    def add(self, name: str, said: str, document: Mapping[str, Any], account: Account) -> None:
+        """One more line; `said` is the hash of what it says."""
+        if name in self._said:
+            if self._said[name] != said:
+                self.restated.add(f"{account.side.value}:{name}")
+            return
+        self._said[name] = said
+        item = item_of(name, document, account)
+        if item is not None:
+            self.items.append(item)
+
+
 def statement_document(statement: Statement) -> dict[str, Any]:
     """What a statement says of itself, without its lines."""
     return {

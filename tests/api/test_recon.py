@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import time
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from ledger.canonical import canonical_bytes
 from tests.api.support import Api, capture, refund
 
 SOURCE = {
@@ -272,7 +274,17 @@ def test_what_people_put_together_and_take_apart_is_precise(preparer):
     apart = preparer.run(today="2026-04-20")
     assert apart["measures"]["states"]["matched"] == 1
 
-    preparer.post("matches", items=[item["key"] for item in back["items"]], note="It was right.")
+    keys = sorted(item["key"] for item in back["items"])
+    decided = preparer.post("matches", items=keys, note="It was right.")
+    said = {"items": keys, "note": "It was right."}
+    page = preparer.api.with_key("entries:read").get("/entries", type="recon.decided").json()
+    notice = page["entries"][-1]["entry"]["effect"]["data"]
+    assert notice == {
+        "act": "match",
+        "decision_id": decided["id"],
+        "decision_hash": hashlib.sha256(canonical_bytes(said)).hexdigest(),
+        "principal": "fin",
+    }
     together = preparer.run(today="2026-04-20")
     assert together["measures"]["states"] == {"matched": 2}
     assert together["measures"]["strengths"] == {"auto": 1, "manual": 1}

@@ -166,5 +166,16 @@ def test_the_tour_ends_as_it_promises(run):
 
 
 @pytest.mark.slow
+def test_finances_month_ends_as_it_promises(run):
+    """Tied, broken by a refund that failed, tied again by a forward entry, and signed."""
+    told = "\n".join(run.said)
+
+    assert "exit code 1" in told
+    assert "taken back at provider, not yet in ledger" in told
+    assert ": closed by entry" in told
+    assert "is signed; 0 open breaks are carried forward" in told
+
+
+@pytest.mark.slow
 def test_nothing_runs_when_the_tour_is_over(run):
     assert attach(run.data_dir) is None

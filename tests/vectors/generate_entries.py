@@ -327,6 +327,15 @@ NOTICES: dict[str, tuple[str, dict[str, Any]]] = {
         {"ledger": LEDGER, "origin": ORIGIN, "size": 42, "root": ROOT},
     ),
     "export-issued": ("export.issued", ISSUED),
+    "recon-decided": (
+        "recon.decided",
+        {
+            "act": "signoff",
+            "decision_id": ID.format(8),
+            "decision_hash": HASH,
+            "principal": "ben.audit",
+        },
+    ),
     "period-closed-by-one-alone": ("period.closed", without(CLOSED, "reviewer")),
     "period-closed-with-more-sums-than-fit": (
         "period.closed",

@@ -1,0 +1,145 @@
+"""Files: sources, what came from them, and which days they cover."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from ledger.cli.entries import LedgerArgument
+from ledger.cli.output import (
+    BAD_INPUT,
+    JsonOption,
+    Output,
+    QuietOption,
+    table,
+)
+from ledger.cli.recon.room import KeyOption, Room
+from ledger.cli.remote import open_remote
+from ledger.cli.words import read_object
+from ledger.errors import SettingsError
+
+QUARANTINED = 3
+_SIGNS = {"green": "+", "amber": "~", "red": "!", "grey": "."}
+
+
+def sources(
+    ledger: LedgerArgument,
+    *,
+    save: Annotated[
+        Path | None, typer.Option(help="JSON object of a source to save, - for stdin.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the sources, or save one: a change is a new version."""
+    with open_remote() as remote:
+        room = Room(remote, ledger)
+        if save is not None:
+            saved = room.post("sources", read_object(save))
+            says = f"source {saved['name']} has version {saved['version']}"
+            Output(as_json).answer(saved, says)
+            return
+        found = room.all("sources")
+    rows: list[tuple[str, ...]] = [("source", "version", "provider", "side", "zone")]
+    rows += [
+        (
+            each["name"],
+            str(each["version"]),
+            each["provider"],
+            each.get("side", "provider"),
+            each["iana_tz"],
+        )
+        for each in found
+    ]
+    Output(as_json).answer({"sources": found}, table(rows))
+
+
+def import_files(
+    ledger: LedgerArgument,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files to import.")],
+    *,
+    source: Annotated[str, typer.Option(help="Where they come from.")],
+    controls: Annotated[
+        Path | None,
+        typer.Option(help="JSON object with a list `controls`: totals known from elsewhere."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what they would be, and keep nothing.")
+    ] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Import files of a provider or a bank. The same file again adds nothing."""
+    output = Output(as_json, quiet)
+    query = {"source": source} | ({"dry_run": "true"} if dry_run else {})
+    if controls is not None:
+        query["controls"] = orjson.dumps(read_object(controls).get("controls", [])).decode()
+    found = []
+    with open_remote() as remote, output.progress("importing", "files") as tell:
+        room = Room(remote, ledger)
+        for at, file in enumerate(files):
+            found.append(room.bring(_read(file), query | {"filename": file.name}))
+            tell(at + 1, len(files))
+    output.answer(
+        {"imports": found},
+        "\n".join(_import_line(file, each) for file, each in zip(files, found, strict=True)),
+    )
+    states = {each["status"] for each in found}
+    if "rejected" in states:
+        raise typer.Exit(BAD_INPUT)
+    if "quarantined" in states:
+        raise typer.Exit(QUARANTINED)
+
+
+def override(
+    ledger: LedgerArgument,
+    import_id: Annotated[str, typer.Argument(metavar="IMPORT", help="Id of the import.")],
+    *,
+    reason: Annotated[str, typer.Option(help="Why it may count.")],
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a quarantined file count, as a reviewer. It covers no day by that."""
+    with open_remote() as remote:
+        made = Room(remote, ledger, key).post(f"imports/{import_id}/override", {"reason": reason})
+    Output(as_json).answer(made, f"import {import_id} counts from the next run on")
+
+
+def coverage(
+    ledger: LedgerArgument,
+    *,
+    period: Annotated[str | None, typer.Option(help="A month, such as 2026-03; this one.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The month board: which days of which source are tied, open, broken, or without a file."""
+    with open_remote() as remote:
+        found = Room(remote, ledger).get("coverage", period=period)
+    lines = []
+    for row in found["sources"]:
+        signs = "".join(_SIGNS[day["colour"]] for day in row["days"])
+        lines.append(f"{row['source']:<24}  {signs}")
+    lines += ["", "+ tied   ~ open in time   ! breaks   . no complete file"]
+    Output(as_json).answer(found, "\n".join(lines))
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _import_line(file: Path, found: Mapping[str, Any]) -> str:
+    if found.get("replayed"):
+        came = f"came before, on {found['received_at'][:19]} by {found['received_by']}"
+        return f"{file.name}: {came}; nothing is added"
+    told = f"{file.name}: {found['status']}, {found['lines']} lines, {found['added']} new"
+    findings = [
+        f"  {each['severity']}: {each['locator']} {each['message']}".replace("  ", " ")
+        for each in found["findings"]
+    ]
+    findings += [f"  continuity: {each['message']}" for each in found["continuity"]]
+    return "\n".join([told, *findings])

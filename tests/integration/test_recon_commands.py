@@ -1,0 +1,156 @@
+"""Finance's commands against a real service: exit codes a nightly job can rely on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration.commands import Shell, passable_directory
+
+HEADING = (
+    "balance_transaction_id,created_utc,currency,gross,fee,net,reporting_category,source_id,"
+    "charge_id\n"
+)
+CHARGE = "txn_A1,2026-03-02 09:14:07,eur,120.00,2.05,117.95,charge,ch_A,ch_A\n"
+REFUND = "txn_A2,2026-03-03 16:40:00,eur,-45.00,0.00,-45.00,refund,re_A1,ch_A\n"
+FAILURE = "txn_A3,2026-03-09 02:11:31,eur,45.00,0.00,45.00,refund_failure,re_A1,ch_A\n"
+PAYMENT = {
+    "kind": "effect",
+    "key": "pay",
+    "type": "card.capture",
+    "occurred_at": "2026-03-02T09:14:07Z",
+    "money": {"amount": "120.00", "currency": "EUR", "flow": "in"},
+    "evidence": [{"system": "stripe", "rel": "transaction", "ref": "ch_A"}],
+}
+BACK = {
+    "kind": "refund",
+    "key": "back",
+    "type": "card.refund",
+    "corrects_key": "pay",
+    "reason": "customer.request",
+    "occurred_at": "2026-03-03T16:40:00Z",
+    "money": {"amount": "45.00", "currency": "EUR", "flow": "out"},
+    "evidence": [{"system": "stripe", "rel": "transaction", "ref": "re_A1"}],
+}
+
+
+@pytest.fixture(scope="module")
+def finance() -> Iterator[tuple[Shell, Shell]]:
+    """A service with a payment and a refund; the shells of a preparer and of a reviewer."""
+    with passable_directory() as base:
+        shell = Shell(data_dir=base / "data")
+        with shell.serving() as (_, announced):
+            shell.good("ledger", "create", "books")
+
+            def shell_of(name: str, *scopes: str) -> Shell:
+                words = [word for scope in scopes for word in ("--scope", scope)]
+                made = shell.good("key", "create", "--name", name, *words)
+                return shell.set(KEY=made["key"], URL=announced["url"])
+
+            fin = shell_of("fin", "recon:prepare", "effects:write", "refunds:write")
+            lines = base / "books.ndjson"
+            lines.write_text(f"{json.dumps(PAYMENT)}\n{json.dumps(BACK)}\n")
+            fin.good("import", "books", lines)
+            source = '{"name": "stripe", "provider": "stripe", "iana_tz": "Europe/Berlin"}'
+            fin.good("recon", "sources", "books", "--save", "-", stdin=source)
+            yield fin, shell_of("ben", "recon:review")
+
+
+@pytest.mark.slow
+def test_a_month_of_finance_from_the_terminal(finance, tmp_path):
+    """Tied; a failed refund; proposed, approved, tied again, signed and printed."""
+    fin, ben = finance
+    early, late = tmp_path / "early.csv", tmp_path / "late.csv"
+    early.write_text(HEADING + CHARGE + REFUND)
+    late.write_text(HEADING + CHARGE + REFUND + FAILURE)
+    march = ("--period", "2026-03", "--today")
+
+    assert fin.run("recon", "import", "books", early, "--source", "stripe").code == 0
+    again = fin.run("recon", "import", "books", early, "--source", "stripe")
+    assert "came before" in again.out
+    tied = fin.run("recon", "run", "books", *march, "2026-03-05")
+    assert tied.code == 0, tied.err
+    assert "Unexplained difference" in tied.out
+
+    fin.good("recon", "import", "books", late, "--source", "stripe")
+    broken = fin.run("recon", "run", "books", *march, "2026-03-10", "--json")
+    assert (broken.code, broken.json["remaining"]) == (1, 1)
+    listed = fin.run("recon", "breaks", "books", "--format", "csv")
+    assert listed.code == 1
+    assert "missing_in_ledger,reversed_at_provider,45.00 EUR" in listed.out
+    [found] = fin.run("recon", "breaks", "books", "--json").json["breaks"]
+
+    shown = fin.run("recon", "show", "books", found["id"])
+    assert "would close it" in shown.out
+    fin.good("recon", "assign", "books", found["id"], "--to", "fin")
+    fin.good("recon", "explain", "books", found["id"], "--note", "Not so.")
+    ben.good("recon", "reject", "books", found["id"], "--note", "Post it.")
+    fin.good("recon", "propose", "books", found["id"])
+    assert fin.run("recon", "approve", "books", found["id"]).code == 2
+    approved = ben.run("recon", "approve", "books", found["id"])
+    assert "by entry" in approved.out
+
+    done = fin.good("recon", "run", "books", *march, "2026-03-11")
+    assert done["tied"] is True
+    signed = ben.run("recon", "signoff", "books", "--period", "2026-03")
+    assert "is signed" in signed.out
+    out = tmp_path / "march"
+    fin.good("recon", "statement", "books", "--period", "2026-03", "--out", out)
+    assert {each.name for each in out.iterdir()} == {
+        *("statement.txt", "statement.csv", "statement.xlsx", "statement.pdf", "statement.json"),
+        "lists.csv",
+    }
+    board = fin.run("recon", "coverage", "books", "--period", "2026-03")
+    assert board.out.startswith("stripe")
+    assert fin.run("recon", "breaks", "books").code == 0
+
+    matches = json.loads((out / "statement.json").read_text())["measures"]["states"]
+    assert matches == {"matched": 3}
+
+
+def test_a_file_that_is_no_statement_ends_with_2(finance, tmp_path):
+    fin, _ = finance
+    file = tmp_path / "letter.txt"
+    file.write_text("Dear finance,\n")
+    done = fin.run("recon", "import", "books", file, "--source", "stripe")
+
+    assert done.code == 2
+    assert "rejected" in done.out
+
+
+def test_a_file_at_odds_with_its_totals_ends_with_3(finance, tmp_path):
+    fin, ben = finance
+    file, totals = tmp_path / "odd.csv", tmp_path / "totals.json"
+    file.write_text(HEADING + CHARGE.replace("txn_A1", "txn_Z"))
+    known = {"currency": "EUR", "period_from": "2026-03-01", "period_to": "2026-03-31"}
+    totals.write_text(json.dumps({"controls": [known | {"net_minor": 1}]}))
+    words = ("recon", "import", "books", file, "--source", "stripe", "--controls", totals)
+
+    shown = fin.run(*words, "--dry-run", "--json")
+    assert (shown.code, shown.json["imports"][0]["status"]) == (3, "quarantined")
+    done = fin.run(*words, "--json")
+    assert done.code == 3
+    [brought] = done.json["imports"]
+    ben.good("recon", "override", "books", brought["id"], "--reason", "Known otherwise.")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("import", "books", "none.csv", "--source", "stripe"),
+        ("run", "books", "--period", "soon"),
+        ("breaks", "books", "--format", "poem"),
+        ("statement", "books"),
+        ("statement", "books", "--period", "2020-01"),
+        ("show", "books", "none"),
+        ("match", "books", "one", "--note", "x"),
+        ("unmatch", "books", "none", "--run", "none", "--note", "x"),
+    ],
+)
+def test_bad_input_ends_with_2(finance, words):
+    fin, _ = finance
+
+    assert fin.run("recon", *words).code == 2

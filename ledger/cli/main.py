@@ -25,6 +25,7 @@ from ledger.cli import (
     keys,
     ledgers,
     recon,
+    report,
     restore,
     sample,
     serve,
@@ -85,6 +86,7 @@ app.add_typer(recon.app, name="recon")
 app.command("verify")(verify.verify)
 app.command("watch")(watch.watch)
 app.command("export")(export.export)
+app.command("report")(report.report)
 app.command("sample")(sample.sample)
 app.command("evaluate")(sample.evaluate)
 app.command("restore")(restore.restore)

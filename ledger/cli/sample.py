@@ -67,11 +67,11 @@ def sample(
     wanted = Wanted(
         method=method.value,
         seed=seed or secrets.token_hex(16),
-        confidence=_decimal(confidence, "--confidence"),
-        tolerable=None if tolerable is None else _decimal(tolerable, "--tolerable"),
+        confidence=decimal_option(confidence, "--confidence"),
+        tolerable=None if tolerable is None else decimal_option(tolerable, "--tolerable"),
         expected=expected,
         size=size,
-        bounds=tuple(_decimal(each, "--bound") for each in bound or ()),
+        bounds=tuple(decimal_option(each, "--bound") for each in bound or ()),
         kind=kind,
         type=type_,
         poster=poster,
@@ -110,7 +110,13 @@ def evaluate(
     Output(as_json).answer(found, facts(**found))
 
 
-def _decimal(text: str, option: str) -> Decimal:
+def decimal_option(text: str, option: str) -> Decimal:
+    """
+    The number of an option.
+
+    Raises:
+        SettingsError: It is none.
+    """
     try:
         value = Decimal(text)
     except InvalidOperation as error:

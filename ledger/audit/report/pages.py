@@ -2,7 +2,8 @@
 Pages: a report laid out by ReportLab. The same content gives the same bytes.
 
 Latin, Greek and Cyrillic letters are printed in Roboto, which is embedded; Chinese, Japanese and
-Korean in the fonts that every reader of PDF brings. Other letters are told by their code points.
+Korean in the standard fonts that readers of PDF bring or take from their system. Other letters
+are told by their code points.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ _body = ParagraphStyle("body", fontName=FONT, fontSize=9, leading=12.5, spaceAft
 _cell = ParagraphStyle("cell", fontName=FONT, fontSize=7, leading=8.6, splitLongWords=True)
 _number = ParagraphStyle("number", parent=_cell, alignment=2)
 _head = ParagraphStyle("head", parent=_cell, fontName=BOLD)
+_head_right = ParagraphStyle("head-right", parent=_head, alignment=2)
 _title = ParagraphStyle("title", fontName=BOLD, fontSize=18, leading=23, spaceAfter=8)
 _section = ParagraphStyle(
     "section", fontName=BOLD, fontSize=12, leading=16, spaceBefore=10, spaceAfter=4, keepWithNext=1
@@ -118,7 +120,12 @@ def _facts(rows: Sequence[tuple[str, str]]) -> Flowable:
 
 def _grid(grid: Grid) -> Flowable:
     unit = WIDTH / sum(grid.widths)
-    rows = [[Paragraph(_printable(name), _head) for name in grid.head]]
+    rows = [
+        [
+            Paragraph(_printable(name), _head_right if at in grid.right else _head)
+            for at, name in enumerate(grid.head)
+        ]
+    ]
     rows += [
         [
             Paragraph(_cell_text(cell), _number if at in grid.right else _cell)
@@ -203,7 +210,8 @@ def _font_of(letter: str) -> str | None:
 def _numbered(title: str) -> type[Canvas]:
     """A canvas that knows how many pages there are before it prints the first number."""
 
-    class Numbered(Canvas):
+    # ReportLab has no types.
+    class Numbered(Canvas):  # type: ignore[misc]
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
             self._pages: list[dict[str, Any]] = []

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 from ledger.errors import SettingsError
 
@@ -35,8 +36,11 @@ def seal(pdf: bytes, *, pkcs12: Path, passphrase: str, tsa_url: str | None = Non
         from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
         from pyhanko.sign import fields, signers, timestamps
     except ImportError as error:
-        raise SettingsError("a seal needs pyHanko: pip install 'effect-ledger[pdf-seal]'") from error
-    signer = signers.SimpleSigner.load_pkcs12(str(pkcs12), passphrase=passphrase.encode())
+        raise SettingsError(
+            "a seal needs pyHanko: pip install 'effect-ledger[pdf-seal]'"
+        ) from error
+    load: Any = signers.SimpleSigner.load_pkcs12
+    signer = load(str(pkcs12), passphrase=passphrase.encode())
     if signer is None:
         raise SettingsError(f"{pkcs12} cannot be opened: is the passphrase right?")
     writer = IncrementalPdfFileWriter(io.BytesIO(pdf))
@@ -52,8 +56,6 @@ def seal(pdf: bytes, *, pkcs12: Path, passphrase: str, tsa_url: str | None = Non
         ),
         signer=signer,
         timestamper=None if tsa_url is None else timestamps.HTTPTimeStamper(tsa_url),
-        stamp_style=stamp.TextStampStyle(
-            stamp_text="Sealed by %(signer)s\n%(ts)s", border_width=1
-        ),
+        stamp_style=stamp.TextStampStyle(stamp_text="Sealed by %(signer)s\n%(ts)s", border_width=1),
     ).sign_pdf(writer, output=sealed)
     return sealed.getvalue()

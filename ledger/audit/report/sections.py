@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -15,6 +15,7 @@ import orjson
 from ledger import __version__
 from ledger.audit import verify
 from ledger.audit.report.content import Bars, Block, Facts, Grid, Section, Text
+from ledger.timestamps import parse_time
 
 ROWS_MAX = 1_000
 """Rows of one table that are printed; the bundle has all."""
@@ -24,13 +25,16 @@ NIGHT = (22, 6)
 """Hours in UTC from which to which a person's entry is out of hours."""
 EDGE = 5
 """Entries shown before and after the end of the period."""
-_HOW = """Get the ledger's verifier key from its operator by another channel than this bundle. \
-Run: python3 verify.py --vkey KEY, in the directory of the bundle, on any machine with Python 3.11; \
-no network and no other program is needed. It ends with 0 if the bundle is good, with 1 and the \
-first bad record if it is not. It checks the signature over manifest.json, the hash of every file, \
-every entry's place, link and hash, the tree against the signed checkpoints before and after, and \
-all tables and totals against the entries. A file changed, added or left out is named. Give the \
-bundle of the period before with --previous, and receipts you hold with --receipt."""
+_HOW = (
+    "Get the ledger's verifier key from its operator by another channel than this bundle. Run "
+    "python3 verify.py --vkey KEY in the directory of the bundle, on any machine with Python 3.11; "
+    "no network and no other program is needed. It ends with 0 if the bundle is good, with 1 and "
+    "the first bad record if it is not. It checks the signature over manifest.json, the hash of "
+    "every file, every entry's place, link and hash, the tree against the signed checkpoints "
+    "before and after, and all tables and totals against the entries. A file changed, added or "
+    "left out is named. Give the bundle of the period before with --previous, and receipts you "
+    "hold with --receipt."
+)
 _GLOSSARY = (
     ("effect", "something that happened and cannot be rolled back, as its owner describes it"),
     ("entry", "an effect with its place in the ledger; never changed"),
@@ -140,8 +144,6 @@ def _exceptional(
 
 
 def _days(from_at: str, to_at: str) -> int:
-    from ledger.timestamps import parse_time
-
     return (parse_time(to_at) - parse_time(from_at)).days
 
 
@@ -239,17 +241,14 @@ def _completeness(bundle: verify.Bundle, earlier: Sequence[verify.Bundle]) -> It
     yield Text("Requests that were refused or repeated record nothing and are in no entry.")
 
 
-def _roll_forward(
-    manifest: Mapping[str, Any], earlier: Sequence[verify.Bundle]
-) -> Iterator[Block]:
+def _roll_forward(manifest: Mapping[str, Any], earlier: Sequence[verify.Bundle]) -> Iterator[Block]:
     before: Counter[tuple[str, ...]] = Counter()
     reached = 0
     for other in sorted(earlier, key=lambda each: each.manifest["range"]["from_seq"]):
         if other.manifest["range"]["from_seq"] != reached or not other.manifest["complete"]:
             break
-        reached = other.manifest["range"]["to_seq"] + 2
+        reached = other.manifest["range"]["to_seq"] + 1
         before.update(_by_line(other.manifest))
-    # A close is an entry too, and stands between two periods.
     if reached != manifest["range"]["from_seq"] and manifest["range"]["from_seq"]:
         yield Text(
             "The roll-forward by type and currency needs the complete bundles of all periods "
@@ -443,9 +442,7 @@ def _custody() -> Iterator[Block]:
 def _how(manifest: Mapping[str, Any]) -> Iterator[Block]:
     key = manifest["vkey"]
     yield Text(_HOW)
-    yield Facts(
-        [("Verifier key", key), ("Its SHA-256", hashlib.sha256(key.encode()).hexdigest())]
-    )
+    yield Facts([("Verifier key", key), ("Its SHA-256", hashlib.sha256(key.encode()).hexdigest())])
 
 
 def _table(
@@ -476,11 +473,8 @@ def _table(
     )
 
 
-def _rows(bundle: verify.Bundle, table: str) -> Iterator[Mapping[str, str]]:
-    lines: Callable[[], Iterator[str]] = lambda: (  # noqa: E731 - read by csv line by line
-        line.decode() + "\n" for line in bundle.lines(f"tables/{table}.csv")
-    )
-    return csv.DictReader(lines())
+def _rows(bundle: verify.Bundle, table: str) -> Iterable[Mapping[str, str]]:
+    return csv.DictReader(line.decode() + "\n" for line in bundle.lines(f"tables/{table}.csv"))
 
 
 def _escaped(text: str) -> str:

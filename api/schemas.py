@@ -406,17 +406,21 @@ class ProvisionalOut(BaseModel):
 
 
 class ProblemOut(BaseModel):
-    """RFC 9457, with what a client should do about it."""
+    """
+    RFC 9457, with what a client should do about it.
+
+    World, action, reason and severity are there unless the key was made with fewer `--labels`.
+    """
 
     type: str
     title: str
     status: int
     detail: str
     code: str
-    world: Literal["RML1", "RML2", "RML3"]
-    action: Literal[ACTIONS]  # type: ignore[valid-type]
-    reason: str
-    severity: Literal["info", "warning", "error", "critical"]
+    world: Literal["RML1", "RML2", "RML3"] = _absent()
+    action: Literal[ACTIONS] = _absent()  # type: ignore[valid-type]
+    reason: str = _absent()
+    severity: Literal["info", "warning", "error", "critical"] = _absent()
     retryable: bool
     retry_after_ms: int | None
     details: dict[str, Any]

@@ -45,6 +45,7 @@ from ledger.errors import (
     SettingsError,
     SignatureError,
 )
+from ledger.intent import State
 from ledger.log_copy import open_copy
 from ledger.merkle import leaf_hash
 from ledger.names import REGISTRY
@@ -54,6 +55,7 @@ from ledger.storage.embedded.cluster import DATABASE, SUPERUSER, ensure_database
 from ledger.storage.schema import migrate
 from ledger.tiles import entry_bundle, parse_entry_bundle, partial_width, tile_path
 from tests.faults.house import House, asks, eur, open_house, recorded, refund
+from tests.faults.test_dialog import Client
 
 TABLES = ("entries", "entry_terms", "tiles", "positions", "heads", "periods")
 """All that follows from the entries alone."""
@@ -249,6 +251,37 @@ def test_closes_come_back_and_what_is_late_for_them_still_is(house, ledger, tmp_
     assert late.late_for == "2026-03"
     assert closing.find(ledger, "2026-03").entry == second.entry
     house.verify(ledger)
+
+
+def test_intents_that_became_entries_hold_nothing_once_these_are_back(house, ledger, tmp_path):
+    """One was open when the backup was made, one is not in it; no copy of a log has events."""
+    client = Client(house, ledger)
+    [sold] = house.record(ledger, asks("sold", money=eur("10.00")))
+    words = {"kind": "refund", "type": "r", "corrects": sold.id, "reason": "asked"}
+    known = client.promise(**words, money=eur("4.00", "out")).intent.id
+    client.step(known, "start", 1)
+    client.close()
+    backup = Backup(house)
+    client.step(known, "result", 2)
+    entry = client.hand_off(known, 2).entry
+    unknown = client.promise(**words, money=eur("1.00", "out")).intent.id
+    client.step(unknown, "start", 1)
+    client.step(unknown, "result", 2)
+    client.hand_off(unknown, 2)
+    client.close()
+    copy = keep(house, ledger, tmp_path / "copy")
+    backup.put_back()
+    assert house.positions(ledger)[sold.id] == ("EUR", 1000, 0, 0, 400, 0)
+
+    restore(house, ledger, copy)
+
+    assert house.positions(ledger)[sold.id] == ("EUR", 1000, 0, 500, 0, 0)
+    intent = client.intents.get(ledger, known).intent
+    assert (intent.state, intent.entry, intent.held) == (State.HANDED_OFF, entry.id, 0)
+    report = house.verify(ledger)
+    assert any("how 2 intents came to be entries" in each for each in report.not_checked)
+    assert client.hand_off(known, 2).entry.id == entry.id
+    client.close()
 
 
 @pytest.fixture

@@ -14,10 +14,22 @@ from dataclasses import dataclass
 
 from ledger.errors import MalformedProofError, SignatureError
 from ledger.merkle import HASH_BYTES
-from ledger.note import ED25519, Note, NoteKey, VerifierKey, decode_base64, open_note, parse_note
+from ledger.note import (
+    ED25519,
+    ML_DSA_44_COSIGNATURE,
+    Note,
+    NoteKey,
+    VerifierKey,
+    decode_base64,
+    open_note,
+    parse_note,
+)
 
 SIZE_MAX = 2**63 - 1
 """Largest tree size that readers with signed 64-bit integers take."""
+
+LOG_ALGORITHMS = frozenset({ED25519, ML_DSA_44_COSIGNATURE})
+"""Kinds of keys that a log signs with; the second says when, as a witness's does."""
 
 _SIZE = re.compile("0|[1-9][0-9]{0,18}")
 
@@ -112,7 +124,7 @@ def read_checkpoint(opened: Note, verifiers: Sequence[VerifierKey]) -> Checkpoin
     for verifier in verifiers:
         if (
             verifier.name == checkpoint.origin
-            and verifier.algorithm == ED25519
+            and verifier.algorithm in LOG_ALGORITHMS
             and opened.is_signed_by(verifier)
         ):
             return checkpoint

@@ -120,6 +120,28 @@ def load_payload_key(setting: str | None, default_path: Path) -> bytes:
     return key
 
 
+def load_seed(path: Path) -> bytes:
+    """
+    The 32 secret bytes that a key is made of, in base64 in a file; made where there is none.
+
+    Raises:
+        SettingsError: The file cannot be used, holds something else, or others may read it.
+    """
+    try:
+        with open_or_create(path, lambda: base64.b64encode(os.urandom(KEY_BYTES)) + b"\n") as file:
+            if os.fstat(file.fileno()).st_mode & _READABLE_BY_OTHERS:
+                raise SettingsError(f"{path} holds a key and others have access to it")
+            seed = base64.b64decode(file.read().strip(), validate=True)
+    except OSError as error:
+        raise SettingsError(f"{path} can be neither read nor made: {error.strerror}") from error
+    except binascii.Error:
+        # Without the cause: it may repeat parts of the secret.
+        seed = b""
+    if len(seed) != KEY_BYTES:
+        raise SettingsError(f"{path} is not {KEY_BYTES} bytes in base64")
+    return seed
+
+
 def open_or_create(path: Path, make: Callable[[], bytes]) -> BinaryIO:
     """
     Open the file at `path` for reading; where there is none, make it first, mode 0600.

@@ -209,6 +209,9 @@ class Signer(Protocol):
     def verifier(self, origin: str) -> VerifierKey:
         """The public key under which `origin` is signed; SignerUnavailableError as below."""
 
+    def ml_dsa_verifier(self, origin: str) -> VerifierKey | None:
+        """The ML-DSA-44 key that signs `origin` beside the other; None where there is none."""
+
     def register(self, origin: str) -> None:
         """Begin the record of a new origin at size 0; harmless where it has one."""
 

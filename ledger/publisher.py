@@ -171,7 +171,11 @@ class Publisher:
         turn, now = self._turns[record.name], time.monotonic()
         # From memory, and not what is kept: a database that was restored would say that it was
         # witnessed just now, and the question that finds it out would not be asked.
-        if turn.cosigned_size == checkpoint.size and now - turn.cosigned_at < REFRESH_S:
+        if turn.cosigned_size == checkpoint.size and (
+            now - turn.cosigned_at < REFRESH_S
+            # Seen once more, it would say that entries which wait for a signature are not there.
+            or not self._anchors.is_current(record.name, checkpoint.size)
+        ):
             return
         found = self._ask(record, verifier, checkpoint, note)
         if found is None:

@@ -22,7 +22,14 @@ from functools import lru_cache
 from typing import Any, Literal, get_args
 
 from ledger.canonical import parse_json
-from ledger.checkpoint import SIZE_MAX, Checkpoint, log_part, parse_checkpoint, read_checkpoint
+from ledger.checkpoint import (
+    LOG_ALGORITHMS,
+    SIZE_MAX,
+    Checkpoint,
+    log_part,
+    parse_checkpoint,
+    read_checkpoint,
+)
 from ledger.cosignature import cosignatures_of
 from ledger.entry import Entry, parse_entry
 from ledger.errors import InclusionError, MalformedJsonError, MalformedProofError, SignatureError
@@ -30,7 +37,6 @@ from ledger.merkle import HASH_BYTES, LeafIndex, TreeSize, leaf_hash, verify_inc
 from ledger.names import REGISTRY
 from ledger.note import (
     COSIGNATURES,
-    ED25519,
     Note,
     VerifierKey,
     decode_base64,
@@ -482,12 +488,12 @@ def registry_keys(
         keys += [
             VerifierKey(
                 name=registry_origin,
-                key_id=key_id(registry_origin, ED25519, each.public_key),
-                algorithm=ED25519,
+                key_id=key_id(registry_origin, each.algorithm, each.public_key),
+                algorithm=each.algorithm,
                 public_key=each.public_key,
             )
             for each in verifiers
-            if each.name == origin and each.algorithm == ED25519
+            if each.name == origin and each.algorithm in LOG_ALGORITHMS
         ]
     return list(dict.fromkeys(keys))
 

@@ -182,6 +182,11 @@ class Registry:
             )
         return standing
 
+    def ml_dsa_vkey(self, origin: str) -> str | None:
+        """The verifier key of the second line under checkpoints of `origin`; None without one."""
+        verifier = self._signer.ml_dsa_verifier(origin)
+        return None if verifier is None else verifier.encode()
+
     def enrol_poster_key(self, principal: str, public_key: bytes) -> str:
         """
         Let `principal` sign its effects with this Ed25519 key.

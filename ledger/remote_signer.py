@@ -92,6 +92,14 @@ class RemoteSigner:
         """The public key under which `origin` is signed; see `ports.Signer`."""
         return VerifierKey.parse(_text(self._ask("verifier", {"origin": origin}), "vkey"))
 
+    def ml_dsa_verifier(self, origin: str) -> VerifierKey | None:
+        """The public half of the second key, where there is one; see `ports.Signer`."""
+        answer = self._ask("verifier", {"origin": origin})
+        # A signer of an earlier version has none, and does not say so.
+        if answer.get("ml_dsa_vkey") is None:
+            return None
+        return VerifierKey.parse(_text(answer, "ml_dsa_vkey"))
+
     def register(self, origin: str) -> None:
         """Begin the record of a new origin; see `ports.Signer`."""
         self._ask("register", {"origin": origin})

@@ -27,7 +27,7 @@ from ledger.dialog import Dialog
 from ledger.dry_run import DryRun
 from ledger.errors import LedgerBrokenError, LedgerError, SettingsError
 from ledger.intents import Intents
-from ledger.keys import load_payload_key, load_signing_key
+from ledger.keys import load_payload_key, load_seed, load_signing_key
 from ledger.names import REGISTRY
 from ledger.policy import Policy
 from ledger.publisher import Publisher, load_policy
@@ -364,7 +364,9 @@ def open_file_signer(settings: Settings) -> FileSigner:
         SettingsError: There is no key, or it cannot be used.
         SignerUnavailableError: The record cannot be used.
     """
+    keys = settings.data_dir / "keys"
     return FileSigner(
         settings.data_dir / "signer",
-        load_signing_key(settings.signing_key, settings.data_dir / "keys/signing-key.pem"),
+        load_signing_key(settings.signing_key, keys / "signing-key.pem"),
+        load_seed(keys / "signing-key-ml-dsa-44") if settings.ml_dsa_44 else None,
     )

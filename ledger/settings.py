@@ -65,6 +65,8 @@ class Settings:
     """Signer shared by several hosts; None signs in this one."""
     signer_token: str | None
     """Secret. What the shared signer and those who ask it know of each other."""
+    ml_dsa_44: bool
+    """Whether checkpoints are signed with ML-DSA-44 beside Ed25519."""
     payload_key: str | None
     """Secret. Key that wraps data keys; None uses the one in the data directory."""
     policy: Path | None
@@ -136,6 +138,8 @@ def _shown(value: Any, reader: _Reader) -> str:
         return ""
     if reader.secret:
         return MASK
+    if isinstance(value, bool):
+        return "on" if value else "off"
     # A database URL may carry a password of its own.
     return _PASSWORD.sub(rf"\1{MASK}\2", _USERINFO.sub(rf"\1{MASK}@", str(value)))
 
@@ -205,6 +209,12 @@ def _matching(pattern: str, says: str) -> Callable[[str, str], str]:
     return parse
 
 
+def _switch(variable: str, text: str) -> bool:
+    if text not in {"on", "off"}:
+        raise _wrong(variable, "on or off")
+    return text == "on"
+
+
 def _log_level(variable: str, text: str) -> LogLevel:
     try:
         return LogLevel(text.lower())
@@ -248,6 +258,8 @@ _READERS: Mapping[str, _Reader] = {
         default=lambda: None,
         secret=True,
     ),
+    # Costs 3.3 kB for each receipt and most of a millisecond for each batch.
+    "ml_dsa_44": _Reader(parse=_switch, default=lambda: False),
     "payload_key": _Reader(parse=_VISIBLE, default=lambda: None, secret=True),
     "policy": _Reader(parse=_path, default=lambda: None),
     # Public witnesses count requests: this makes 8,640 a day.

@@ -28,6 +28,7 @@ from weakref import WeakSet
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger.checkpoint import SIZE_MAX, Checkpoint, sign_checkpoint
+from ledger.cosignature import CosignerKey, ml_dsa_44_cosigner
 from ledger.errors import (
     ForkedError,
     LedgerBrokenError,
@@ -70,9 +71,17 @@ class FileSigner:
     by flock. Whoever copies it makes a second signer that knows nothing of the first.
     """
 
-    def __init__(self, directory: Path, private_key: Ed25519PrivateKey) -> None:
+    def __init__(
+        self, directory: Path, private_key: Ed25519PrivateKey, ml_dsa_seed: bytes | None = None
+    ) -> None:
         """
         Open the record in `directory`, which is made and closed to others where needed.
+
+        Args:
+            directory: Of the record.
+            private_key: Signs each checkpoint.
+            ml_dsa_seed: 32 secret bytes of an ML-DSA-44 key that signs each one as well, so that
+                it stands where Ed25519 falls; None leaves that line out.
 
         Raises:
             SignerUnavailableError: The directory cannot be used.
@@ -80,7 +89,9 @@ class FileSigner:
         """
         self._directory = directory
         self._private_key = private_key
+        self._ml_dsa_seed = ml_dsa_seed
         self._keys: dict[str, NoteKey] = {}
+        self._ml_dsa_keys: dict[str, CosignerKey] = {}
         self._records: dict[str, _Record] = {}
         with _files_available():
             directory.mkdir(mode=_OURS_ALONE, parents=True, exist_ok=True)
@@ -96,6 +107,10 @@ class FileSigner:
     def verifier(self, origin: str) -> VerifierKey:
         """The public key under which `origin` is signed."""
         return self._key(origin).verifier
+
+    def ml_dsa_verifier(self, origin: str) -> VerifierKey | None:
+        """The public half of the second key that signs `origin`; None where there is none."""
+        return None if self._ml_dsa_seed is None else self._ml_dsa_key(origin).verifier
 
     def register(self, origin: str) -> None:
         """
@@ -230,12 +245,23 @@ class FileSigner:
     def _sign(self, origin: str, signed: _Signed) -> tuple[Checkpoint, bytes]:
         checkpoint = Checkpoint(origin=origin, size=signed.frontier.size, root=signed.root)
         # Ed25519 is deterministic: the same tree signed again is the same note.
-        return checkpoint, sign_checkpoint(checkpoint, self._key(origin))
+        note = sign_checkpoint(checkpoint, self._key(origin))
+        if self._ml_dsa_seed is not None:
+            # C2SP tlog-cosignature: the kind of line that says when, also where a log signs.
+            line = self._ml_dsa_key(origin).sign(checkpoint.encode(), time=int(time.time()))
+            note += line.encode().encode()
+        return checkpoint, note
 
     def _key(self, origin: str) -> NoteKey:
         if origin not in self._keys:
             self._keys[origin] = NoteKey(name=origin, private_key=self._private_key)
         return self._keys[origin]
+
+    def _ml_dsa_key(self, origin: str) -> CosignerKey:
+        assert self._ml_dsa_seed is not None, "this signer has no such key"
+        if origin not in self._ml_dsa_keys:
+            self._ml_dsa_keys[origin] = ml_dsa_44_cosigner(origin, self._ml_dsa_seed)
+        return self._ml_dsa_keys[origin]
 
     def _record(self, origin: str) -> _Record:
         # Of two threads that are first at the same time, both get the same one.

@@ -131,7 +131,12 @@ class SignerDesk:
         return {}
 
     def _verifier(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        return {"vkey": self._signer.verifier(_text(asked, "origin")).encode()}
+        origin = _text(asked, "origin")
+        second = self._signer.ml_dsa_verifier(origin)
+        return {
+            "vkey": self._signer.verifier(origin).encode(),
+            "ml_dsa_vkey": None if second is None else second.encode(),
+        }
 
     def _attest(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         return {"note": self._signer.attest(_text(asked, "text")).decode()}

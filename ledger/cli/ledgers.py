@@ -51,12 +51,13 @@ def create(
         record = service.registry.create_ledger(
             name, origin=origin, units=units, time_zone=time_zone, public=public_log
         )
+        second = service.registry.ml_dsa_vkey(record.origin)
     if public_log:
         output.note(PUBLIC_WARNING.format(ledger=name))
     output.answer(
-        {"ledger": record.name, "origin": record.origin, "vkey": record.vkey},
+        {"ledger": record.name, "origin": record.origin, "vkey": record.vkey} | _second(second),
         f"Ledger {record.name} takes entries.\n"
-        + facts(origin=record.origin, vkey=record.vkey)
+        + facts(origin=record.origin, vkey=record.vkey, ml_dsa_vkey=second)
         + "\nGive the vkey to everyone who shall be able to verify receipts without you.",
     )
 
@@ -98,7 +99,10 @@ def list_ledgers(as_json: JsonOption = False) -> None:
     with open_service(settings) as service:
         service.registry.ensure(settings.origin_host)
         sizes = service.reader.sizes()
-        found = [(record, sizes[record.name][0]) for record in service.reader.ledgers()]
+        found = [
+            (record, sizes[record.name][0], service.registry.ml_dsa_vkey(record.origin))
+            for record in service.reader.ledgers()
+        ]
     Output(as_json).answer(
         {
             "ledgers": [
@@ -110,8 +114,9 @@ def list_ledgers(as_json: JsonOption = False) -> None:
                     "time_zone": record.time_zone,
                     "units": dict(record.units),
                     "public_log": record.public,
+                    **_second(second),
                 }
-                for record, size in found
+                for record, size, second in found
             ]
         },
         table(
@@ -124,11 +129,16 @@ def list_ledgers(as_json: JsonOption = False) -> None:
                         "public" if record.public else "private",
                         record.vkey,
                     )
-                    for record, size in found
+                    for record, size, _ in found
                 ),
             ]
         ),
     )
+
+
+def _second(vkey: str | None) -> dict[str, str]:
+    """The key of the second line, where checkpoints have one."""
+    return {} if vkey is None else {"ml_dsa_vkey": vkey}
 
 
 def _parse_unit(text: str) -> tuple[str, int]:

@@ -7,22 +7,17 @@ under another one; neither is begun.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import os
 from pathlib import Path
 
 from ledger.cosignature import CosignerKey, ed25519_cosigner, ml_dsa_44_cosigner
 from ledger.errors import MalformedProofError, SettingsError
-from ledger.keys import KEY_BYTES, load_signing_key, open_or_create
+from ledger.keys import load_seed, load_signing_key
 from ledger.note import ED25519_COSIGNATURE, ML_DSA_44_COSIGNATURE, VerifierKey, check_key_name
 from ledger.witness.store import WitnessStore
 
 MEMORY = "memory.sqlite"
 KEYS = {ED25519_COSIGNATURE: "key.pem", ML_DSA_44_COSIGNATURE: "key-ml-dsa-44"}
 """Algorithm -> name of the file with its private key; made on first use, mode 0600."""
-
-_READABLE_BY_OTHERS = 0o077
 
 
 def open_home(
@@ -90,25 +85,8 @@ def _key(
     if algorithm == ED25519_COSIGNATURE:
         key = ed25519_cosigner(name, load_signing_key(None, path))
     else:
-        key = ml_dsa_44_cosigner(name, _load_seed(path))
+        key = ml_dsa_44_cosigner(name, load_seed(path))
     vkey = key.verifier.encode()
     if store.claim(algorithm, vkey) != vkey:
         raise SettingsError(f"{path} is not the key that cosigned what {MEMORY} remembers")
     return key
-
-
-def _load_seed(path: Path) -> bytes:
-    """32 secret bytes in base64; made where there are none."""
-    try:
-        with open_or_create(path, lambda: base64.b64encode(os.urandom(KEY_BYTES)) + b"\n") as file:
-            if os.fstat(file.fileno()).st_mode & _READABLE_BY_OTHERS:
-                raise SettingsError(f"{path} holds a key and others have access to it")
-            seed = base64.b64decode(file.read().strip(), validate=True)
-    except OSError as error:
-        raise SettingsError(f"{path} can be neither read nor made: {error.strerror}") from error
-    except binascii.Error:
-        # Without the cause: it may repeat parts of the secret.
-        seed = b""
-    if len(seed) != KEY_BYTES:
-        raise SettingsError(f"{path} is not {KEY_BYTES} bytes in base64")
-    return seed

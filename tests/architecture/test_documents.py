@@ -83,7 +83,7 @@ def test_no_document_names_a_setting_that_is_not_there():
     known = SETTINGS.keys() | CLIENT_VARIABLES | {"EFFECT_LEDGER_VERSION"}
 
     for document in (*DOCUMENTS, DEPLOY / "example.env"):
-        named = set(re.findall(r"EFFECT_LEDGER_[A-Z]+(?:_[A-Z]+)*", document.read_text("utf-8")))
+        named = set(re.findall(r"EFFECT_LEDGER_[A-Z]+(?:_[A-Z0-9]+)*", document.read_text("utf-8")))
         assert named <= known, document.name
 
 

@@ -214,6 +214,41 @@ def test_a_stranger_verifies_a_cosigned_receipt_with_one_policy_file(
         assert says in wrong.err
 
 
+def test_a_kept_checkpoint_says_when_an_entry_was_not_there_yet(town, engine, witnesses, tmp_path):
+    """The lower bound: a tree without the entry, and when witnesses saw that."""
+    with publishing(engine, policy_of(witnesses, vkey(town))) as anchoring:
+        anchoring.turn()
+        kept = town.anchors.newest(LEDGER, "cosigned")
+        assert kept is not None
+        town.grow(kept.size + 2)
+        anchoring.turn()
+    receipt = town.anchors.receipt(LEDGER, kept.size, "cosigned")
+    older = town.anchors.receipt(LEDGER, 0, "cosigned")
+    files = {
+        "kept": kept.note.decode(),
+        "receipt": json.dumps(receipt.to_document()),
+        "older": json.dumps(older.to_document()),
+        "policy": policy_text(witnesses, vkey(town)),
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    shell = Shell(data_dir=tmp_path / "unused")
+
+    def verify(name: str, *options: str | Path) -> Any:
+        return shell.good("verify", tmp_path / name, "--checkpoint", tmp_path / "kept", *options)
+
+    for options in (
+        ("--policy", tmp_path / "policy"),
+        ("--vkey", vkey(town), "--witness", witnesses[0].vkeys[0], "--quorum", "1"),
+    ):
+        told = verify("receipt", *options)
+        assert told["not_before"] <= told["recorded_at"]
+        assert told["recorded_at"][:19] <= told["not_after"]
+        assert told["verdicts"]["time"] == "ok"
+        assert verify("older", *options)["not_before"] is None
+    assert verify("receipt", "--vkey", vkey(town))["not_before"] is None
+
+
 def test_what_is_cosigned_is_not_asked_again_before_its_time(town, engine, witnesses, monkeypatch):
     with publishing(engine, policy_of(witnesses, vkey(town))) as anchoring:
         anchoring.turn()

@@ -22,15 +22,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger import signer as signer_module
-from ledger.checkpoint import Checkpoint, open_checkpoint
+from ledger.checkpoint import Checkpoint, log_part, open_checkpoint
 from ledger.errors import (
     ForkedError,
     LedgerBrokenError,
     RolledBackError,
     SettingsError,
+    SignatureError,
     SignerUnavailableError,
 )
 from ledger.merkle import EMPTY_ROOT, root_of
+from ledger.note import VerifierKey, parse_note
 from ledger.signer import FileSigner
 
 ORIGIN = "log.example/orders"
@@ -719,3 +721,25 @@ def test_processes_that_share_a_record_sign_one_history(signer, directory):
     assert all(root == root_at(at) for at, root, _ in found)
     assert len({note for _, _, note in found}) == len({at for at, _, _ in found})
     assert signer.checkpoint(ORIGIN)[0].size == size.value
+
+
+# ---- A second kind of signature -------------------------------------------------------
+
+
+def test_a_second_line_stands_where_the_first_one_falls(directory):
+    """Whoever knows only Ed25519 passes over it; who trusts only the other is content too."""
+    signer = FileSigner(directory, PRIVATE_KEY, b"M" * 32)
+    signer.register(ORIGIN)
+    checkpoint, note = sign_to(signer, 3)
+    second = signer.ml_dsa_verifier(ORIGIN)
+    assert second is not None
+
+    for trusted in (signer.verifier(ORIGIN), second):
+        assert open_checkpoint(note, [VerifierKey.parse(trusted.encode())]) == checkpoint
+    assert [line.name for line in parse_note(note).signatures] == [ORIGIN, ORIGIN]
+    assert log_part(note) == note
+    text, _, lines = note.decode().partition("\n\n")
+    only_first = f"{text}\n\n{lines.splitlines(keepends=True)[0]}".encode()
+    with pytest.raises(SignatureError, match=r"no signature by"):
+        open_checkpoint(only_first, [second])
+    assert FileSigner(directory, PRIVATE_KEY).ml_dsa_verifier(ORIGIN) is None

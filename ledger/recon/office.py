@@ -20,7 +20,7 @@ from ledger.recon.imports import Imports, statements_of
 from ledger.recon.runs import Runs
 from ledger.recon.scoping import coverage_of
 from ledger.recon.shelf import RunRow, Shelf
-from ledger.recon.states import UNTIED
+from ledger.recon.states import UNTIED, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +34,15 @@ class Office:
 
     def summary(self, ledger: str, run: RunRow) -> dict[str, Any]:
         """A run as JSON: what it was about, its statement, and whether it is tied now."""
-        last = str(run.input["period_to"])
+        first, last = str(run.input["period_from"]), str(run.input["period_to"])
         seen = {
             fingerprint
-            for _, _, fingerprint, document in self.shelf.standings(
+            for _, state, fingerprint, document in self.shelf.standings(
                 ledger, run.id, states=[each.value for each in UNTIED], limit=1_000_000
             )
             if str(document["age_basis"]) <= last
+            # What no file covers is a matter of its own period; breaks stay until they are closed.
+            and (state != State.NOT_YET_COVERED or str(document["age_basis"]) >= first)
             and (document["leg"] != "payout_to_bank" or run.input["banks"])
         }
         closed = {

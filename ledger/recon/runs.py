@@ -173,7 +173,7 @@ class Runs:
                 "measures": measure(found, scope, told.unnamed),
                 "suggestions": suggestion_documents(found.matching.links),
                 "standings": len(standings),
-                "reasons": _reasons(found.matching.unasked_sums, standings, waiting, last),
+                "reasons": _reasons(found.matching.unasked_sums, standings, waiting, (first, last)),
                 "unexplained": [
                     f"{proof.currency} {proof.heading.value}: {proof.unexplained}"
                     for proof in found.proofs
@@ -287,11 +287,13 @@ def _reasons(
     unasked: int,
     standings: Sequence[tuple[str, str, Mapping[str, Any]]],
     waiting: Sequence[str],
-    last: date,
+    period: tuple[date, date],
 ) -> list[str]:
     """Why what is told is not the whole truth, for the foot of the statement."""
+    first, last = period
     uncovered = sum(
-        state == State.NOT_YET_COVERED and document["age_basis"] <= last.isoformat()
+        state == State.NOT_YET_COVERED
+        and first.isoformat() <= document["age_basis"] <= last.isoformat()
         for state, _, document in standings
     )
     found = []

@@ -263,6 +263,15 @@ def test_nothing_is_missing_at_a_provider_whose_report_proves_nothing(preparer):
     assert found["tied"] is False
 
 
+def test_what_no_file_covers_keeps_only_its_own_period_open(preparer):
+    """A month that came before the first report does not keep the next one from being tied."""
+    record(preparer.api)
+    preparer.bring(CHARGE, complete=False)
+
+    assert preparer.run(today="2026-04-20")["tied"] is False
+    assert preparer.run(today="2026-05-20", period="2026-04")["tied"] is True
+
+
 def test_what_people_put_together_and_take_apart_is_precise(preparer):
     record(preparer.api)
     preparer.bring(CHARGE, REFUND)

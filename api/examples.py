@@ -203,6 +203,7 @@ LEDGER: dict[str, Any] = {
     "ledger": "payments",
     "origin": "ledger.example/payments",
     "vkey": "ledger.example/payments+1a2b3c4d+AbcD...",
+    "keys": ["ledger.example/payments+1a2b3c4d+AbcD..."],
     "units": {"USDC": 6},
     "time_zone": "Europe/Berlin",
     "public_log": False,

@@ -641,6 +641,10 @@ class LedgerOut(BaseModel):
     ledger: str
     origin: str
     vkey: str = Field(description="C2SP verifier key that signs its checkpoints.")
+    keys: list[str] = Field(
+        description="Every key that ever signed them, oldest first; `until SIZE` follows the one "
+        "that was retired at that size."
+    )
     units: dict[str, int]
     time_zone: str
     public_log: bool

@@ -81,12 +81,16 @@ def parse_checkpoint(text: str) -> Checkpoint:
     return Checkpoint(origin=origin, size=int(size), root=root, extensions=tuple(extensions))
 
 
-def sign_checkpoint(checkpoint: Checkpoint, key: NoteKey) -> bytes:
-    """The signed note of a checkpoint of ours: named like its key, without extension lines."""
-    assert checkpoint.origin == key.name, f"{key.name} does not sign for {checkpoint.origin}"
+def sign_checkpoint(checkpoint: Checkpoint, *keys: NoteKey) -> bytes:
+    """The signed note of a checkpoint of ours: named like its keys, without extension lines."""
+    assert keys, "somebody signs"
+    assert {key.name for key in keys} == {checkpoint.origin}, (
+        f"another key does not sign for {checkpoint.origin}"
+    )
     assert not checkpoint.extensions, "a witness may refuse extension lines"
     text = checkpoint.encode()
-    return f"{text}\n{key.sign(text)}".encode()
+    lines = "".join(key.sign(text) for key in keys)
+    return f"{text}\n{lines}".encode()
 
 
 def log_part(note: bytes) -> bytes:
@@ -121,13 +125,24 @@ def read_checkpoint(opened: Note, verifiers: Sequence[VerifierKey]) -> Checkpoin
     """As `open_checkpoint`, from a note that was opened with `verifiers`."""
     checkpoint = parse_checkpoint(opened.text)
     # A witness signs every log's checkpoints; only the log's own key speaks for the origin.
+    retired: VerifierKey | None = None
     for verifier in verifiers:
         if (
             verifier.name == checkpoint.origin
             and verifier.algorithm in LOG_ALGORITHMS
             and opened.is_signed_by(verifier)
         ):
-            return checkpoint
+            if verifier.final_size is None or checkpoint.size <= verifier.final_size:
+                return checkpoint
+            retired = verifier
+    if retired is not None:
+        raise SignatureError(
+            f"{checkpoint.origin} at size {checkpoint.size} is signed only by key "
+            f"{retired.key_id.hex()}, which was retired at size {retired.final_size}",
+            key_id=retired.key_id.hex(),
+            size=checkpoint.size,
+            final_size=retired.final_size,
+        )
     raise SignatureError(
         f"no signature by a key of {checkpoint.origin}", expected=checkpoint.origin
     )

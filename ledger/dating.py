@@ -145,7 +145,7 @@ class Dating:
         return Dated(trees=tuple(trees), refused=finding.refused + above.refused)
 
     def _keys(self, ledger: str) -> list[VerifierKey]:
-        return [VerifierKey.parse(self._reader.ledger(ledger).vkey)]
+        return list(self._reader.keys(ledger))
 
     @contextmanager
     def _connect(self) -> Iterator[Connection]:

@@ -24,7 +24,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PublicKey,
 )
 from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
     Encoding,
+    KeySerializationEncryption,
     NoEncryption,
     PrivateFormat,
     load_pem_private_key,
@@ -39,11 +41,13 @@ KEY_BYTES = 32
 """Of an Ed25519 seed, and of an AES-256 key."""
 
 SIGNING_KEY = "EFFECT_LEDGER_SIGNING_KEY"
+PASSPHRASE = "EFFECT_LEDGER_SIGNING_KEY_PASSPHRASE"  # noqa: S105 - the name of a variable.
 PAYLOAD_KEY = "EFFECT_LEDGER_PAYLOAD_KEY"
 
 _FILE_BYTES_MAX = 65_536
 _READABLE_BY_OTHERS = 0o077
 _PEM = "-----BEGIN "
+_ENCRYPTED = b"-----BEGIN ENCRYPTED "
 
 
 def parse_public_key(text: str) -> bytes:
@@ -67,35 +71,65 @@ def parse_public_key(text: str) -> bytes:
     return key.public_bytes_raw()
 
 
-def load_signing_key(setting: str | None, default_path: Path) -> Ed25519PrivateKey:
+def load_signing_key(
+    setting: str | None, default_path: Path, passphrase: str | None = None
+) -> Ed25519PrivateKey:
     """
     The key that signs checkpoints.
 
     Args:
-        setting: PEM (PKCS#8, unencrypted), base64 of the 32-byte seed, or the path of a file
-            with either; None takes the default file.
+        setting: PEM (PKCS#8), base64 of the 32-byte seed, or the path of a file with either;
+            None takes the default file.
         default_path: Read where it is there, else made with a new key and mode 0600.
+        passphrase: Opens a PEM that is encrypted.
 
     Raises:
-        SettingsError: There is no key, it is not Ed25519, or others may read its file.
+        SettingsError: There is no key, it is not Ed25519, others may read its file, or it is
+            encrypted and the passphrase is missing or another.
     """
-    text, source = _find(setting, default_path, SIGNING_KEY, _new_signing_key)
+    text, source = _find(setting, default_path, SIGNING_KEY, lambda: make_signing_key(passphrase))
     seed = _decode(text)
     if seed is not None:
         return Ed25519PrivateKey.from_private_bytes(seed)
     try:
         # Files of variables spell line ends as two characters.
-        key = load_pem_private_key(text.replace("\\n", "\n").encode(), password=None)
+        pem = text.replace("\\n", "\n").encode()
+        is_encrypted = _ENCRYPTED in pem
+        if is_encrypted and passphrase is None:
+            raise SettingsError(
+                f"{source} is encrypted: set {PASSPHRASE}, or {PASSPHRASE}_FILE",
+                setting=PASSPHRASE,
+            )
+        secret = passphrase.encode() if is_encrypted and passphrase is not None else None
+        key = load_pem_private_key(pem, password=secret)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         # Without the cause: it may repeat parts of the secret.
         key = None
     if not isinstance(key, Ed25519PrivateKey):
         raise SettingsError(
-            f"{source} is not an Ed25519 key without password in PEM, nor 32 bytes in base64; "
-            "make one with: openssl genpkey -algorithm ed25519",
+            f"{source} is not an Ed25519 key in PEM that the passphrase opens where there is one, "
+            "nor 32 bytes in base64; make one with: openssl genpkey -algorithm ed25519",
             setting=SIGNING_KEY,
         )
     return key
+
+
+def load_passphrase(text: str | None, path: Path | None) -> str | None:
+    """
+    What opens an encrypted key: given, or the first line of a file.
+
+    Raises:
+        SettingsError: Both are given, the file cannot be read, or others may read it.
+    """
+    if path is None:
+        return text
+    if text is not None:
+        raise SettingsError(f"{PASSPHRASE} and {PASSPHRASE}_FILE are set: keep one of them")
+    try:
+        with path.open("rb") as file:
+            return _read_secret(file, path)
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def load_payload_key(setting: str | None, default_path: Path) -> bytes:
@@ -171,6 +205,31 @@ def open_or_create(path: Path, make: Callable[[], bytes]) -> BinaryIO:
     return path.open("rb")
 
 
+def write_secret(path: Path, content: bytes) -> None:
+    """
+    Put a file with mode 0600 in the place of what is at `path`, durably.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+    Path(temporary).replace(path)
+    sync_directory(path.parent)
+
+
+def make_signing_key(passphrase: str | None = None) -> bytes:
+    """A new Ed25519 key in PEM, encrypted where there is a passphrase."""
+    key = Ed25519PrivateKey.generate()
+    encryption: KeySerializationEncryption = NoEncryption()
+    if passphrase is not None:
+        encryption = BestAvailableEncryption(passphrase.encode())
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
+
+
 def sync_directory(directory: Path) -> None:
     """Wait until the names in `directory` are on disk."""
     descriptor = os.open(directory, os.O_RDONLY)
@@ -229,11 +288,6 @@ def _decode(text: str) -> bytes | None:
     except (binascii.Error, ValueError):
         return None
     return key if len(key) == KEY_BYTES else None
-
-
-def _new_signing_key() -> bytes:
-    key = Ed25519PrivateKey.generate()
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def _new_payload_key() -> bytes:

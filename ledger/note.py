@@ -13,9 +13,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import Protocol
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from ledger.errors import MalformedProofError, SignatureError
 
@@ -85,6 +86,8 @@ class VerifierKey:
     """4 bytes."""
     algorithm: int
     public_key: bytes
+    final_size: int | None = None
+    """Of a log's key that was retired: the largest tree it speaks for."""
 
     @classmethod
     def parse(cls, vkey: str) -> VerifierKey:
@@ -217,12 +220,22 @@ def dated_tree(name: str, time: int, text: str) -> bytes:
     )
 
 
+class SigningKey(Protocol):
+    """An Ed25519 key that signs: held here, or by something that shows only its public half."""
+
+    def public_key(self) -> Ed25519PublicKey:
+        """The public half."""
+
+    def sign(self, data: bytes, /) -> bytes:
+        """64 bytes over `data`; SignerUnavailableError where whoever holds it does not answer."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoteKey:
     """A private key with the name it signs under."""
 
     name: str
-    private_key: Ed25519PrivateKey = field(repr=False)
+    private_key: SigningKey = field(repr=False)
     verifier: VerifierKey = field(init=False)
     """The public half."""
 

@@ -206,8 +206,8 @@ class Signer(Protocol):
     def identity(self) -> str:
         """Which record this is; a ledger names the one signer that may sign for it."""
 
-    def verifier(self, origin: str) -> VerifierKey:
-        """The public key under which `origin` is signed; SignerUnavailableError as below."""
+    def verifiers(self, origin: str) -> Sequence[VerifierKey]:
+        """The keys that sign `origin` now, oldest first; SignerUnavailableError as below."""
 
     def ml_dsa_verifier(self, origin: str) -> VerifierKey | None:
         """The ML-DSA-44 key that signs `origin` beside the other; None where there is none."""

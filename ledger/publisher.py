@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -153,8 +154,8 @@ class Publisher:
         """Whether witnesses are shown this ledger."""
         if any(stop.ledger == record.name for stop in self._stops.standing):
             return False
-        vkeys = {log.verifier.encode() for log in self._policy.logs}
-        return record.vkey in vkeys if vkeys else record.name == REGISTRY
+        origins = {log.verifier.name for log in self._policy.logs}
+        return record.origin in origins if origins else record.name == REGISTRY
 
     def _is_due(self, ledger: str) -> bool:
         turn = self._turns.setdefault(ledger, _Turn(patience_s=self._every_s))
@@ -166,8 +167,8 @@ class Publisher:
         except NotFoundError:
             # Nothing is published yet, and nothing is to be witnessed.
             return
-        verifier = VerifierKey.parse(record.vkey)
-        checkpoint = open_checkpoint(note, [verifier])
+        keys = self._reader.keys(record.name)
+        checkpoint = open_checkpoint(note, keys)
         turn, now = self._turns[record.name], time.monotonic()
         # From memory, and not what is kept: a database that was restored would say that it was
         # witnessed just now, and the question that finds it out would not be asked.
@@ -177,7 +178,7 @@ class Publisher:
             or not self._anchors.is_current(record.name, checkpoint.size)
         ):
             return
-        found = self._ask(record, verifier, checkpoint, note)
+        found = self._ask(record, keys, checkpoint, note)
         if found is None:
             turn.at = time.monotonic() + turn.patience_s
             turn.patience_s = min(2 * turn.patience_s, max(PATIENCE_MAX_S, self._every_s))
@@ -187,7 +188,7 @@ class Publisher:
         turn.at, turn.patience_s = turn.cosigned_at + self._every_s, self._every_s
 
     def _ask(
-        self, record: LedgerRecord, verifier: VerifierKey, checkpoint: Checkpoint, note: bytes
+        self, record: LedgerRecord, keys: Sequence[VerifierKey], checkpoint: Checkpoint, note: bytes
     ) -> Witnessed | None:
         """What the witnesses say, where they are enough."""
         log = LedgerLog(self._reader, record.name)
@@ -204,11 +205,11 @@ class Publisher:
             if isinstance(answer, tuple):
                 lines += b"".join(each.line.encode().encode() for each in answer)
             elif isinstance(answer, LedgerBrokenError):
-                self._raise(record, verifier, client, answer)
+                self._raise(record, keys, client, answer)
             else:
                 reason = answer.reason if isinstance(answer, NotCosigned) else answer.message
                 logger.warning("%s is not cosigned: %s", record.name, reason)
-        found = self._policy.read(note + lines, [verifier])
+        found = self._policy.read(note + lines, keys)
         if not found.cosignatures or not self._policy.is_met_by(found.names):
             logger.warning(
                 "%s has no quorum at size %d, only %s",
@@ -222,12 +223,12 @@ class Publisher:
     def _raise(
         self,
         record: LedgerRecord,
-        verifier: VerifierKey,
+        keys: Sequence[VerifierKey],
         client: WitnessClient,
         alarm: LedgerBrokenError,
     ) -> None:
         """Stop the ledger, and keep what the witness has to show for it."""
-        shown = client.latest(record.origin, [verifier])
+        shown = client.latest(record.origin, list(keys))
         evidence = {} if shown is None else {"shown": shown.decode()}
         try:
             self._stops.stop(record.name, alarm, **evidence)

@@ -20,9 +20,11 @@ from sqlalchemy import (
     Connection,
     Engine,
     Text,
+    and_,
     bindparam,
     func,
     literal_column,
+    or_,
     select,
     true,
 )
@@ -42,10 +44,12 @@ from ledger.errors import (
     TooLargeError,
 )
 from ledger.grammar import UUID, integer, one_of
+from ledger.key_history import ADDED, RETIRED, key_history, notice_range, read_notice
 from ledger.lifecycle import Position
 from ledger.listing import PAGE_MAX, EntryFilter, Listing, Question
 from ledger.merkle import HASH_BYTES, LeafIndex, TreeSize, leaf_hash, verify_inclusion
-from ledger.names import check_ledger_name
+from ledger.names import REGISTRY, check_ledger_name
+from ledger.note import VerifierKey
 from ledger.ports import Clock, LedgerRecord, SealedPayload
 from ledger.receipt import Receipt, TlogProof
 from ledger.storage.database import database_errors, driver_connection
@@ -96,6 +100,19 @@ SELECT_SIZES = (
     .order_by(heads.c.ledger)
 )
 SELECT_PUBLISHED = select(published).where(published.c.ledger == _LEDGER)
+
+# Of the registry, about the keys of one ledger: a handful for each rotation.
+SELECT_KEY_NOTICES = (
+    select(entries.c.body)
+    .where(
+        entries.c.ledger == REGISTRY,
+        or_(
+            and_(entries.c.key >= bindparam("added"), entries.c.key < bindparam("added_end")),
+            and_(entries.c.key >= bindparam("retired"), entries.c.key < bindparam("retired_end")),
+        ),
+    )
+    .order_by(entries.c.seq)
+)
 
 _BODY = select(entries.c.seq, entries.c.body).where(entries.c.ledger == _LEDGER)
 SELECT_BY_SEQ = _BODY.where(entries.c.seq == bindparam("seq"))
@@ -256,6 +273,23 @@ class Reader:
     def ledger(self, name: str) -> LedgerRecord:
         """What is fixed about the ledger of this name."""
         return self._records(name)
+
+    def keys(self, name: str) -> tuple[VerifierKey, ...]:
+        """The keys that ever signed this ledger, oldest first, read anew; see `key_history`."""
+        record = self.ledger(name)
+        added, added_end = notice_range(ADDED, name)
+        retired, retired_end = notice_range(RETIRED, name)
+        with self._connect() as connection:
+            bodies = connection.execute(
+                SELECT_KEY_NOTICES,
+                {
+                    "added": added,
+                    "added_end": added_end,
+                    "retired": retired,
+                    "retired_end": retired_end,
+                },
+            ).scalars()
+            return key_history(record.vkey, record.origin, map(read_notice, bodies))
 
     def ledgers(self) -> list[LedgerRecord]:
         """All ledgers, by name."""

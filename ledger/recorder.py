@@ -24,7 +24,6 @@ from ledger.errors import (
 )
 from ledger.listing import EntryFilter
 from ledger.names import LEDGER_ITSELF, REGISTRY
-from ledger.note import VerifierKey
 from ledger.reader import Reader
 from ledger.receipt import CHECKPOINT_RECORDED, check_recorded, recorded_data
 from ledger.registry import build_notice
@@ -98,8 +97,7 @@ class Recorder:
                 continue
             try:
                 note = self._reader.checkpoint(ledger)
-                verifier = VerifierKey.parse(self._reader.ledger(ledger).vkey)
-                yield ledger, open_checkpoint(note, [verifier]), note
+                yield ledger, open_checkpoint(note, self._reader.keys(ledger)), note
             except LedgerError as error:
                 # The others are none the worse for it.
                 logger.warning("the checkpoint of %s is not recorded: %s", ledger, error)

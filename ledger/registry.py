@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -27,9 +28,10 @@ from ledger.errors import (
     NotFoundError,
     SettingsError,
 )
+from ledger.key_history import ADDED, RETIRED, notice_key
 from ledger.money import check_units
 from ledger.names import LEDGER_ITSELF, REGISTRY, check_ledger_name, check_principal_name
-from ledger.note import ED25519, key_id
+from ledger.note import ED25519, VerifierKey, key_id
 from ledger.ports import LedgerRecord, Signer
 from ledger.submission import Posting, Recorded, Submission
 from ledger.timestamps import format_time
@@ -163,7 +165,9 @@ class Registry:
         if not record.origin.endswith(f"/{name}"):
             raise SettingsError(f"origin {record.origin} must end in /{name}: receipts rely on it")
         notice = self._announce("ledger.created", f"_ledger.created/{name}", _created(record))
-        announced = notice.effect.data
+        announced: Mapping[str, Any] = notice.effect.data or {}
+        # The key it was created with: another one may sign by now.
+        record = replace(record, vkey=announced["vkey"])
         if announced != _created(record):
             raise LedgerExistsError(
                 f"ledger {name} exists with other properties", ledger=name, standing=announced
@@ -217,6 +221,34 @@ class Registry:
         )
         self._shelf.add_poster_key(poster_key, principal, public_key, notice.seq)
         return poster_key
+
+    def announce_log_key(self, record: LedgerRecord, key: VerifierKey) -> None:
+        """Say that this key signs a ledger's checkpoints too; safe to repeat."""
+        self._announce(
+            "key.added",
+            notice_key(ADDED, record.name, key),
+            {
+                "key_id": key.key_id.hex(),
+                "purpose": "log",
+                "public_key": key.encode(),
+                "origin": record.origin,
+                "ledger": record.name,
+            },
+        )
+
+    def retire_log_key(self, record: LedgerRecord, key: VerifierKey, final_size: int) -> None:
+        """Say that this key speaks for no larger tree; safe to repeat, the first size stands."""
+        self._announce(
+            "key.retired",
+            notice_key(RETIRED, record.name, key),
+            {
+                "key_id": key.key_id.hex(),
+                "purpose": "log",
+                "origin": record.origin,
+                "ledger": record.name,
+                "final_size": final_size,
+            },
+        )
 
     def retire_poster_key(self, key_id: str) -> tuple[str, str]:
         """
@@ -286,7 +318,7 @@ class Registry:
         return LedgerRecord(
             name=name,
             origin=origin,
-            vkey=self._signer.verifier(origin).encode(),
+            vkey=self._signer.verifiers(origin)[0].encode(),
             signer=self._signer.identity,
             units=units,
             time_zone=time_zone,

@@ -88,13 +88,16 @@ class RemoteSigner:
             self._identity = _text(self._ask("identity", None), "identity")
         return self._identity
 
-    def verifier(self, origin: str) -> VerifierKey:
-        """The public key under which `origin` is signed; see `ports.Signer`."""
-        return VerifierKey.parse(_text(self._ask("verifier", {"origin": origin}), "vkey"))
+    def verifiers(self, origin: str) -> Sequence[VerifierKey]:
+        """The keys that sign `origin` now, oldest first; see `ports.Signer`."""
+        vkeys = self._ask("verifiers", {"origin": origin}).get("vkeys")
+        if not isinstance(vkeys, list) or not vkeys:
+            raise SignerUnavailableError("the signer names no keys")
+        return [VerifierKey.parse(str(vkey)) for vkey in vkeys]
 
     def ml_dsa_verifier(self, origin: str) -> VerifierKey | None:
         """The public half of the second key, where there is one; see `ports.Signer`."""
-        answer = self._ask("verifier", {"origin": origin})
+        answer = self._ask("verifiers", {"origin": origin})
         # A signer of an earlier version has none, and does not say so.
         if answer.get("ml_dsa_vkey") is None:
             return None

@@ -161,7 +161,9 @@ class Restorer:
         signed, _ = self._signer.checkpoint(record.origin)
         digests: Mapping[int, bytes] = {}
         if base.size < signed.size:
-            _check_note(copy, record, signed)
+            # What a restored registry has forgotten of its keys, the signer knows.
+            keys = [*self._reader.keys(ledger), *self._signer.verifiers(record.origin)]
+            _check_note(copy, record, signed, keys)
             try:
                 digests = _check_entries(copy, base, signed, tell)
             except VerificationError as error:
@@ -387,13 +389,15 @@ def _bundles(start: int, stop: int) -> range:
     return range(start // TILE_WIDTH, -(-stop // TILE_WIDTH))
 
 
-def _check_note(copy: LogCopy, record: LedgerRecord, signed: Checkpoint) -> None:
+def _check_note(
+    copy: LogCopy, record: LedgerRecord, signed: Checkpoint, keys: Sequence[VerifierKey]
+) -> None:
     """What the copy says of itself; its entries are held to what was signed in any case."""
     note = copy.read("checkpoint")
     if note is None:
         # Bundles alone prove as much: the record has the root.
         return
-    found = _open_note(note, record)
+    found = _open_note(note, record, keys)
     if found.size < signed.size:
         raise ChainBreakError(
             f"the copy ends before entry {found.size}, and entries up to {signed.size - 1} were "
@@ -417,9 +421,9 @@ def _check_note(copy: LogCopy, record: LedgerRecord, signed: Checkpoint) -> None
         )
 
 
-def _open_note(note: bytes, record: LedgerRecord) -> Checkpoint:
+def _open_note(note: bytes, record: LedgerRecord, keys: Sequence[VerifierKey]) -> Checkpoint:
     try:
-        return open_checkpoint(note, [VerifierKey.parse(record.vkey)])
+        return open_checkpoint(note, keys)
     except SignatureError as error:
         raise SignatureError(
             f"the copy is not of {record.origin}: {error.message}. Nothing was written",

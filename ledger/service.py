@@ -8,7 +8,7 @@ HTTP or a terminal, is built on this; nothing here knows of it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -27,9 +27,13 @@ from ledger.dialog import Dialog
 from ledger.dry_run import DryRun
 from ledger.errors import LedgerBrokenError, LedgerError, SettingsError
 from ledger.intents import Intents
-from ledger.keys import load_payload_key, load_seed, load_signing_key
+from ledger.keyring import FileRing, Ring
+from ledger.keys import load_passphrase, load_payload_key, load_seed, load_signing_key
+from ledger.kms import AWS_KMS, KmsKey
 from ledger.names import REGISTRY
+from ledger.note import VerifierKey
 from ledger.policy import Policy
+from ledger.ports import LedgerRecord
 from ledger.publisher import Publisher, load_policy
 from ledger.reader import Reader
 from ledger.recon.office import Office, open_office
@@ -38,6 +42,7 @@ from ledger.registry import Registry
 from ledger.remote_signer import RemoteSigner
 from ledger.restore import Restorer
 from ledger.rfc3161 import Authorities, load_authorities
+from ledger.rotation import Rotation
 from ledger.rounds import ROUNDS_LOCK, Rounds
 from ledger.sequencer import Sequencer
 from ledger.settings import Settings
@@ -92,6 +97,8 @@ class Service:
     anchoring: Anchoring
     """Started by those who serve."""
     verdicts: Verdicts
+    rotation: Rotation
+    """Used by the thread of the registry."""
     rounds: Rounds
     """Started by those who serve."""
 
@@ -210,8 +217,12 @@ def _compose(
     stops.refresh()
     registry_storage = storage()
     appender = Appender(registry_storage, signer, vault, clock, stops)
-    verdicts = Verdicts(pool, signer, stops)
     reader = Reader(pool, vault)
+
+    def keys(record: LedgerRecord) -> Sequence[VerifierKey]:
+        return reader.keys(record.name)
+
+    verdicts = Verdicts(pool, signer, stops, keys)
     dating = Dating(pool, reader, policy=policy, authorities=authorities)
     verifications = Verifications(
         pool,
@@ -220,6 +231,7 @@ def _compose(
         vault=vault,
         verdicts=verdicts,
         read_dated=dating.trees,
+        keys=keys,
     )
     opened.callback(verifications.wait, VERIFICATIONS_PATIENCE_S)
     closing = Closing(pool, Appender(storage(), signer, vault, clock, stops))
@@ -230,6 +242,7 @@ def _compose(
         accesses=Accesses(pool, Appender(storage(), signer, vault, clock, stops)),
         signer=signer,
         vault=vault,
+        keys=keys,
         conninfo=conninfo,
     )
     opened.callback(exports.wait, VERIFICATIONS_PATIENCE_S)
@@ -315,6 +328,9 @@ def _compose(
         verdicts=verdicts,
         authorities=authorities,
         anchoring=anchoring,
+        rotation=Rotation(
+            registry=registry, reader=reader, signer=signer, appender=appender, anchors=anchors
+        ),
         rounds=rounds,
     )
 
@@ -364,9 +380,39 @@ def open_file_signer(settings: Settings) -> FileSigner:
         SettingsError: There is no key, or it cannot be used.
         SignerUnavailableError: The record cannot be used.
     """
-    keys = settings.data_dir / "keys"
+    ring = open_ring(settings)
     return FileSigner(
         settings.data_dir / "signer",
-        load_signing_key(settings.signing_key, keys / "signing-key.pem"),
-        load_seed(keys / "signing-key-ml-dsa-44") if settings.ml_dsa_44 else None,
+        ring()[0],
+        load_seed(settings.data_dir / "keys/signing-key-ml-dsa-44") if settings.ml_dsa_44 else None,
+        ring=ring,
     )
+
+
+def open_ring(settings: Settings) -> Ring:
+    """
+    The keys that sign on this host: those that are set, or those in the data directory.
+
+    Raises:
+        SettingsError: A key cannot be used, or a second one is set beside those of the directory.
+    """
+    passphrase = load_passphrase(
+        settings.signing_key_passphrase, settings.signing_key_passphrase_file
+    )
+    path = settings.data_dir / "keys/signing-key.pem"
+    if settings.signing_key is None:
+        if settings.signing_key_next is not None:
+            raise SettingsError(
+                "EFFECT_LEDGER_SIGNING_KEY_NEXT takes the place of EFFECT_LEDGER_SIGNING_KEY: the "
+                "key in the data directory is rotated by `effect-ledger key rotate-signing`",
+                setting="EFFECT_LEDGER_SIGNING_KEY_NEXT",
+            )
+        return FileRing(path, passphrase)
+    keys = tuple(
+        KmsKey(each.removeprefix(AWS_KMS))
+        if each.startswith(AWS_KMS)
+        else load_signing_key(each, path, passphrase)
+        for each in (settings.signing_key, settings.signing_key_next)
+        if each is not None
+    )
+    return lambda: keys

@@ -61,6 +61,12 @@ class Settings:
     """First part of the origins of new ledgers; None is a random one per data directory."""
     signing_key: str | None
     """Secret. Key that signs checkpoints; None uses the one in the data directory."""
+    signing_key_next: str | None
+    """Secret. Key that signs beside it, and is to take its place."""
+    signing_key_passphrase: str | None
+    """Secret. Opens a signing key that is encrypted."""
+    signing_key_passphrase_file: Path | None
+    """File with the same."""
     signer_url: str | None
     """Signer shared by several hosts; None signs in this one."""
     signer_token: str | None
@@ -251,6 +257,9 @@ _READERS: Mapping[str, _Reader] = {
         default=lambda: None,
     ),
     "signing_key": _Reader(parse=_VISIBLE, default=lambda: None, secret=True),
+    "signing_key_next": _Reader(parse=_VISIBLE, default=lambda: None, secret=True),
+    "signing_key_passphrase": _Reader(parse=_VISIBLE, default=lambda: None, secret=True),
+    "signing_key_passphrase_file": _Reader(parse=_path, default=lambda: None),
     "signer_url": _Reader(parse=_url("https", "http", "unix"), default=lambda: None),
     # As an environment variable it travels in a header: visible ASCII.
     "signer_token": _Reader(

@@ -25,8 +25,6 @@ from pathlib import Path
 from urllib.parse import quote
 from weakref import WeakSet
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from ledger.checkpoint import SIZE_MAX, Checkpoint, sign_checkpoint
 from ledger.cosignature import CosignerKey, ml_dsa_44_cosigner
 from ledger.errors import (
@@ -36,9 +34,10 @@ from ledger.errors import (
     SettingsError,
     SignerUnavailableError,
 )
+from ledger.keyring import Ring
 from ledger.keys import open_or_create
 from ledger.merkle import HASH_BYTES, Frontier
-from ledger.note import NoteKey, VerifierKey
+from ledger.note import NoteKey, SigningKey, VerifierKey
 from ledger.statement import parse_statement
 
 logger = logging.getLogger(__name__)
@@ -72,16 +71,22 @@ class FileSigner:
     """
 
     def __init__(
-        self, directory: Path, private_key: Ed25519PrivateKey, ml_dsa_seed: bytes | None = None
+        self,
+        directory: Path,
+        private_key: SigningKey,
+        ml_dsa_seed: bytes | None = None,
+        *,
+        ring: Ring | None = None,
     ) -> None:
         """
         Open the record in `directory`, which is made and closed to others where needed.
 
         Args:
             directory: Of the record.
-            private_key: Signs each checkpoint.
+            private_key: Signs, and is the only Ed25519 key where there is no ring.
             ml_dsa_seed: 32 secret bytes of an ML-DSA-44 key that signs each one as well, so that
                 it stands where Ed25519 falls; None leaves that line out.
+            ring: Says which keys sign now.
 
         Raises:
             SignerUnavailableError: The directory cannot be used.
@@ -90,8 +95,11 @@ class FileSigner:
         self._directory = directory
         self._private_key = private_key
         self._ml_dsa_seed = ml_dsa_seed
-        self._keys: dict[str, NoteKey] = {}
         self._ml_dsa_keys: dict[str, CosignerKey] = {}
+        only: Sequence[SigningKey] = (private_key,)
+        self._ring: Ring = ring or (lambda: only)
+        self._signing: Sequence[SigningKey] = ()
+        self._keys: dict[str, tuple[NoteKey, ...]] = {}
         self._records: dict[str, _Record] = {}
         with _files_available():
             directory.mkdir(mode=_OURS_ALONE, parents=True, exist_ok=True)
@@ -104,9 +112,9 @@ class FileSigner:
         """Names the record, not the key: a copied key beside another record is another signer."""
         return self._identity
 
-    def verifier(self, origin: str) -> VerifierKey:
-        """The public key under which `origin` is signed."""
-        return self._key(origin).verifier
+    def verifiers(self, origin: str) -> Sequence[VerifierKey]:
+        """The keys that sign `origin` now, oldest first."""
+        return [key.verifier for key in self._keys_of(origin)]
 
     def ml_dsa_verifier(self, origin: str) -> VerifierKey | None:
         """The public half of the second key that signs `origin`; None where there is none."""
@@ -220,7 +228,7 @@ class FileSigner:
             MalformedProofError: It is no statement.
         """
         origin = parse_statement(text).origin
-        return f"{text}\n{self._key(origin).sign(text)}".encode()
+        return self._note(origin, text)
 
     def sign_bundle(self, origin: str, manifest_hash: bytes) -> bytes:
         """
@@ -235,7 +243,7 @@ class FileSigner:
         """
         # The second line of a checkpoint is a number, so neither passes for the other.
         text = f"{BUNDLE_HEADER}\n{origin}\n{manifest_hash.hex()}\n"
-        return f"{text}\n{self._key(origin).sign(text)}".encode()
+        return self._note(origin, text)
 
     def close(self) -> None:
         """Close the files; the next use opens them again."""
@@ -245,17 +253,27 @@ class FileSigner:
     def _sign(self, origin: str, signed: _Signed) -> tuple[Checkpoint, bytes]:
         checkpoint = Checkpoint(origin=origin, size=signed.frontier.size, root=signed.root)
         # Ed25519 is deterministic: the same tree signed again is the same note.
-        note = sign_checkpoint(checkpoint, self._key(origin))
+        note = sign_checkpoint(checkpoint, *self._keys_of(origin))
         if self._ml_dsa_seed is not None:
             # C2SP tlog-cosignature: the kind of line that says when, also where a log signs.
             line = self._ml_dsa_key(origin).sign(checkpoint.encode(), time=int(time.time()))
             note += line.encode().encode()
         return checkpoint, note
 
-    def _key(self, origin: str) -> NoteKey:
-        if origin not in self._keys:
-            self._keys[origin] = NoteKey(name=origin, private_key=self._private_key)
-        return self._keys[origin]
+    def _note(self, origin: str, text: str) -> bytes:
+        lines = "".join(key.sign(text) for key in self._keys_of(origin))
+        return f"{text}\n{lines}".encode()
+
+    def _keys_of(self, origin: str) -> tuple[NoteKey, ...]:
+        signing = self._ring()
+        if signing is not self._signing:
+            # Of two threads that see the change, both begin with an empty memory.
+            self._keys, self._signing = {}, signing
+        keys = self._keys.get(origin)
+        if keys is None:
+            keys = tuple(NoteKey(name=origin, private_key=each) for each in signing)
+            self._keys[origin] = keys
+        return keys
 
     def _ml_dsa_key(self, origin: str) -> CosignerKey:
         assert self._ml_dsa_seed is not None, "this signer has no such key"

@@ -61,7 +61,7 @@ class SignerDesk:
             "sign": self._sign,
             "checkpoint": self._checkpoint,
             "register": self._register,
-            "verifier": self._verifier,
+            "verifiers": self._verifiers,
             "attest": self._attest,
             "bundle": self._bundle,
         }
@@ -130,11 +130,11 @@ class SignerDesk:
         self._signer.register(_text(asked, "origin"))
         return {}
 
-    def _verifier(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def _verifiers(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         origin = _text(asked, "origin")
         second = self._signer.ml_dsa_verifier(origin)
         return {
-            "vkey": self._signer.verifier(origin).encode(),
+            "vkeys": [key.encode() for key in self._signer.verifiers(origin)],
             "ml_dsa_vkey": None if second is None else second.encode(),
         }
 

@@ -96,6 +96,7 @@ def open_statement(note: bytes, verifiers: Sequence[VerifierKey]) -> Statement:
             verifier.name == statement.origin
             and verifier.algorithm == ED25519
             and opened.is_signed_by(verifier)
+            and (verifier.final_size is None or statement.size <= verifier.final_size)
         ):
             return statement
     raise SignatureError(f"no signature by a key of {statement.origin}", expected=statement.origin)

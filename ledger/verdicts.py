@@ -8,7 +8,7 @@ What is checked is said by `verify`, and what a stop means by `stops`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -55,6 +55,15 @@ SELECT_NEWEST_OF_MODE = SELECT_NEWEST.where(statements.c.mode == bindparam("kind
 SELECT_NEWEST_GOOD = SELECT_NEWEST.where(statements.c.good)
 
 
+KeysOf = Callable[[LedgerRecord], Sequence[VerifierKey]]
+"""The keys that speak for a ledger."""
+
+
+def first_key(record: LedgerRecord) -> Sequence[VerifierKey]:
+    """The key it was created with, where no other one was ever added."""
+    return (VerifierKey.parse(record.vkey),)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
     """A verification that ended with a report."""
@@ -70,8 +79,11 @@ class Ended:
 class Verdicts:
     """Stops ledgers and keeps signed statements. Safe to share between threads."""
 
-    def __init__(self, engine: Engine, signer: Signer, stops: Stops) -> None:
+    def __init__(
+        self, engine: Engine, signer: Signer, stops: Stops, keys: KeysOf = first_key
+    ) -> None:
         """Keep statements through connections of `engine`, which has the rights of the writer."""
+        self._keys = keys
         self._engine = engine
         self._signer = signer
         self._stops = stops
@@ -143,7 +155,7 @@ class Verdicts:
             note = connection.execute(query, {"name": record.name, "kind": mode}).scalar()
         if note is None:
             return None
-        return open_statement(note, [VerifierKey.parse(record.vkey)]), note
+        return open_statement(note, self._keys(record)), note
 
     def _is_accepted(self, ended: Ended, findings: Sequence[Mapping[str, Any]]) -> bool:
         accepted = self._stops.acknowledged(ended.record.name)

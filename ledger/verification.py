@@ -30,7 +30,7 @@ from ledger.errors import (
 from ledger.ports import LedgerRecord
 from ledger.storage.database import WRITER, Conninfo, driver_connection
 from ledger.vault import Vault
-from ledger.verdicts import Ended, Verdicts
+from ledger.verdicts import Ended, KeysOf, Verdicts, first_key
 from ledger.verify import (
     Dated,
     Mode,
@@ -132,6 +132,7 @@ class Verifications:
         vault: Vault | None = None,
         verdicts: Verdicts | None = None,
         read_dated: ReadDated | None = None,
+        keys: KeysOf = first_key,
     ) -> None:
         """
         Run jobs through connections of `engine`, which has the rights of the writer.
@@ -144,10 +145,12 @@ class Verifications:
             verdicts: Told of each report; without it an incremental job reads from the trusted
                 checkpoint, or all.
             read_dated: Finds trees that others have seen.
+            keys: The keys of a ledger, those that were rotated in included.
         """
         self._engine = engine
         self._read_dated = read_dated
         self._verdicts = verdicts
+        self._keys = keys
         self._conninfo = conninfo
         self._read_signed = read_signed
         self._vault = vault
@@ -194,7 +197,7 @@ class Verifications:
     def _begin(self, ledger: str, mode: Mode, trusted: str | None, *, scheduled: bool) -> str:
         with self._lock, driver_connection(self._engine) as connection:
             record = read_record(connection, ledger)
-            checkpoint = None if trusted is None else read_trusted(trusted, record.vkey)
+            checkpoint = None if trusted is None else read_trusted(trusted, self._keys(record))
             running = connection.execute(SELECT_RUNNING, (ledger, STALE_AFTER_S)).fetchone()
             if running is not None:
                 if tuple(running[1:]) == (mode, trusted):

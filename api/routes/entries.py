@@ -27,6 +27,7 @@ from api.schemas import (
 )
 from ledger import errors as domain
 from ledger.anchors import AnchorLevel
+from ledger.key_history import current, write_key
 from ledger.reader import EntryFilter
 
 router = APIRouter(prefix="/v1/ledgers/{ledger}", tags=["entries"])
@@ -89,11 +90,13 @@ class PageQuery(BaseModel):
 def get_ledger(request: Request, access: AnyReach) -> Response:
     """Any credential that reaches the ledger may ask."""
     record = access.ledger
+    keys = skin_of(request).engine.reader.keys(record.name)
     return json_answer(
         {
             "ledger": record.name,
             "origin": record.origin,
-            "vkey": record.vkey,
+            "vkey": current(keys).encode(),
+            "keys": [write_key(key) for key in keys],
             "units": dict(record.units),
             "time_zone": record.time_zone,
             "public_log": record.public,

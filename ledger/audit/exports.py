@@ -15,7 +15,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,9 +32,11 @@ from ledger.audit.request import BundleRequest
 from ledger.audit.selection import Selection
 from ledger.audit.source import Source
 from ledger.errors import LedgerError, NotFoundError, OverloadedError
+from ledger.key_history import current
 from ledger.ports import LedgerRecord
 from ledger.storage.database import WRITER, Conninfo, connect, driver_connection
 from ledger.vault import Vault
+from ledger.verdicts import KeysOf, first_key
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +114,7 @@ class Exports:
         closing: Closing,
         accesses: Accesses,
         signer: BundleSigner,
+        keys: KeysOf = first_key,
         vault: Vault,
         conninfo: Conninfo,
     ) -> None:
@@ -124,6 +127,7 @@ class Exports:
             closing: Finds closes.
             accesses: Told of each bundle.
             signer: Signs manifests.
+            keys: The keys of a ledger, of which the newest is named.
             vault: Opens payloads.
             conninfo: How jobs connect.
         """
@@ -132,6 +136,7 @@ class Exports:
         self._closing = closing
         self._accesses = accesses
         self._signer = signer
+        self._keys = keys
         self._vault = vault
         self._conninfo = conninfo
         self._lock = threading.Lock()
@@ -175,7 +180,8 @@ class Exports:
             job = _Job(
                 id=str(uuid4()),
                 request=BundleRequest(
-                    record=record,
+                    # The bundle is signed with the key of today.
+                    record=replace(record, vkey=current(self._keys(record)).encode()),
                     close=close,
                     before=before,
                     selection=selection,

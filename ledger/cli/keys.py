@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ledger.cli.output import JsonOption, Output, facts, table
+from ledger.errors import SettingsError
 from ledger.settings import read_settings
 
 if TYPE_CHECKING:
@@ -122,6 +124,81 @@ def retire(
         {"key_id": key_id, "principal": principal, "retired_at": retired_at},
         f"Key {key_id} of {principal} signs no more since {retired_at}. What it signed before "
         "stays signed.",
+    )
+
+
+@app.command("rotate-signing")
+def rotate_signing(
+    *,
+    finish: Annotated[
+        bool, typer.Option("--finish", help="Retire the old key: from now on it signs no more.")
+    ] = False,
+    compromised: Annotated[
+        bool,
+        typer.Option(
+            "--compromised",
+            help="With --finish: the old key was stolen, and speaks only for what a quorum of "
+            "witnesses cosigned.",
+        ),
+    ] = False,
+    overlap: Annotated[
+        str, typer.Option(help="How long both keys sign at most: 7d, 12h, a date or a time.")
+    ] = "7d",
+    as_json: JsonOption = False,
+) -> None:
+    """
+    Have a new key take the place of the one that signs checkpoints, in two steps.
+
+    First both sign, and everyone who verifies learns of the new one: `key.added` is in the
+    registry. With --finish the old one is retired: what it signed stays good up to its final size,
+    and nothing beyond. Both steps are safe to repeat.
+    """
+    # Imported here: they take longer to load than most commands take to run.
+    from ledger.credentials import parse_expiry
+    from ledger.key_history import write_key
+    from ledger.keyring import SEEN_AFTER_S, FileRing
+    from ledger.service import open_ring, open_service
+
+    settings = read_settings()
+    if compromised and not finish:
+        raise SettingsError("--compromised says how far the old key is bounded: give --finish too")
+    until = parse_expiry(overlap, datetime.now(UTC))
+    # A shared signer has keys of its own: what is rotated there is only announced here.
+    ring = None if settings.signer_url else open_ring(settings)
+    bound = None
+    if isinstance(ring, FileRing):
+        if finish:
+            ring.finish()
+        else:
+            bound = ring.begin(until)
+        # Running services sign with what the files say from then on.
+        time.sleep(SEEN_AFTER_S)
+    with open_service(settings) as service:
+        service.registry.ensure(settings.origin_host)
+        rotated = (
+            service.rotation.finish(compromised=compromised) if finish else service.rotation.begin()
+        )
+    says = (
+        "The old key signs no more. Destroy it: what it signed stays good without it."
+        if finish
+        else "Both keys sign. Give the new ones to whoever verifies and to your witnesses, then "
+        "run it again with --finish."
+    )
+    lines = [write_key(key) for each in rotated for key in each.keys]
+    Output(as_json).answer(
+        {
+            "state": "finished" if finish else "overlap",
+            "until": _time(bound),
+            "ledgers": [
+                {
+                    "ledger": each.ledger,
+                    "origin": each.origin,
+                    "keys": [write_key(key) for key in each.keys],
+                }
+                for each in rotated
+            ],
+        },
+        "\n".join([says, *lines]),
     )
 
 

@@ -93,6 +93,7 @@ def resume(
 def list_ledgers(as_json: JsonOption = False) -> None:
     """List all ledgers with their sizes."""
     # Imported here: it takes longer to load than most commands take to run.
+    from ledger.key_history import current
     from ledger.service import open_service
 
     settings = read_settings()
@@ -100,7 +101,12 @@ def list_ledgers(as_json: JsonOption = False) -> None:
         service.registry.ensure(settings.origin_host)
         sizes = service.reader.sizes()
         found = [
-            (record, sizes[record.name][0], service.registry.ml_dsa_vkey(record.origin))
+            (
+                record,
+                current(service.reader.keys(record.name)).encode(),
+                sizes[record.name][0],
+                service.registry.ml_dsa_vkey(record.origin),
+            )
             for record in service.reader.ledgers()
         ]
     Output(as_json).answer(
@@ -109,14 +115,14 @@ def list_ledgers(as_json: JsonOption = False) -> None:
                 {
                     "ledger": record.name,
                     "origin": record.origin,
-                    "vkey": record.vkey,
+                    "vkey": vkey,
                     "size": size,
                     "time_zone": record.time_zone,
                     "units": dict(record.units),
                     "public_log": record.public,
                     **_second(second),
                 }
-                for record, size, second in found
+                for record, vkey, size, second in found
             ]
         },
         table(
@@ -127,9 +133,9 @@ def list_ledgers(as_json: JsonOption = False) -> None:
                         record.name,
                         f"{size:,}",
                         "public" if record.public else "private",
-                        record.vkey,
+                        vkey,
                     )
-                    for record, size, _ in found
+                    for record, vkey, size, _ in found
                 ),
             ]
         ),

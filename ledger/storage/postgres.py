@@ -178,7 +178,7 @@ PUBLISH = Statement(
 insert into published (ledger, size, root, note) values ($1, $2, $3, $4)
 on conflict (ledger) do update
 set size = excluded.size, root = excluded.root, note = excluded.note
-where published.size < excluded.size
+where published.size <= excluded.size
 """,
 )
 

@@ -15,6 +15,7 @@ import psycopg
 
 from ledger.errors import NotFoundError
 from ledger.intent import IntentRow
+from ledger.key_history import ADDED, RETIRED, notice_range
 from ledger.names import REGISTRY
 from ledger.tiles import Tile
 from ledger.verify import (
@@ -36,6 +37,11 @@ INTENTS_PER_READ = 500
 
 SELECT_LEDGER = """
 select origin, vkey, signer, units, time_zone, public, registry_seq from ledgers where ledger = %s
+"""
+
+SELECT_KEY_NOTICES = """
+select body from entries
+where ledger = %s and ((key >= %s and key < %s) or (key >= %s and key < %s)) order by seq
 """
 
 SELECT_NOTICE = "select seq, body from entries where ledger = %s and key = %s"
@@ -224,6 +230,17 @@ class PostgresScan:
             public=public,
             registry_seq=registry_seq,
             notice=next((StoredEntry(*notice) for notice in notices), None),
+            key_notices=[
+                body
+                for (body,) in self._rows(
+                    SELECT_KEY_NOTICES,
+                    (
+                        REGISTRY,
+                        *notice_range(ADDED, self._ledger),
+                        *notice_range(RETIRED, self._ledger),
+                    ),
+                )
+            ],
         )
 
     def pin(self, positions: Sequence[tuple[str, str]] = ()) -> Pinned:

@@ -24,6 +24,7 @@ from ledger.entry import (
     verify_poster_signature,
 )
 from ledger.errors import MalformedProofError, SignatureError
+from ledger.key_history import key_history, read_notice
 from ledger.merkle import EMPTY_ROOT, leaf_hash
 from ledger.names import REGISTRY
 from ledger.note import VerifierKey
@@ -79,19 +80,19 @@ class Outside:
     """Trees that others have seen."""
 
 
-def read_trusted(note: str, vkey: str) -> Checkpoint:
+def read_trusted(note: str, keys: Sequence[VerifierKey]) -> Checkpoint:
     """
     The checkpoint that somebody kept, checked.
 
     Args:
         note: Signed note.
-        vkey: Verifier key of the ledger's log.
+        keys: Of the ledger's log.
 
     Raises:
         MalformedProofError: Not a signed checkpoint, or not a verifier key.
         SignatureError: Not signed by that key for its own origin.
     """
-    return open_checkpoint(note.encode(), [VerifierKey.parse(vkey)])
+    return open_checkpoint(note.encode(), keys)
 
 
 def audit(
@@ -562,7 +563,10 @@ class _Audit:
         if stored is None:
             return None
         try:
-            checkpoint = open_checkpoint(stored.note, [VerifierKey.parse(self._vkey)])
+            notices = map(read_notice, self._ledger.key_notices)
+            checkpoint = open_checkpoint(
+                stored.note, key_history(self._vkey, self._origin, notices)
+            )
         except (MalformedProofError, SignatureError) as error:
             self._add(
                 "checkpoint.signature",

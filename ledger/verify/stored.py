@@ -102,6 +102,8 @@ class StoredLedger:
     registry_seq: int | None
     notice: StoredEntry | None
     """The entry of `_registry` under the key of this ledger's creation."""
+    key_notices: Sequence[bytes] = ()
+    """Entries of `_registry` about keys that were added and retired since, in their order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

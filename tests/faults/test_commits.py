@@ -662,7 +662,7 @@ def test_a_registry_whose_maker_died_before_its_notice_is_announced_by_the_next(
         made = LedgerRecord(
             name=REGISTRY,
             origin=origin,
-            vkey=house.signer.verifier(origin).encode(),
+            vkey=house.signer.verifiers(origin)[0].encode(),
             signer=house.signer.identity,
             units={},
             time_zone="UTC",

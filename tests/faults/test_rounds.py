@@ -252,6 +252,7 @@ def test_a_good_ledger_goes_on_and_its_keeper_signs_that(service):
     assert service.stops.standing == ()
 
 
+@pytest.mark.slow
 def test_an_edited_statement_moves_no_resume_point(service):
     """Who writes rows cannot have a verification begin behind their edit."""
     service.again()
@@ -341,6 +342,7 @@ def test_jobs_of_the_clock_do_not_pile_up(service):
     assert count == 1
 
 
+@pytest.mark.slow
 def test_a_tail_that_was_cut_is_found_from_where_the_last_verification_ended(service):
     service.again()
     service.harm(drop_newest(checkpoint="older"))

@@ -98,10 +98,10 @@ def origin(remote) -> str:
 def test_it_is_the_signer_that_it_speaks_for(remote, held, origin):
     """The same identity, key, checkpoint and note, whoever asks."""
     assert remote.identity == held.identity
-    assert remote.verifier(origin) == held.verifier(origin)
+    assert remote.verifiers(origin)[0] == held.verifiers(origin)[0]
     checkpoint, note = remote.sign(origin, 0, LEAVES[:5], nothing)
     assert (checkpoint.size, checkpoint.root) == (5, root(5))
-    assert open_checkpoint(note, [held.verifier(origin)]) == checkpoint
+    assert open_checkpoint(note, [held.verifiers(origin)[0]]) == checkpoint
     assert remote.checkpoint(origin) == held.checkpoint(origin) == (checkpoint, note)
     remote.show_base(origin, 5, root(5), nothing)
     assert remote.sign_bundle(origin, bytes(32)) == held.sign_bundle(origin, bytes(32))

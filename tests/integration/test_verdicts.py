@@ -77,7 +77,7 @@ def test_a_service_stops_a_ledger_it_finds_broken(tmp_path):
             )
             kept = tmp_path / "verdict.json"
             kept.write_bytes(http.get("/verifications/latest").content)
-            assert client.good("verify", kept, "--vkey", vkey)["good"] is True
+            assert client.good("verify", kept, "--vkey", vkey)["verified"] is True
 
             damage(shell.data_dir)
             # Never the same key: what was recorded before the stop is replayed after it.

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from ledger.errors import SettingsError
-from ledger.keys import load_payload_key, load_signing_key
+from ledger.keys import load_passphrase, load_payload_key, load_signing_key
 
 SEED = bytes(range(32))
 TEXT = base64.b64encode(SEED).decode()
@@ -172,3 +172,35 @@ def test_processes_that_start_together_get_one_key(default, load):
         worker.join(timeout=30)
 
     assert len(keys) == 1
+
+
+def test_an_encrypted_key_opens_with_its_passphrase_and_no_other(tmp_path, default):
+    """Given as a value or as a file that nobody else may read."""
+    key = Ed25519PrivateKey.generate()
+    encrypted = pem_of(key, BestAvailableEncryption(b"a passphrase"))
+    file = tmp_path / "passphrase"
+    keep(file, "a passphrase\n")
+
+    for passphrase in (load_passphrase("a passphrase", None), load_passphrase(None, file)):
+        assert octets(load_signing_key(encrypted, default, passphrase)) == octets(key)
+    for wrong in ("another", ""):
+        with pytest.raises(SettingsError) as refused:
+            load_signing_key(encrypted, default, wrong)
+        assert encrypted not in refused.value.message
+    with pytest.raises(SettingsError, match="PASSPHRASE"):
+        load_signing_key(encrypted, default)
+    # Harmless where it opens nothing.
+    assert octets(load_signing_key(PEM, default, "a passphrase")) == SEED
+
+
+def test_a_passphrase_is_in_one_place(tmp_path):
+    file = tmp_path / "passphrase"
+    with pytest.raises(SettingsError, match="cannot be read"):
+        load_passphrase(None, file)
+    keep(file, "words\n", 0o644)
+    with pytest.raises(SettingsError, match="chmod 600"):
+        load_passphrase(None, file)
+    file.chmod(0o600)
+    with pytest.raises(SettingsError, match="keep one of them"):
+        load_passphrase("words", file)
+    assert load_passphrase(None, None) is None

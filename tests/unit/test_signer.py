@@ -103,7 +103,7 @@ def test_what_is_signed_is_the_tree_of_the_leaves(steps):
             size += step
 
             assert checkpoint == Checkpoint(origin=ORIGIN, size=size, root=root_at(size))
-            assert open_checkpoint(note, [signer.verifier(ORIGIN)]) == checkpoint
+            assert open_checkpoint(note, [signer.verifiers(ORIGIN)[0]]) == checkpoint
             assert signer.checkpoint(ORIGIN) == (checkpoint, note)
         signer.close()
 
@@ -126,7 +126,7 @@ def test_origins_have_records_of_their_own(signer):
     sign_to(signer, 5)
 
     assert signer.checkpoint("log.example/other")[0].size == 0
-    assert signer.verifier("log.example/other").name == "log.example/other"
+    assert signer.verifiers("log.example/other")[0].name == "log.example/other"
 
 
 def test_a_size_another_process_signed_first_is_answered_with_its_larger_tree(signer, again):
@@ -734,7 +734,7 @@ def test_a_second_line_stands_where_the_first_one_falls(directory):
     second = signer.ml_dsa_verifier(ORIGIN)
     assert second is not None
 
-    for trusted in (signer.verifier(ORIGIN), second):
+    for trusted in (signer.verifiers(ORIGIN)[0], second):
         assert open_checkpoint(note, [VerifierKey.parse(trusted.encode())]) == checkpoint
     assert [line.name for line in parse_note(note).signatures] == [ORIGIN, ORIGIN]
     assert log_part(note) == note

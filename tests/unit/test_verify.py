@@ -17,7 +17,7 @@ from ledger.effect import Rules, build_effect
 from ledger.entry import Admitted, Head, chain, parse_entry
 from ledger.errors import SignatureError
 from ledger.merkle import Frontier, leaf_hash
-from ledger.note import NoteKey
+from ledger.note import NoteKey, VerifierKey
 from ledger.terms import terms_of
 from ledger.tiles import TILE_WIDTH, Tile, completed_tiles
 from ledger.timestamps import format_time
@@ -724,10 +724,10 @@ def test_no_second_coming_of_a_value_is_missed(values):
 def test_a_trusted_checkpoint_is_signed_by_the_ledgers_key():
     note = sign_checkpoint(Checkpoint(origin=ORIGIN, size=1, root=bytes(32)), KEY).decode()
 
-    assert read_trusted(note, VKEY).size == 1
+    assert read_trusted(note, [VerifierKey.parse(VKEY)]).size == 1
     other = NoteKey(name=ORIGIN, private_key=Ed25519PrivateKey.from_private_bytes(b"1" * 32))
     with pytest.raises(SignatureError):
-        read_trusted(note, other.verifier.encode())
+        read_trusted(note, [other.verifier])
 
 
 def test_each_verdict_has_findings_of_its_own():

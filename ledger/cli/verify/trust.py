@@ -18,6 +18,7 @@ from ledger.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint, rea
 from ledger.cli.words import read_file
 from ledger.cosignature import cosignatures_of, is_checkable
 from ledger.errors import ConsistencyError, MalformedProofError, SettingsError, SignatureError
+from ledger.key_history import read_key
 from ledger.note import VerifierKey, open_note, parse_note
 from ledger.policy import Policy, parse_policy
 from ledger.rfc3161 import Authorities, load_authorities
@@ -29,7 +30,9 @@ VkeyOption = Annotated[
 ]
 KeysOption = Annotated[
     Path | None,
-    typer.Option(help="File with verifier keys, one per line."),
+    typer.Option(
+        help="File with verifier keys, one per line; with `until SIZE` behind one that was retired."
+    ),
 ]
 PolicyOption = Annotated[
     Path | None,
@@ -205,7 +208,7 @@ def _lines(path: Path | None) -> list[str]:
 
 def _keys(vkeys: list[str]) -> tuple[VerifierKey, ...]:
     try:
-        return tuple(VerifierKey.parse(vkey) for vkey in vkeys)
+        return tuple(read_key(vkey) for vkey in vkeys)
     except MalformedProofError as error:
         # The key is the caller's word, not evidence.
         raise SettingsError(error.message) from error

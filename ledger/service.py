@@ -245,7 +245,8 @@ def _compose(
         keys=keys,
         conninfo=conninfo,
     )
-    opened.callback(exports.wait, VERIFICATIONS_PATIENCE_S)
+    exports.begin()
+    opened.callback(exports.end, VERIFICATIONS_PATIENCE_S)
     dry_run_storage, sequencer_storage, dialog_storage = storage(), storage(), storage()
     sequencer = Sequencer(lambda: Appender(sequencer_storage, signer, vault, clock, stops))
     sequencer.start()

@@ -41,7 +41,6 @@ JSON, JSON_LINES, CSV, TEXT = (
 )
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 MANIFEST, SIGNATURE = verify.UNSIGNED
-_PEOPLE = ("preparer", "reviewer", "supersedes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from fractions import Fraction
 from typing import Any
 
 import orjson
@@ -141,10 +142,10 @@ def document(drawn: Drawn) -> dict[str, Any]:
     }
 
 
-def _told(units: int | None, drawn: Drawn) -> str | None:
-    if units is None:
-        return None
-    return _amount(units, drawn.places) if drawn.wanted.method in MONETARY else str(units)
+def _told(units: int | Fraction | None, drawn: Drawn) -> str | None:
+    if isinstance(units, int):
+        return _amount(units, drawn.places)
+    return None if units is None else str(units)
 
 
 def _check(wanted: Wanted) -> None:

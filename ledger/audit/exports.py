@@ -32,6 +32,7 @@ from ledger.audit.request import BundleRequest
 from ledger.audit.selection import Selection
 from ledger.audit.source import Source
 from ledger.errors import LedgerError, NotFoundError, OverloadedError
+from ledger.grammar import UUID
 from ledger.key_history import current
 from ledger.ports import LedgerRecord
 from ledger.storage.database import WRITER, Conninfo, connect, driver_connection
@@ -50,6 +51,7 @@ STALE_AFTER_S = 60
 """A running job that said nothing for so long has lost its process."""
 KEPT_S = 24 * 60 * 60
 """A bundle has payloads in it, and erasures do not reach it: it is not kept for longer."""
+PURGE_EVERY_S = 60.0
 _OURS_ALONE = 0o700
 # Spawned and not forked: locks and connections of this process must not be inherited.
 _spawn = multiprocessing.get_context("spawn")
@@ -141,6 +143,18 @@ class Exports:
         self._conninfo = conninfo
         self._lock = threading.Lock()
         self._threads: set[threading.Thread] = set()
+        self._ending = threading.Event()
+
+    def begin(self, *, every_s: float = PURGE_EVERY_S) -> None:
+        """Remove now, and again each `every_s` seconds, what is kept no longer."""
+        threading.Thread(
+            target=self._purge_on, args=(every_s,), name="exports purge", daemon=True
+        ).start()
+
+    def end(self, timeout_s: float | None = None) -> None:
+        """Remove nothing more; return when jobs are done, or after so many seconds."""
+        self._ending.set()
+        self.wait(timeout_s)
 
     def start(self, record: LedgerRecord, named: str, selection: Selection, *, by: Accessor) -> str:
         """
@@ -169,7 +183,6 @@ class Exports:
             "payloads": selection.payloads,
         }
         with self._lock, driver_connection(self._engine) as connection:
-            self._purge()
             running = connection.execute(
                 SELECT_RUNNING, (record.name, by.principal, Jsonb(requested), STALE_AFTER_S)
             ).fetchone()
@@ -215,8 +228,10 @@ class Exports:
         Raises:
             NotFoundError: No job of this ledger has this id.
         """
-        with driver_connection(self._engine) as connection:
-            row = connection.execute(SELECT_JOB, (STALE_AFTER_S, ledger, id)).fetchone()
+        row = None
+        if UUID.fullmatch(id):
+            with driver_connection(self._engine) as connection:
+                row = connection.execute(SELECT_JOB, (STALE_AFTER_S, ledger, id)).fetchone()
         if row is None:
             raise NotFoundError(f"ledger {ledger} has no export {id[:36]}", ledger=ledger)
         principal, state, requested, done, entries, result, is_stale = row
@@ -226,7 +241,7 @@ class Exports:
         bundle = None
         if state == "done":
             bundle = {name: value for name, value in result.items() if name != "previous_manifest"}
-            bundle["available"] = self._packed(id).is_file()
+            bundle["available"] = _is_kept(self._packed(id))
         return {
             "id": id,
             "ledger": ledger,
@@ -249,7 +264,7 @@ class Exports:
         path = self._packed(id)
         if job["state"] != "done":
             raise NotFoundError(f"export {id[:36]} is {job['state']}, not done", ledger=ledger)
-        if not path.is_file():
+        if not _is_kept(path):
             raise NotFoundError(
                 f"the bundle of export {id[:36]} is kept for a day, by the host that made it: ask "
                 "for it again, and it has the same bytes",
@@ -433,16 +448,39 @@ class Exports:
     def _packed(self, id: str) -> Path:  # noqa: A002 - as above.
         return self._directory / f"{id}.zip"
 
+    def _purge_on(self, every_s: float) -> None:
+        while True:
+            try:
+                self._purge()
+            except OSError:
+                logger.exception("old bundles in %s cannot be removed", self._directory)
+            if self._ending.wait(every_s):
+                return
+
     def _purge(self) -> None:
-        """Remove what is kept no longer, and what a crash left."""
+        """Remove what is kept no longer, and what a crash left; other processes do so too."""
         if not self._directory.is_dir():
             return
         for each in self._directory.iterdir():
-            if time.time() - each.stat().st_mtime > KEPT_S:
+            age = _age_s(each)
+            if age is not None and age > KEPT_S:
                 if each.is_dir():
                     shutil.rmtree(each, ignore_errors=True)
                 else:
                     each.unlink(missing_ok=True)
+
+
+def _is_kept(path: Path) -> bool:
+    age = _age_s(path)
+    return age is not None and age <= KEPT_S
+
+
+def _age_s(path: Path) -> float | None:
+    """Seconds since it was written; None where it is gone."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return None
 
 
 def _write(

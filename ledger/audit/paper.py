@@ -33,8 +33,10 @@ _HOW = (
     "Population: the lines of entries.jsonl that match the filter, in order.",
     "Digest: SHA-256 of 'effect-ledger/population/v1' and a line end, then each id and a line end.",
     "Key of an entry: HMAC-SHA256(seed, digest || entry hash); entry hash: SHA-256(0x00 || line).",
-    "Random, attribute and stratified: the smallest keys. Systematic and monetary-unit: in order",
-    "of seq from start = HMAC-SHA256(seed, digest || 'start') as a number mod interval, plus 1.",
+    "Random, attribute and stratified: the smallest keys. Systematic and monetary-unit: at start,",
+    "start + interval and so on, in order of seq; x = HMAC-SHA256(seed, digest || 'start').",
+    "Monetary-unit: units of money, start = x mod interval + 1. Systematic: entries, interval =",
+    "count / size, start = (x mod count + 1) / size, each place rounded up.",
 )
 
 

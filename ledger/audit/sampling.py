@@ -16,6 +16,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
 from ledger.errors import SettingsError
@@ -67,9 +68,9 @@ class Sample:
     """What was chosen, in order of seq."""
 
     chosen: Sequence[Chosen]
-    interval: int | None = None
+    interval: int | Fraction | None = None
     """Between selected units or entries; minor units for monetary-unit samples."""
-    start: int | None = None
+    start: int | Fraction | None = None
     left_out: int = 0
     """Entries that are no part of a monetary-unit population: zero or negative book values."""
 
@@ -205,16 +206,31 @@ def choose_random(items: Iterable[Item], population: Population, seed: str, size
 def choose_systematic(
     items: Iterable[Item], population: Population, seed: str, size: int
 ) -> Sample:
-    """Every nth entry in order of seq, from a start that the seed gives."""
+    """
+    Every nth entry in order of seq, from a start that the seed gives; all where there are no more.
+
+    The interval is a fraction, so that exactly `size` are chosen, each with the same chance: the
+    entries at start, start + interval and so on, rounded up.
+
+    Args:
+        items: In order of seq; not empty.
+        population: Of these items.
+        seed: Of the choice.
+        size: Entries of the sample.
+    """
     _check_size(size)
-    interval = max(1, population.count // size)
-    start = _start(population, seed, interval)
+    size = min(size, population.count)
+    # An entry is `size` steps long, and every `count`th step is hit.
+    start = _start(population, seed, population.count)
     chosen = [
         Chosen(item=item, stratum="sampled")
-        for at, item in enumerate(items, 1)
-        if at >= start and (at - start) % interval == 0
+        for at, item in enumerate(items)
+        if _hits(at * size, start, population.count)
+        < _hits((at + 1) * size, start, population.count)
     ]
-    return Sample(chosen=chosen, interval=interval, start=start)
+    return Sample(
+        chosen=chosen, interval=Fraction(population.count, size), start=Fraction(start, size)
+    )
 
 
 def choose_monetary_units(

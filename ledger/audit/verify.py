@@ -59,6 +59,10 @@ PROGRESS_EVERY = 1024
 GOOD, BAD, UNKNOWN = 0, 1, 2
 
 JOINED = "that the previous bundle ends where this one begins"
+NOT_JOINED = (
+    "whether the previous bundle ends where this one begins: a selection has nothing that proves "
+    "it, the complete bundle of this period has"
+)
 NOT_CHECKED = (
     "whether anything was never given to the ledger: that is for your own samples and statements",
     "the clock: when entries were recorded is what the ledger says; only their order was checked",
@@ -91,7 +95,7 @@ RANKS = (
     *("close.wrong", "checkpoint.replaced", "checkpoint.bad", "tree.start", "tree.end"),
     *("tree.before", "inclusion.bad", "payload.changed", "payload.missing", "payload.added"),
     *("totals.wrong", "table.edited", "manifest.totals", "reference.bad", "receipt.other"),
-    *("previous.gap", "previous.overlap", "previous.other"),
+    *("previous.gap", "previous.overlap", "previous.other", "previous.forked", "previous.bad"),
     *("file.missing", "file.truncated", "file.changed", "file.rows", "file.added"),
 )
 
@@ -724,6 +728,8 @@ class Verdict:
     findings: list[DamageError] = field(default_factory=list)
     checked: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    """What was asked for and cannot be said of this bundle."""
     entries: int = 0
     trusted: bool = False
 
@@ -783,9 +789,9 @@ class Verification:
             said = f"that the bundle has the entry of {name}"
             steps.append((said, partial(self._receipt, name, receipt)))
         for what, step in steps:
-            before = len(self.verdict.findings)
+            before = (len(self.verdict.findings), len(self.verdict.left))
             self._try(step)
-            if what and len(self.verdict.findings) == before:
+            if what and (len(self.verdict.findings), len(self.verdict.left)) == before:
                 self.verdict.checked.append(what)
         return self.verdict
 
@@ -1090,7 +1096,11 @@ class Verification:
 
     def _previous(self, other: Bundle) -> None:
         before = Verification(other, list(self.keys))
-        before._signature()
+        try:
+            before._signature()
+            before._close()
+        except DamageError as damage:
+            raise DamageError("previous.bad", f"the previous bundle: {damage.message}") from damage
         mine, theirs = self.manifest["range"], other.manifest["range"]
         if other.manifest["origin"] != self.manifest["origin"]:
             raise DamageError(
@@ -1111,11 +1121,34 @@ class Verification:
         stated = self.manifest["previous"] or {}
         if stated.get("entry_hash") != other.manifest["close"]["entry_hash"]:
             raise DamageError("previous.other", "the previous bundle ends with another close")
+        if self.manifest["complete"]:
+            self._joint(other)
+        else:
+            self.verdict.left.append(NOT_JOINED)
         digest = hashlib.sha256(other.manifest_bytes).hexdigest()
         if stated.get("manifest_hash") not in {None, digest}:
             self.verdict.notes.append(
                 "the previous bundle is not the copy whose manifest this one names: it was made "
                 "again, after an erasure or for another reader; both are joined by the close"
+            )
+
+    def _joint(self, other: Bundle) -> None:
+        """The close before is the first entry here, and its tree is the one that is continued."""
+        start = self.manifest["range"]["from_seq"]
+        first = leaf_hash(next(self.bundle.lines("entries.jsonl"), b"")).hex()
+        if first != other.manifest["close"]["entry_hash"]:
+            raise DamageError(
+                "previous.forked",
+                f"the histories differ: entry {start}, with which this bundle begins, is not the "
+                "close with which the previous one ends",
+            )
+        proofs = _parse(self.bundle.read("proofs/range.json"), "tree.start", "proofs/range.json")
+        hashes = _hashes(proofs["frontier"], "tree.start", "the start of the tree")
+        if Frontier(start, hashes).root().hex() != other.manifest["root"]:
+            raise DamageError(
+                "previous.forked",
+                f"the histories differ: this bundle continues another tree of {start} entries than "
+                "the one with which the previous one ends",
             )
 
     def _receipt(self, name: str, document: Json) -> None:
@@ -1125,9 +1158,15 @@ class Verification:
         span = self.manifest["range"]
         if not span["from_seq"] <= seq <= span["to_seq"]:
             raise DamageError("receipt.other", f"{name} is of entry {seq}, outside this period")
+        is_there, mark = self.manifest["complete"], f'"seq":{seq},'.encode()
         for line in self.bundle.lines("entries.jsonl"):
             if line == entry:
                 return
+            # The mark may stand in an effect's own data too.
+            is_there = is_there or (mark in line and json.loads(line)["seq"] == seq)
+        if not is_there:
+            self.verdict.left.append(f"{name}: entry {seq} is not in this selection")
+            return
         raise DamageError(
             "receipt.other", f"{name} is of entry {seq}, and the bundle has another one there"
         )
@@ -1605,9 +1644,9 @@ def _also_not_checked(verdict: Verdict) -> list[str]:
     missing = []
     if not verdict.trusted:
         missing.append("whose key it is: give the ledger's with --vkey, from another channel")
-    if JOINED not in verdict.checked:
+    if JOINED not in verdict.checked and NOT_JOINED not in verdict.left:
         missing.append("the period before: give its bundle with --previous")
-    return missing
+    return missing + verdict.left
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -154,6 +154,8 @@ def test_exports_need_their_scope_and_are_of_their_ledger(closed, engine):
     assert other.get(f"/exports/{job['id']}").status_code == 404
     assert closed.get("/exports/nonsense").status_code == 404
     assert closed.get("/exports/nonsense/bundle").status_code == 404
+    assert closed.get("/exports/%00").status_code == 404
+    assert closed.get("/exports/%00/bundle").status_code == 404
 
 
 def test_a_bundle_that_is_kept_no_longer_is_made_again(closed, engine):

@@ -10,9 +10,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -23,6 +25,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger.audit import verify
+from ledger.audit.exports import KEPT_S
 from ledger.audit.selection import Selection
 from ledger.canonical import canonical_bytes
 from ledger.entry import PosterSignature, effect_signing_bytes
@@ -37,6 +40,7 @@ from tests.integration.rooms import (
     record_march,
 )
 
+WITHIN_S = 30.0
 # -I: nothing from the environment or the working directory. -S: no installed packages either.
 INTERPRETERS = {"with-cryptography": ["-I"], "standard-library": ["-I", "-S"]}
 
@@ -449,6 +453,79 @@ def test_a_gap_between_two_bundles_is_told(taken):
     assert (code, told["first_bad"]["code"]) == (1, "previous.overlap")
 
 
+def sign(house: House, bundle: Path, **members: object) -> None:
+    """Sign the manifest anew, with other members: what whoever holds the key can do."""
+    manifest = orjson.loads((bundle / "manifest.json").read_bytes()) | members
+    for each in manifest["files"]:
+        data = (bundle / each["path"]).read_bytes()
+        each |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    encoded = canonical_bytes(manifest) + b"\n"
+    (bundle / "manifest.json").write_bytes(encoded)
+    signature = house.signer.sign_bundle(manifest["origin"], hashlib.sha256(encoded).digest())
+    (bundle / "manifest.sig").write_bytes(signature)
+
+
+def test_two_histories_are_not_joined_by_what_their_manifests_say(house, taken, tmp_path):
+    """The operator shows another March, and names its close in the manifest of April."""
+    march = shutil.copytree(taken.march, tmp_path / "march")
+    april = shutil.copytree(taken.april, tmp_path / "april")
+    close = (march / "close.json").read_bytes().replace(b'"preparer":"anna"', b'"preparer":"adam"')
+    (march / "close.json").write_bytes(close)
+    other = verify.leaf_hash(close).hex()
+    stated = orjson.loads((march / "manifest.json").read_bytes())["close"]
+    previous = orjson.loads((april / "manifest.json").read_bytes())["previous"]
+    sign(house, march, close=stated | {"entry_hash": other})
+    sign(house, april, previous=previous | {"entry_hash": other, "manifest_hash": None})
+
+    code, told = run(april, "--vkey", taken.vkey, "--previous", march)
+    assert (code, told["first_bad"]["code"]) == (1, "previous.forked")
+    assert "is not the close with which the previous one ends" in told["first_bad"]["message"]
+    assert verify.JOINED not in told["checked"]
+
+
+def test_a_tree_that_the_previous_bundle_does_not_end_with_is_no_joint(house, taken, tmp_path):
+    april = shutil.copytree(taken.april, tmp_path / "april")
+    other_start(april, taken)
+    sign(house, april)
+
+    _, told = run(april, "--vkey", taken.vkey, "--previous", taken.march)
+    assert "previous.forked" in {each["code"] for each in told["findings"]}
+    assert verify.JOINED not in told["checked"]
+
+
+def test_a_previous_bundle_whose_close_was_edited_is_no_joint(taken, tmp_path):
+    march = shutil.copytree(taken.march, tmp_path / "march")
+    edited_close(march, taken)
+
+    code, told = run(taken.april, "--vkey", taken.vkey, "--previous", march)
+    assert (code, told["first_bad"]["code"]) == (1, "previous.bad")
+
+
+def test_a_selection_does_not_claim_its_joint_or_what_it_has_not(room, taken, tmp_path):
+    """Neither good nor bad: it is told among what was not checked."""
+    ledger = orjson.loads((taken.april / "manifest.json").read_bytes())["ledger"]
+    some = room.unpacked(ledger, "2026-04", tmp_path, Selection(type="card.refund"))
+    lines = lines_of(taken.april)
+    kept, missing, changed = (tmp_path / f"{name}.json" for name in ("kept", "left", "changed"))
+    kept.write_text(json.dumps({"entry": lines_of(some)[0].decode()[:-1]}))
+    missing.write_text(json.dumps({"entry": lines[-1].decode()[:-1]}))
+    changed.write_text(json.dumps({"entry": lines_of(some)[0].decode()[:-1] + " "}))
+
+    code, told = run(
+        some,
+        *("--vkey", taken.vkey, "--previous", taken.march),
+        *("--receipt", kept, "--receipt", missing),
+    )
+    assert (code, told["findings"]) == (0, [])
+    assert verify.JOINED not in told["checked"]
+    assert verify.NOT_JOINED in told["not_checked"]
+    assert "that the bundle has the entry of kept.json" in told["checked"]
+    assert "that the bundle has the entry of left.json" not in told["checked"]
+    assert any("is not in this selection" in each for each in told["not_checked"])
+    code, told = run(some, "--vkey", taken.vkey, "--receipt", changed)
+    assert (code, told["first_bad"]["code"]) == (1, "receipt.other")
+
+
 def test_whoever_holds_the_key_still_cannot_leave_an_entry_out(house, taken, tmp_path):
     """The operator itself drops the last entry, makes every hash right and signs the manifest."""
     bundle = shutil.copytree(taken.march, tmp_path / "bundle")
@@ -501,6 +578,42 @@ def test_a_path_that_leads_out_of_the_bundle_is_not_followed(taken, tmp_path):
 
     assert (verdict.code, verdict.first.code) == (1, "manifest.unreadable")
     assert not (tmp_path.parent / "outside").exists()
+
+
+# ---- A bundle is kept for its day ----
+
+
+def test_a_bundle_is_not_served_beyond_its_day(house, room):
+    ledger = house.open_ledger()
+    record_march(house, ledger)
+    room.closing.close(ledger, "2026-03", preparer="anna")
+    told, packed = room.made(ledger, "2026-03")
+    yesterday = time.time() - KEPT_S - 1
+    os.utime(packed, (yesterday, yesterday))
+
+    with pytest.raises(NotFoundError, match="kept for a day"):
+        room.exports.packed(ledger, told["id"])
+    assert room.exports.get(ledger, told["id"])["bundle"]["available"] is False
+
+
+def test_old_bundles_are_removed_by_the_clock_whatever_others_remove(house, tmp_path):
+    """Also where a file is gone before it is looked at, as where another process took it."""
+    made = tmp_path / "made"
+    exports = open_room(house, made).exports
+    made.mkdir()
+    (made / "0-gone.zip").symlink_to(tmp_path / "nowhere")
+    new, old = made / "new.zip", made / "old.zip"
+    exports.begin(every_s=0.02)
+    new.write_bytes(b"new")
+    old.write_bytes(b"old")
+    os.utime(old, (0, 0))
+    began = time.monotonic()
+    while old.exists():
+        assert time.monotonic() - began < WITHIN_S
+        time.sleep(0.02)
+    exports.end()
+
+    assert new.exists()
 
 
 # ---- Stored entries that are not what was closed ----

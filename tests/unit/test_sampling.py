@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import itertools
+import math
 
 import pytest
 from hypothesis import given
@@ -99,8 +101,21 @@ def test_one_seed_gives_one_choice_and_no_entry_twice(seed, size):
     for choose in (choose_random, choose_systematic):
         drawn = list(chosen_seqs(choose(ITEMS, population, seed, size)))
         assert drawn == list(chosen_seqs(choose(iter(ITEMS), population, seed, size)))
-        assert len(set(drawn)) == len(drawn) >= min(size, len(ITEMS))
+        assert len(set(drawn)) == len(drawn) == min(size, len(ITEMS))
         assert drawn == sorted(drawn)
+
+
+@pytest.mark.parametrize(("count", "size"), [(199, 100), (19_999, 10_000), (101, 100), (7, 3)])
+def test_a_systematic_sample_has_the_size_that_was_asked_for(count, size):
+    """And its steps differ by one at most; interval and start give it to anybody."""
+    items = [item(seq) for seq in range(1, count + 1)]
+    sample = choose_systematic(items, count_population(items), "seed", size)
+    drawn = list(chosen_seqs(sample))
+
+    assert len(drawn) == size
+    steps = {after - before for before, after in itertools.pairwise(drawn)}
+    assert steps <= {count // size, count // size + 1}
+    assert drawn == [math.ceil(sample.start + k * sample.interval) for k in range(size)]
 
 
 def test_another_seed_or_another_population_gives_another_choice():

@@ -38,6 +38,7 @@ NICENESS = 10
 OPENED_BYTES_MAX = 8 * 1024 * 1024
 # Pages that are read before they are needed.
 PAGES_AHEAD = 4
+_READER_ENDED = "the process that read ahead ended"
 # Spawned and not forked: locks and connections of this process must not be inherited.
 _spawn = multiprocessing.get_context("spawn")
 
@@ -334,15 +335,18 @@ class _PagesAhead:
         return self._receive()
 
     def _ask(self, start: int, stop: int) -> None:
-        self._pages.send((start, stop))
+        try:
+            self._pages.send((start, stop))
+        except BrokenPipeError as error:
+            raise LedgerError(_READER_ENDED) from error
         self._asked.append((start, stop))
 
     def _receive(self) -> Page:
         self._asked.popleft()
         try:
             page: Page | LedgerError = self._pages.recv()
-        except EOFError as error:
-            raise LedgerError("the process that read ahead ended") from error
+        except (EOFError, ConnectionResetError) as error:
+            raise LedgerError(_READER_ENDED) from error
         if isinstance(page, LedgerError):
             raise page
         return page

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from ledger.effect import Effect
+from ledger.effect import Effect, Kind
 from ledger.errors import PeriodError
 from ledger.names import check_period_name
 from ledger.timestamps import format_time
@@ -44,6 +44,16 @@ class ClosedPeriod:
     period: Period
     seq: int
     """Where the notice stands."""
+
+
+def is_close(effect: Effect) -> bool:
+    """Whether an effect closes a period; a close without its moments makes nothing late."""
+    return (
+        effect.type == PERIOD_CLOSED
+        and effect.kind is Kind.NOTICE
+        and effect.data is not None
+        and "from_at" in effect.data
+    )
 
 
 def build_period(

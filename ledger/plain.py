@@ -138,9 +138,7 @@ def effect_of(plain: PlainEntry, encoded: bytes) -> Effect:
         observed=p.observed is not None,
         repeat_of=p.repeat_of,
         approval=_approval(p),
-        intent=None
-        if p.intent_id is None
-        else IntentRef(id=p.intent_id, digest=str(p.intent_digest)),
+        intent=_intent(p),
         audience=p.audience,
         reversible_until=p.reversible_until,
         # The effect stands first, and its type last in it.

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ledger.effect import Kind
 from ledger.entry import Entry
 from ledger.lifecycle import Position
-from ledger.period import PERIOD_CLOSED
+from ledger.period import is_close
 from ledger.ports import Batch, SealedPayload
 from ledger.storage.binary import (
     Column,
@@ -206,13 +205,11 @@ def _tiles(tiles: Sequence[Tile]) -> list[Column]:
 
 def _closes(entries: Sequence[Entry]) -> list[tuple[Entry, Mapping[str, Any]]]:
     """The closes of periods among `entries`, with what they say."""
-    closes = [
+    return [
         (entry, entry.effect.data)
         for entry in entries
-        if entry.effect.type == PERIOD_CLOSED and entry.effect.kind is Kind.NOTICE
+        if is_close(entry.effect) and entry.effect.data is not None
     ]
-    # Schemas allow one without its moments; it closes nothing that an effect could be late for.
-    return [(entry, data) for entry, data in closes if data and "from_at" in data]
 
 
 def _periods(closes: Sequence[tuple[Entry, Mapping[str, Any]]]) -> list[Column]:

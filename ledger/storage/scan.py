@@ -50,7 +50,7 @@ SELECT_NOTICE = "select seq, body from entries where ledger = %s and key = %s"
 PIN = """
 select h.size, h.last_hash,
     to_char(h.last_recorded_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), h.frontier,
-    c.size, c.root, c.note,
+    h.closes, c.size, c.root, c.note,
     (select max(seq) from entries where ledger = l.ledger),
     p.entry::text, p.currency, p.original::text, p.adjusted::text, p.refunded::text,
     p.held::text, p.excess::text,
@@ -255,7 +255,8 @@ class PostgresScan:
         )
         if not rows:
             raise NotFoundError(f"there is no ledger {self._ledger}", ledger=self._ledger)
-        size, last_hash, last_recorded_at, frontier, c_size, c_root, c_note, last_seq, *_ = rows[0]
+        size, last_hash, last_recorded_at, frontier, closes, *checkpoint, last_seq = rows[0][:9]
+        c_size, c_root, c_note = checkpoint
         return Pinned(
             head=None
             if size is None
@@ -264,12 +265,13 @@ class PostgresScan:
                 last_hash=last_hash,
                 last_recorded_at=last_recorded_at,
                 frontier=frontier,
+                closes=closes,
             ),
             published=None
             if c_size is None
             else StoredCheckpoint(size=c_size, root=c_root, note=c_note),
             end=0 if last_seq is None else last_seq + 1,
-            positions=[_position(row[8:]) for row in rows if row[8] is not None],
+            positions=[_position(row[9:]) for row in rows if row[9] is not None],
         )
 
     def entries(self, start: int, stop: int) -> Sequence[StoredEntry]:

@@ -28,6 +28,7 @@ from ledger.key_history import key_history, read_notice
 from ledger.merkle import EMPTY_ROOT, leaf_hash
 from ledger.names import REGISTRY
 from ledger.note import VerifierKey
+from ledger.period import is_close
 from ledger.statement import Verdict
 from ledger.tiles import TILE_WIDTH, Tile
 from ledger.timestamps import format_time, parse_time
@@ -161,7 +162,7 @@ class _Audit:
         self._start = _first_to_read(since, self._size)
 
         self._next = self._start
-        self._read = self._unread = self._version = 0
+        self._read = self._unread = self._version = self._closes = 0
         self._anchored = 0
         self._recorded_at = ""
         self._roots = self._known_roots(since)
@@ -393,6 +394,7 @@ class _Audit:
                 self._name_columns(row.seq, row.columns, computed)
         self._index.take(entry)
         self._attachments.take(entry)
+        self._closes += is_close(effect)
         self._intents.take(entry)
         if effect.occurred_at > entry.recorded_at:
             self._check_occurred(entry)
@@ -548,6 +550,12 @@ class _Audit:
                 "head.frontier",
                 None,
                 f"the head's frontier is not that of the {head.size} entries",
+            )
+        if not self._start and not self._unread and head.closes != self._closes:
+            self._add(
+                "head.closes",
+                None,
+                f"the head counts {head.closes} closed periods, the entries say {self._closes}",
             )
         if head.last_recorded_at != (self._recorded_at or None):
             self._add(

@@ -114,6 +114,8 @@ class StoredHead:
     last_hash: bytes
     last_recorded_at: str | None
     frontier: bytes
+    closes: int = 0
+    """How many closes of periods the entries hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

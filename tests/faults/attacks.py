@@ -422,6 +422,7 @@ COLUMN_FINDINGS: Mapping[str, tuple[str, int | None]] = {
     "heads.last_hash": ("head.last_hash", None),
     "heads.last_recorded_at": ("head.last_recorded_at", None),
     "heads.frontier": ("head.frontier", None),
+    "heads.closes": ("head.closes", None),
     "published.ledger": ("checkpoint.missing", None),
     "published.size": ("checkpoint.size", None),
     "published.root": ("checkpoint.row_root", None),

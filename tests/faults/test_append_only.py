@@ -15,11 +15,54 @@ from tests.faults.attacks import LEDGER
 PERMANENT = (
     *("ledgers", "entries", "entry_terms", "tiles", "poster_keys", "cosigned"),
     *("intent_events", "periods", "period_checkpoints", "accesses"),
-    *("statements", "retired_poster_keys"),
+    *("statements", "retired_poster_keys", "registered", "timestamped"),
+    *("recon_sources", "recon_imports", "recon_lines", "recon_decisions", "recon_runs"),
+    *("recon_standings", "recon_breaks", "recon_events", "recon_requests"),
 )
 KEPT = (
     *("heads", "published", "positions", "payloads", "principals", "stops", "intents"),
     "api_keys",
+)
+
+
+GUARDED = "guarded"
+"""No ledger that anybody verifies: these rows fit no entry."""
+
+
+ROWS = (
+    "insert into registered values (%s, 1, 1, 'note')",
+    (
+        "insert into timestamped (ledger, size, stated_at, note, token)"
+        " values (%s, 1, now(), 'note', 'token')"
+    ),
+    (
+        "insert into recon_sources (ledger, name, version, document, created_by)"
+        " values (%s, 'stripe', 1, '{}', 'p')"
+    ),
+    (
+        "insert into recon_imports (ledger, id, source, source_version, filename, sha256, content,"
+        " status, document, lines, added, received_by) values (%s, gen_random_uuid(), 's', 1, 'f',"
+        " decode(repeat('00', 32), 'hex'), '', 'accepted', '{}', 0, 0, 'p')"
+    ),
+    (
+        "insert into recon_lines values (%s, gen_random_uuid(), 0, 'l',"
+        " decode(repeat('00', 16), 'hex'), '2026-03-01', '{}')"
+    ),
+    (
+        "insert into recon_decisions (ledger, id, made_by, act, document)"
+        " values (%s, gen_random_uuid(), 'p', 'match', '{}')"
+    ),
+    (
+        "insert into recon_runs values (%s, gen_random_uuid(), '{}',"
+        " decode(repeat('00', 32), 'hex'), '{}', decode(repeat('00', 32), 'hex'), now(), 'p')"
+    ),
+    "insert into recon_standings values (%s, gen_random_uuid(), 0, 's', 'f', '{}')",
+    "insert into recon_breaks (ledger, id, fingerprint) values (%s, gen_random_uuid(), 'f')",
+    (
+        "insert into recon_events (ledger, break, ordinal, actor, action, document)"
+        " values (%s, gen_random_uuid(), 0, 'p', 'opened', '{}')"
+    ),
+    "insert into recon_requests values (%s, 'k', decode(repeat('00', 32), 'hex'), '{}')",
 )
 
 
@@ -30,44 +73,49 @@ def rows_to_guard(attacked, conninfo) -> None:
     with connect(conninfo, WRITER) as connection:
         connection.execute(
             "insert into cosigned (ledger, size, reached_at, note) values (%s, 1, now(), 'note')",
-            [LEDGER],
+            [GUARDED],
         )
         connection.execute(
             "insert into stops (ledger, code, message, details) values (%s, 'forked', 'x', '{}')",
-            [LEDGER],
+            [GUARDED],
         )
         connection.execute(
             "insert into periods (ledger, seq, id, name, from_at, to_at, from_seq)"
             " values (%s, 0, gen_random_uuid(), 'p', now() - interval '1 day', now(), 0)",
-            [LEDGER],
+            [GUARDED],
         )
         connection.execute(
             "insert into period_checkpoints (ledger, seq, size, note) values (%s, 0, 1, 'note')",
-            [LEDGER],
+            [GUARDED],
         )
         connection.execute(
             "insert into accesses (ledger, id, principal, key_id, act, data, because)"
             " values (%s, gen_random_uuid(), 'p', 'k', 'export.issued', '{}', 'x')",
-            [LEDGER],
+            [GUARDED],
         )
         connection.execute(
             "insert into intents (ledger, id, key, kind, type, state, on_silence, promised_at,"
             " answer_by, is_reserving, events) values (%s, gen_random_uuid(), 'k', 'effect', 't',"
             " 'promised', 'ask', now(), now(), false, 1)",
-            [LEDGER],
+            [GUARDED],
         )
         connection.execute(
             "insert into intent_events (ledger, intent, number, body)"
             " select ledger, id, 0, 'body' from intents where ledger = %s",
-            [LEDGER],
+            [GUARDED],
         )
         connection.execute(
             "insert into statements (ledger, finished_at, id, mode, size, good, note)"
             " values (%s, now(), gen_random_uuid(), 'full', 1, true, 'note')",
-            [LEDGER],
+            [GUARDED],
         )
-        connection.execute("insert into retired_poster_keys select key_id, 1 from poster_keys")
+        for statement in ROWS:
+            connection.execute(statement, [GUARDED])
         connection.execute("insert into principals values ('revoked') on conflict do nothing")
+        connection.execute(
+            "insert into poster_keys values ('guarded', 'revoked', %s, 0)", [bytes(32)]
+        )
+        connection.execute("insert into retired_poster_keys values ('guarded', 1)")
         connection.execute(
             "insert into api_keys (id, principal, secret_hash, scopes, revoked_at)"
             " values ('revoked', 'revoked', %s, '{*}', now())",
@@ -161,7 +209,7 @@ def test_every_table_of_the_schema_has_a_rule(as_superuser):
         "select relname from pg_class "
         "where relnamespace = 'effect_ledger'::regnamespace and relkind in ('r', 'p')"
     ).fetchall()
-    free = {"verifications", "exports", "schema_versions"}
+    free = {"verifications", "exports", "recon_jobs", "schema_versions"}
 
     assert {name for (name,) in rows} == {*PERMANENT, *KEPT} | free
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
+import re
 import threading
 import time
 from uuid import uuid4
@@ -87,7 +88,8 @@ def test_a_process_that_is_killed_is_a_failed_job(apart):
     document = apart.get(LEDGER, job)
 
     assert document["state"] == "failed"
-    assert "exit code -9" in document["report"]["error"]
+    # Which of the two processes is missed first, nobody can say.
+    assert re.search("exit code -9|read ahead ended", document["report"]["error"])
 
 
 def test_progress_never_goes_beyond_the_size(engine):

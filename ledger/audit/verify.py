@@ -55,6 +55,9 @@ UNSIGNED = ("manifest.json", "manifest.sig")
 ENTRY_BYTES_MAX = 65_535
 LINE_BYTES_MAX = 4 * 1024 * 1024
 SMALL_FILE_BYTES_MAX = 64 * 1024 * 1024
+UNPACKED_BYTES_MAX = 1024 * 1024 * 1024
+UNPACKED_TIMES_MAX = 100
+"""What a .zip file may unpack to: so many bytes, or so many times its own size if that is more."""
 PROGRESS_EVERY = 1024
 GOOD, BAD, UNKNOWN = 0, 1, 2
 
@@ -87,7 +90,7 @@ class DamageError(Exception):
 
 # Which of several findings is told first: the one that explains most.
 RANKS = (
-    *("manifest.missing", "manifest.unreadable", "ledger.other", "key.other"),
+    *("bundle.too-large", "manifest.missing", "manifest.unreadable", "ledger.other", "key.other"),
     *("manifest.edited", "signature.bad", "manifest.format"),
     *("entry.missing-first", "entry.missing", "entry.missing-last", "entry.order"),
     *("entry.added", "entry.changed", "entry.unreadable", "entry.other-ledger", "entry.time"),
@@ -1535,6 +1538,7 @@ def open_bundle(path: Path, opened: ExitStack) -> Bundle:
     base = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="effect-ledger-bundle-")))
     try:
         with zipfile.ZipFile(path) as packed:
+            _check_unpacked_size(path, packed)
             for each in packed.infolist():
                 name = _safe(each.filename.removesuffix("/"))
                 if stat.S_ISLNK(each.external_attr >> 16):
@@ -1547,6 +1551,18 @@ def open_bundle(path: Path, opened: ExitStack) -> Bundle:
     inner = [each for each in base.iterdir() if each.is_dir()]
     is_wrapped = not (base / "manifest.json").exists() and len(inner) == 1
     return Bundle.open(inner[0] if is_wrapped else base)
+
+
+def _check_unpacked_size(path: Path, packed: zipfile.ZipFile) -> None:
+    # No member gives more than it states.
+    size = sum(each.file_size for each in packed.infolist())
+    most = max(UNPACKED_BYTES_MAX, UNPACKED_TIMES_MAX * path.stat().st_size)
+    if size > most:
+        raise DamageError(
+            "bundle.too-large",
+            f"{path} would unpack to {size:,} bytes, and {most:,} are the most for its size: where "
+            "you know why, unpack it yourself and verify the directory",
+        )
 
 
 def verify(

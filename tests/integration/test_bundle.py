@@ -580,6 +580,18 @@ def test_a_path_that_leads_out_of_the_bundle_is_not_followed(taken, tmp_path):
     assert not (tmp_path.parent / "outside").exists()
 
 
+def test_a_small_file_does_not_unpack_to_fill_the_disk(taken, tmp_path, monkeypatch):
+    monkeypatch.setattr(verify, "UNPACKED_BYTES_MAX", 1024 * 1024)
+    packed = tmp_path / "large.zip"
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as made:
+        made.writestr("manifest.json", "{}")
+        made.writestr("payloads.jsonl", bytes(2 * 1024 * 1024))
+    verdict, _ = verify.verify(packed, [verify.Key.parse(taken.vkey)])
+
+    assert (verdict.code, verdict.first.code) == (1, "bundle.too-large")
+    assert "would unpack to 2,097,154 bytes" in verdict.first.message
+
+
 # ---- A bundle is kept for its day ----
 
 

@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.answers import json_answer
-from api.auth import check_ledger, check_scope
+from api.auth import check_ledger, check_scope, check_unlimited
 from api.body import JSON, SMALL_BODY_BYTES_MAX, media_type, read_body
 from api.dependencies import Access, skin_of
 from api.errors import (
@@ -98,6 +98,7 @@ async def reach_recon(
     if not given.get("ledger"):
         raise InvalidParameterError("ledger is required", parameter="ledger")
     check_ledger(credential, given["ledger"])
+    check_unlimited(credential)
     check_scope(credential, *scopes)
     if request.method == "POST" and given["ledger"] == REGISTRY:
         raise domain.ForbiddenError(f"{REGISTRY} is written by the service itself", ledger=REGISTRY)

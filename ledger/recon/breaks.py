@@ -5,6 +5,7 @@ Breaks: the life of a difference that a person has to close. A fold over its eve
       ^---------------- rejected ---'             |
       '------------------- reopened --------------'
 
+A proposal goes by what was seen: a run that sees something else takes it back.
 Nothing is edited: what was proposed and rejected stands in the events.
 """
 
@@ -17,6 +18,7 @@ from enum import StrEnum
 from typing import Any
 
 from ledger.errors import BreakError
+from ledger.money import minor_units
 
 
 class Action(StrEnum):
@@ -89,8 +91,10 @@ def _apply(found: BreakState | None, event: Event) -> BreakState:
     found = replace(found, events=event.ordinal + 1)
     document = event.document
     waiting = Status.OPEN if found.owner is None else Status.ASSIGNED
+    untried = {"status": waiting, "proposal": None, "proposer": None}
     changes: Mapping[Action, dict[str, Any]] = {
-        Action.CHANGED: {"seen": document.get("seen")},
+        Action.CHANGED: {"seen": document.get("seen")}
+        | ({} if found.status is not Status.PROPOSED else untried),
         Action.ASSIGNED: {
             "owner": document.get("to"),
             "status": Status.ASSIGNED if found.status is Status.OPEN else found.status,
@@ -100,15 +104,13 @@ def _apply(found: BreakState | None, event: Event) -> BreakState:
             "proposal": document,
             "proposer": event.actor,
         },
-        Action.REJECTED: {"status": waiting, "proposal": None, "proposer": None},
+        Action.REJECTED: untried,
         Action.APPROVED: {"status": Status.APPROVED},
         Action.CLOSED: {"status": Status.CLOSED, "closed_by": document},
         Action.REOPENED: {
-            "status": waiting,
             "seen": document.get("seen"),
-            "proposal": None,
-            "proposer": None,
             "closed_by": None,
+            **untried,
         },
         Action.CARRIED_FORWARD: {
             "carried_into": (*found.carried_into, document.get("period")),
@@ -144,22 +146,36 @@ def check_allowed(found: BreakState, action: Action) -> None:
 
 def check_approver(found: BreakState, approver: str, above: Mapping[str, int]) -> None:
     """
-    Check that whoever approves may: above the threshold, another person than who proposed.
+    Check that whoever approves may.
+
+    The proposer may alone where the entry is the drafted one, the break says how much it is
+    about, and neither that nor the entry's own money is above the threshold.
 
     Args:
-        found: The break.
+        found: The break, with its proposal.
         approver: Principal.
         above: Currency -> minor units up to which the proposer may approve alone.
 
     Raises:
-        BreakError: The same person, and too large an amount.
+        BreakError: The same person, where another one is needed.
     """
     if approver != found.proposer:
         return
-    for currency, amount in found.seen["differences"].items():
-        if abs(int(amount)) > above.get(currency, 0):
+    assert found.proposal is not None, "what is approved has a proposal"
+    amounts = [(currency, int(minor)) for currency, minor in found.seen["differences"].items()]
+    if not found.proposal.get("drafted") or not amounts:
+        raise BreakError(
+            f"{approver} proposed this, in words of their own or about no known amount: another "
+            "one approves",
+            proposer=approver,
+        )
+    money = found.proposal["entry"].get("money")
+    if money is not None:
+        amounts.append((money["currency"], minor_units(money["amount"])))
+    for currency, minor in amounts:
+        if abs(minor) > above.get(currency, 0):
             raise BreakError(
-                f"{approver} proposed this, and {currency} {amount} (minor units) is above what "
+                f"{approver} proposed this, and {currency} {minor} (minor units) is above what "
                 "one person decides: another one approves",
                 proposer=approver,
             )

@@ -27,7 +27,7 @@ from ledger.recon.breaks import (
     fold,
 )
 from ledger.recon.decisions import Decisions
-from ledger.recon.forward import draft_entry, draft_explanation
+from ledger.recon.forward import check_untold, draft_entry, draft_explanation
 from ledger.recon.shelf import BreakRow, RunRow, Shelf
 from ledger.submission import Submission
 from ledger.timestamps import format_time
@@ -79,9 +79,15 @@ class Casework:
                 found.append(document)
         return found
 
-    def find(self, ledger: str, break_id: str, *, today: date) -> dict[str, Any]:
+    def find(self, ledger: str, break_id: str, *, today: date, rules: Rules) -> dict[str, Any]:
         """
         One break with its events and, while it is open, the entry that would close it.
+
+        Args:
+            ledger: Its name.
+            break_id: Which break.
+            today: The day to which its age counts.
+            rules: Of the ledger.
 
         Raises:
             NotFoundError: There is none with this id.
@@ -100,7 +106,8 @@ class Casework:
         ]
         if document["status"] != Status.CLOSED:
             try:
-                document["draft"] = draft_entry(fold(row.events).seen, self._reader, ledger)
+                seen = fold(row.events).seen
+                document["draft"] = draft_entry(seen, self._reader, ledger, rules)
             except BreakError as error:
                 document["draft"], document["no_draft_because"] = None, error.message
         return document
@@ -143,6 +150,7 @@ class Casework:
 
         Raises:
             MalformedEffectError: The entry is against the rules, or an explanation has no words.
+            BreakError: There is no draft, or the ledger tells it already.
         """
         row = self._row(ledger, break_id)
         found = fold(row.events)
@@ -152,14 +160,21 @@ class Casework:
                 raise MalformedEffectError("/note is required in an explanation", pointer="/note")
             proposed = draft_explanation(found.seen, note, reason)
         else:
-            proposed = dict(entry) if entry else draft_entry(found.seen, self._reader, ledger)
+            proposed = dict(entry or draft_entry(found.seen, self._reader, ledger, rules))
             if note:
                 proposed["note"] = note
         proposed.setdefault("occurred_at", format_time(datetime.now(UTC)))
         causes = [*proposed.get("causes", ()), {"kind": "case", "ref": CASE_PREFIX + row.id}]
         proposed |= {"key": f"{CASE_PREFIX}{row.id}/{found.events}", "causes": causes}
         build_submission(proposed, rules)
-        document = {"resolution": resolution, "entry": proposed, "note": note}
+        document = {
+            "resolution": resolution,
+            "entry": proposed,
+            "note": note,
+            "drafted": entry is None,
+            "seen_at": self._shelf.seen_at(ledger, row.fingerprint),
+        }
+        check_untold(document, self._reader, ledger)
         self._add(ledger, row, found, Action.PROPOSED, by=by, document=document)
         return proposed
 
@@ -174,7 +189,8 @@ class Casework:
         Safe to repeat until the break is closed: the entry has its key.
 
         Raises:
-            BreakError: Also where the same person proposed it, above the threshold.
+            BreakError: Also where the same person proposed it, above the threshold, and where
+                the ledger told it itself since the run that the proposal goes by.
         """
         row = self._row(ledger, break_id)
         found = fold(row.events)
@@ -182,6 +198,7 @@ class Casework:
         check_approver(found, by, self._threshold(ledger))
         assert found.proposal is not None, "what is proposed has a proposal"
         submission = build_submission(found.proposal["entry"], rules)
+        check_untold(found.proposal, self._reader, ledger)
         if found.status is not Status.APPROVED:
             self._add(ledger, row, found, Action.APPROVED, by=by, document={})
         return Approved(submission=submission, resolution=found.proposal["resolution"])

@@ -134,9 +134,9 @@ class _Fold:
         kind = _kind_of_adjustment(effect, target, _signed(effect))
         if kind is None:
             self._targets[entry.id] = target.id
-            if effect.money.currency == target.currency:
-                changed = replace(target, amount=target.amount + _signed(effect))
-                self._items[target.id] = changed
+            # Between two currencies the entry says what it makes in that of its target.
+            moved = _signed(effect, is_applied=effect.money.currency != target.currency)
+            self._items[target.id] = replace(target, amount=target.amount + moved)
             return
         self._items[entry.id] = replace(self._item(entry, target), kind=kind)
 
@@ -191,9 +191,10 @@ class _Fold:
         return datetime.fromisoformat(occurred_at).astimezone(zone).date()
 
 
-def _signed(effect: Effect) -> int:
+def _signed(effect: Effect, *, is_applied: bool = False) -> int:
     assert effect.money is not None
-    amount = minor_units(effect.money.amount)
+    said = effect.money.applied if is_applied else effect.money.amount
+    amount = minor_units(said or "0")
     return amount if effect.money.flow == "in" else -amount
 
 

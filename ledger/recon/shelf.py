@@ -85,6 +85,11 @@ from recon_breaks b join recon_events e on e.ledger = b.ledger and e.break = b.i
 where b.ledger = %s and (%s::text is null or b.id::text = %s)
 order by b.created_at, b.id, e.ordinal
 """
+SELECT_SEEN_AT = """
+select coalesce(max((r.input->>'size')::bigint), 0) from recon_runs r where r.ledger = %s
+    and exists (select from recon_standings s
+        where s.ledger = r.ledger and s.run = r.id and s.fingerprint = %s)
+"""
 INSERT_BREAK = """
 insert into recon_breaks (ledger, id, fingerprint) values (%s, %s, %s)
 on conflict (ledger, fingerprint) do nothing
@@ -405,6 +410,11 @@ class Shelf:
             BreakRow(id=id_, fingerprint=fingerprint, events=tuple(events))
             for id_, (fingerprint, events) in found.items()
         ]
+
+    def seen_at(self, ledger: str, fingerprint: str) -> int:
+        """How many entries the newest run knew that saw this fingerprint."""
+        [(size,)] = self._rows(SELECT_SEEN_AT, (ledger, fingerprint))
+        return int(size)
 
     def open_break(
         self, ledger: str, break_id: str, fingerprint: str, by: str, document: Mapping[str, Any]

@@ -20,6 +20,7 @@ from ledger.service import Service, open_service
 from ledger.settings import read_settings
 from ledger.storage.embedded import attach
 from ledger.storage.embedded.cluster import SUPERUSER
+from tests.api.desk import SOURCE, Desk
 from tests.api.support import Api
 from tests.integration.commands import free_port, passable_directory
 
@@ -108,3 +109,16 @@ def api(engine, http, _key) -> Api:
 
     record = engine.registry.create_ledger(f"api-{next(LEDGERS)}")
     return Api(http=http, ledger=record.name, token=_key, make_key=make_key)
+
+
+@pytest.fixture
+def preparer(api: Api) -> Desk:
+    scopes = ("recon:prepare", "effects:write", "refunds:write", "entries:read")
+    desk = Desk(api.with_key(*scopes, principal="fin"))
+    desk.post("sources", **SOURCE)
+    return desk
+
+
+@pytest.fixture
+def reviewer(api: Api) -> Desk:
+    return Desk(api.with_key("recon:review", principal="ben"))

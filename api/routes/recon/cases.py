@@ -201,7 +201,10 @@ async def _approve(request: Request, access: Access) -> Response:
 async def _found(skin: Skin, access: Access, break_id: str) -> dict[str, Any]:
     casework = skin.engine.office.casework
     today = datetime.now(UTC).date()
-    return await run_in_threadpool(lambda: casework.find(access.ledger.name, break_id, today=today))
+    ledger = access.ledger
+    return await run_in_threadpool(
+        lambda: casework.find(ledger.name, break_id, today=today, rules=ledger.rules)
+    )
 
 
 def _text(name: str, says: str) -> dict[str, Any]:

@@ -1,0 +1,119 @@
+"""What finance's room refuses: keys without reach, one person alone, what is told already."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.api.desk import CHARGE, FAILURE, REFUND, SOURCE, Desk, record
+from tests.api.support import refund
+
+WHOLE = {"approval_above": {"EUR": 10_000_000}}
+ANOTHER = "txn_B,2026-03-04 10:00:00,eur,-9.99,0,-9.99,refund,re_B,ch_A"
+
+
+@pytest.fixture
+def alone(api):
+    """One person who may do everything, up to 100,000.00."""
+    desk = Desk(api.with_key("*", principal="fin"))
+    desk.post("sources", **(SOURCE | WHOLE))
+    return desk
+
+
+def only_break(desk: Desk) -> str:
+    [broken] = desk.get("breaks")["items"]
+    return f"breaks/{broken['id']}"
+
+
+def act(desk: Desk, path: str, **words: object) -> tuple[int, dict]:
+    return desk.send(f"{path}/events", json.dumps(words).encode())
+
+
+# ---- Who reaches it -----------------------------------------------------------------------
+
+
+def test_a_key_for_the_bundles_of_some_periods_reads_nothing_here(engine, preparer):
+    preparer.bring(CHARGE)
+    only = [preparer.api.ledger]
+    key = engine.credentials.create("aud", ["export"], only, periods=["2026-03"]).key
+    response = preparer.api.http.get(
+        "/v1/recon/imports",
+        headers={"Authorization": f"Bearer {key}"},
+        params={"ledger": preparer.api.ledger},
+    )
+
+    assert (response.status_code, response.json()["code"]) == (403, "FORBIDDEN")
+
+
+def test_nobody_writes_to_the_registry_through_this_room(api):
+    status, refused = Desk(api.on("_registry")).send("sources", json.dumps(SOURCE).encode())
+
+    assert (status, refused["code"]) == (403, "FORBIDDEN")
+
+
+# ---- Two persons --------------------------------------------------------------------------
+
+
+def test_one_person_alone_closes_what_is_drafted_and_small(alone):
+    record(alone.api)
+    alone.bring(CHARGE, REFUND, FAILURE)
+    alone.run(today="2026-03-10")
+    path = only_break(alone)
+    act(alone, path, action="propose", resolution="entry")
+
+    assert act(alone, path, action="approve")[0] == 201
+
+
+def test_one_person_alone_records_no_entry_of_their_own(alone, reviewer):
+    """Below the threshold too: the amount of the break says nothing about the entry."""
+    record(alone.api)
+    alone.bring(CHARGE, REFUND, FAILURE)
+    alone.run(today="2026-03-10")
+    path = only_break(alone)
+    own = {
+        "kind": "effect",
+        "type": "wire.sent",
+        "money": {"amount": "5.00", "currency": "EUR", "flow": "out"},
+    }
+    assert act(alone, path, action="propose", resolution="entry", entry=own)[0] == 201
+
+    status, refused = act(alone, path, action="approve")
+    assert (status, refused["code"]) == (409, "BREAK_NOT_SO")
+    assert act(reviewer, path, action="approve")[0] == 201
+
+
+# ---- What the ledger tells already --------------------------------------------------------
+
+
+def told_meanwhile(api) -> None:
+    """The refund that a run saw only at the provider, recorded by the shop itself."""
+    [paid] = api.get("/entries", type="card.capture").json()["entries"]
+    cited = [{"system": "stripe", "rel": "transaction", "ref": "re_B"}]
+    told = refund("9.99", occurred_at="2026-03-04T10:00:00Z", evidence=cited)
+    answer = api.post(f"/effects/{paid['entry']['id']}/refunds", told, key="told")
+    assert answer.status_code == 201, answer.text
+
+
+def test_a_draft_is_not_approved_once_the_ledger_told_it_itself(alone, reviewer):
+    record(alone.api)
+    alone.bring(CHARGE, REFUND, ANOTHER)
+    alone.run(today="2026-03-20")
+    path = only_break(alone)
+    act(alone, path, action="propose", resolution="entry")
+    told_meanwhile(alone.api)
+
+    status, refused = act(reviewer, path, action="approve")
+    assert (status, refused["code"]) == (409, "BREAK_NOT_SO")
+    assert "run the reconciliation again" in refused["detail"]
+    assert len(alone.api.get("/entries", type="provider.refund").json()["entries"]) == 0
+    assert alone.run(today="2026-03-21")["tied"] is True
+
+
+def test_nor_is_it_proposed(alone):
+    record(alone.api)
+    alone.bring(CHARGE, REFUND, ANOTHER)
+    alone.run(today="2026-03-20")
+    told_meanwhile(alone.api)
+
+    assert act(alone, only_break(alone), action="propose", resolution="entry")[0] == 409

@@ -170,20 +170,19 @@ async def once(
     Raises:
         MissingKeyError: There is no key.
         IdempotencyConflictError: The key names another request.
+        OverloadedError: The same request is under way.
     """
-    shelf = skin_of(request).engine.office.shelf
-    key = f"{access.credential.principal}/{read_key(request)}"
-    ledger = access.ledger.name
-    said = hashlib.sha256(request.url.path.encode() + b"\0" + request.scope["query_string"])
-    asked = hashlib.sha256(said.digest() + raw).digest()
+    office, ledger = skin_of(request).engine.office, access.ledger.name
+    key, asked = request_name(request, access, raw)
 
     def answered() -> tuple[Mapping[str, Any], bool]:
-        before = shelf.answer(ledger, key, asked)
-        if before is not None:
-            return before, True
-        made = act()
-        shelf.keep_answer(ledger, key, asked, made)
-        return made, False
+        with office.requests.hold(f"recon/{ledger}/request/{key}"):
+            before = office.shelf.answer(ledger, key, asked)
+            if before is not None:
+                return before, True
+            made = act()
+            office.shelf.keep_answer(ledger, key, asked, made)
+            return made, False
 
     document, replayed = await run_in_threadpool(answered)
     return json_answer(
@@ -191,6 +190,18 @@ async def once(
         status=200 if replayed else status,
         headers={"Idempotent-Replayed": "true"} if replayed else None,
     )
+
+
+def request_name(request: Request, access: Access, raw: bytes) -> tuple[str, bytes]:
+    """
+    The key of a POST, as each principal has its own, and the hash of what it asks.
+
+    Raises:
+        MissingKeyError: There is no key.
+    """
+    said = hashlib.sha256(request.url.path.encode() + b"\0" + request.scope["query_string"])
+    asked = hashlib.sha256(said.digest() + raw).digest()
+    return f"{access.credential.principal}/{read_key(request)}", asked
 
 
 def add_route(

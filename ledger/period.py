@@ -22,6 +22,8 @@ PERIOD_CLOSED = "period.closed"
 """Type of the notice that closes one."""
 
 _CALENDAR = re.compile("([0-9]{4})(?:-(?:Q([1-4])|([0-9]{2})(?:-([0-9]{2}))?))?")
+_YEARS = range(2, 9_999)
+"""Those whose first moment and whose end every zone has, as Python's calendar goes."""
 _MONTHS = 12
 _MONTHS_PER_QUARTER = 3
 
@@ -127,7 +129,7 @@ _Day = tuple[int, int, int]
 def _calendar_span(name: str) -> tuple[_Day, _Day] | None:
     """First day of the period of this name and first day after it, None for other names."""
     match = _CALENDAR.fullmatch(name)
-    if match is None:
+    if match is None or int(match[1]) not in _YEARS:
         return None
     year, quarter, month, day = (None if each is None else int(each) for each in match.groups())
     assert year is not None

@@ -251,9 +251,12 @@ def _compose(
     sequencer = Sequencer(lambda: Appender(sequencer_storage, signer, vault, clock, stops))
     sequencer.start()
     # Of its own: files are large, and nobody else waits for them.
-    office_pool = engine(conninfo, WRITER, pool_size=POOL_SIZE)
-    opened.callback(office_pool.dispose)
-    office = open_office(office_pool, reader, Appender(storage(), signer, vault, clock, stops))
+    office_pools = [engine(conninfo, WRITER, pool_size=POOL_SIZE) for _ in range(3)]
+    for each in office_pools:
+        opened.callback(each.dispose)
+    rows, requests, files = office_pools
+    notices = Appender(storage(), signer, vault, clock, stops)
+    office = open_office(rows, requests, files, reader, notices)
     opened.callback(office.runs.wait, VERIFICATIONS_PATIENCE_S)
     registry = Registry(appender, registry_storage, signer)
     # Taken back in reverse: what waits is committed first, while everything is still there.

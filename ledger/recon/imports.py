@@ -19,6 +19,7 @@ from ledger.errors import BreakError, TooLargeError
 from ledger.recon.account import Account, build_account
 from ledger.recon.continuity import find_breaks
 from ledger.recon.decisions import Decisions
+from ledger.recon.holds import Holds
 from ledger.recon.reading import read_statement
 from ledger.recon.shelf import ImportRow, Shelf, SourceRow
 from ledger.recon.source import Control
@@ -52,8 +53,9 @@ class Preview:
 class Imports:
     """Sources and the files that came from them. Safe to share between threads."""
 
-    def __init__(self, shelf: Shelf, decisions: Decisions) -> None:
+    def __init__(self, shelf: Shelf, decisions: Decisions, holds: Holds) -> None:
         self._shelf = shelf
+        self.holds = holds
         self._decisions = decisions
 
     def save_source(self, ledger: str, document: Mapping[str, Any], by: str) -> SourceRow:
@@ -108,11 +110,13 @@ class Imports:
         Raises:
             NotFoundError: No such source.
             TooLargeError: The file is over the limit.
+            OverloadedError: Another file of this source is being read.
         """
         stored = self._shelf.source(ledger, source)
         account = build_account(stored.document)
         digest = hashlib.sha256(data).hexdigest()
-        with self._shelf.importing(ledger, source):
+        # Two files that overlap are read one after the other.
+        with self.holds.hold(f"recon/{ledger}/{source}"):
             tell("reading", 0)
             reading = _read(data, account, controls)
             before = self._same_file(ledger, stored, digest, reading)

@@ -16,6 +16,7 @@ from ledger.recon.board import build_board
 from ledger.recon.breaks import Status, fold
 from ledger.recon.casework import Casework
 from ledger.recon.decisions import Decisions
+from ledger.recon.holds import Holds
 from ledger.recon.imports import Imports, statements_of
 from ledger.recon.runs import Runs
 from ledger.recon.scoping import coverage_of
@@ -28,6 +29,8 @@ class Office:
     """Everything about reconciliation. Its parts may be shared between threads."""
 
     shelf: Shelf
+    requests: Holds
+    """By key: one request is answered once."""
     imports: Imports
     runs: Runs
     casework: Casework
@@ -94,20 +97,25 @@ class Office:
         ) | {"run": None if run is None else run.id}
 
 
-def open_office(engine: Engine, reader: Reader, appender: Appender) -> Office:
+def open_office(
+    engine: Engine, requests: Engine, files: Engine, reader: Reader, appender: Appender
+) -> Office:
     """
     The office over one database.
 
     Args:
         engine: With the rights of the writer.
+        requests: Likewise; each request under way keeps a connection of it.
+        files: Likewise; each file that is read keeps one.
         reader: Reads the ledgers.
         appender: Writes notices of decisions; nobody else uses it.
     """
     shelf = Shelf(engine)
     decisions = Decisions(shelf, appender)
-    imports = Imports(shelf, decisions)
+    imports = Imports(shelf, decisions, Holds(files))
     return Office(
         shelf=shelf,
+        requests=Holds(requests),
         imports=imports,
         runs=Runs(shelf, imports, reader),
         casework=Casework(shelf, reader, decisions),

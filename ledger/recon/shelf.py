@@ -8,7 +8,7 @@ what has many rows is written in parts, and counts once its last row stands.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -255,17 +255,6 @@ class Shelf:
         if not found:
             raise NotFoundError(f"ledger {ledger} has no import {import_id[:63]}", ledger=ledger)
         return bytes(found[0][0])
-
-    @contextmanager
-    def importing(self, ledger: str, source: str) -> Iterator[None]:
-        """Hold a source: two files that overlap are read one after the other."""
-        with self._connection() as connection:
-            held = f"recon/{ledger}/{source}"
-            connection.execute("select pg_advisory_lock(hashtextextended(%s, 0))", (held,))
-            try:
-                yield
-            finally:
-                connection.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", (held,))
 
     def known(self, ledger: str, names: Iterable[str]) -> set[str]:
         """Those of these lines that an import has already."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 
-from tests.api.desk import CHARGE, FAILURE, REFUND, SOURCE, Desk, record
+from ledger.service import POOL_SIZE
+from tests.api.desk import CHARGE, FAILURE, HEADING, REFUND, SOURCE, Desk, record
 from tests.api.support import refund
 
 WHOLE = {"approval_above": {"EUR": 10_000_000}}
@@ -117,3 +120,65 @@ def test_nor_is_it_proposed(alone):
     told_meanwhile(alone.api)
 
     assert act(alone, only_break(alone), action="propose", resolution="entry")[0] == 409
+
+
+# ---- One request is answered once ---------------------------------------------------------
+
+
+def sent(desk: Desk, path: str, words: dict, key: str) -> tuple[int, dict]:
+    while True:
+        status, answer = desk.send(path, json.dumps(words).encode(), key=key)
+        if answer.get("code") != "OVERLOADED":
+            return status, answer
+
+
+def test_a_request_that_comes_several_times_at_once_is_acted_on_once(preparer):
+    words = {"items": ["ledger:a", "provider:b"], "note": "Together."}
+    with ThreadPoolExecutor(8) as several:
+        answers = list(several.map(lambda _: sent(preparer, "matches", words, "k"), range(8)))
+
+    assert sorted(status for status, _ in answers) == [200] * 7 + [201]
+    assert len({answer["id"] for _, answer in answers}) == 1
+    notices = preparer.api.with_key("entries:read").get("/entries", type="recon.decided").json()
+    assert len(notices["entries"]) == 1
+
+
+def test_the_key_of_an_approval_names_that_approval(alone):
+    record(alone.api)
+    alone.bring(CHARGE, REFUND, FAILURE)
+    alone.run(today="2026-03-10")
+    path = f"{only_break(alone)}/events"
+    alone.post(path, action="propose", resolution="entry")
+    first = sent(alone, path, {"action": "approve"}, "yes")
+    again = sent(alone, path, {"action": "approve"}, "yes")
+    other = sent(alone, path, {"action": "approve", "note": "x"}, "yes")
+
+    assert (first[0], again[0], other[0]) == (201, 200, 422)
+    assert again[1] == first[1] | {"replayed": True}
+    assert other[1]["code"] == "IDEMPOTENCY_CONFLICT"
+
+
+def test_files_that_are_read_keep_no_connection_from_others(engine, alone):
+    """All that may be read at once are, and everything else is still answered."""
+    office, ledger = engine.office, alone.api.ledger
+    with ExitStack() as reading:
+        for number in range(POOL_SIZE):
+            reading.enter_context(office.imports.holds.hold(f"recon/{ledger}/{number}"))
+        assert alone.get("imports")["items"] == []
+
+
+def test_a_file_of_a_source_that_is_being_read_is_asked_for_again(engine, alone):
+    content = f"{HEADING}\n{CHARGE}\n".encode()
+    with engine.office.imports.holds.hold(f"recon/{alone.api.ledger}/stripe-eur"):
+        status, busy = alone.send("imports", content, source="stripe-eur")
+    assert (status, busy["code"], busy["action"]) == (429, "OVERLOADED", "retry-with-backoff")
+    assert alone.send("imports", content, source="stripe-eur")[0] == 201
+
+
+@pytest.mark.parametrize("value", ["True", "1", "yes", ""])
+def test_a_preview_that_is_misspelt_is_no_import(preparer, value):
+    content = f"{HEADING}\n{CHARGE}\n".encode()
+    status, _ = preparer.send("imports", content, source="stripe-eur", dry_run=value)
+
+    assert status == 422
+    assert preparer.get("imports")["items"] == []

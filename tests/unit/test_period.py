@@ -32,7 +32,10 @@ def test_names_of_the_calendar_begin_and_end_at_midnight_of_the_ledgers_zone(nam
     assert (period.from_at, period.to_at) == CALENDAR[name, zone]
 
 
-@pytest.mark.parametrize("name", ["2026-13", "2026-00", "2026-02-29", "0000", "week-40", "2026-Q5"])
+@pytest.mark.parametrize(
+    "name",
+    ["2026-13", "2026-00", "2026-02-29", "0000", "week-40", "2026-Q5", "9999", "9999-12", "0001"],
+)
 def test_other_names_need_their_moments(name):
     with pytest.raises(PeriodError, match="say from when to when"):
         build_period(name, "UTC")

@@ -26,10 +26,11 @@ from api.recon import (
     once,
     page,
     reach_recon,
+    request_name,
     words,
 )
 from api.recon_schemas import EventIn, MatchIn, ReconOut, ReconPageOut, UnmatchIn
-from api.routes.writes import WRITE_PROBLEMS, read_key
+from api.routes.writes import WRITE_PROBLEMS
 from ledger.errors import LedgerError
 from ledger.grammar import wrong
 from ledger.names import check_principal_name
@@ -94,7 +95,7 @@ async def post_recon_break_event(request: Request) -> Response:
     if shape.action in {"reject", "approve"}:
         check_scope(access.credential, *REVIEW)
     if shape.action == "approve":
-        return await _approve(request, access)
+        return await _approve(request, access, raw)
     act = _acts(skin_of(request), access, request.path_params["id"], shape)
     return await once(request, access, raw, act)
 
@@ -160,12 +161,15 @@ def _acts(skin: Skin, access: Access, break_id: str, shape: EventIn) -> Callable
     return act
 
 
-async def _approve(request: Request, access: Access) -> Response:
+async def _approve(request: Request, access: Access, raw: bytes) -> Response:
     """Two steps, each safe to repeat: the approval, and the entry under its own key."""
-    read_key(request)
+    key, asked = request_name(request, access, raw)
     skin, break_id = skin_of(request), request.path_params["id"]
-    casework, ledger = skin.engine.office.casework, access.ledger.name
-    by = access.credential.principal
+    office, ledger = skin.engine.office, access.ledger.name
+    casework, by = office.casework, access.credential.principal
+    answered = await run_in_threadpool(office.shelf.answer, ledger, key, asked)
+    if answered is not None:
+        return json_answer({**answered, "replayed": True})
     before = await _found(skin, access, break_id)
     if before["status"] == "closed" and before["proposal"] is not None:
         # The answer of an earlier approval may have been lost on its way.
@@ -183,19 +187,17 @@ async def _approve(request: Request, access: Access) -> Response:
     await run_in_threadpool(
         lambda: casework.close(ledger, break_id, by=by, approved=approved, entry=outcome.entry)
     )
-    return json_answer(
-        {
-            "id": break_id,
-            "status": "closed",
-            "closed_by": {
-                "by": approved.resolution,
-                "entry": outcome.entry.id,
-                "seq": outcome.entry.seq,
-            },
-            "replayed": outcome.replayed,
+    closed = {
+        "id": break_id,
+        "status": "closed",
+        "closed_by": {
+            "by": approved.resolution,
+            "entry": outcome.entry.id,
+            "seq": outcome.entry.seq,
         },
-        status=201,
-    )
+    }
+    await run_in_threadpool(office.shelf.keep_answer, ledger, key, asked, closed)
+    return json_answer(closed | {"replayed": outcome.replayed}, status=201)
 
 
 async def _found(skin: Skin, access: Access, break_id: str) -> dict[str, Any]:

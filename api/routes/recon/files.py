@@ -33,6 +33,7 @@ from api.recon import (
     words,
 )
 from api.recon_schemas import OverrideIn, ReconOut, ReconPageOut, SourceIn
+from api.routes.writes import read_dry_run
 from ledger.canonical import parse_json
 from ledger.errors import RejectedError
 from ledger.recon.imports import FILE_BYTES_MAX
@@ -58,6 +59,9 @@ IMPORT = {
     "added": 412,
     "replayed": False,
 }
+
+
+_OF_AN_IMPORT = ("source", "filename", "controls")
 
 
 async def get_recon_sources(request: Request) -> Response:
@@ -110,13 +114,13 @@ async def post_recon_import(request: Request) -> Response:
     same file again is answered with the import it was. With `dry_run=true` nothing is kept, and
     the first lines are shown as they are understood.
     """
-    access, given = await reach_recon(request, PREPARE, "source", "filename", "controls", "dry_run")
+    access, given = await reach_recon(request, PREPARE, *_OF_AN_IMPORT, "dry_run")
     if "source" not in given:
         raise InvalidParameterError("source is required", parameter="source")
     controls = _controls(given.get("controls"))
     data = await read_body(request, FILE_BYTES_MAX)
     office, ledger, name = skin_of(request).engine.office, access.ledger.name, given["source"]
-    if given.get("dry_run") == "true":
+    if read_dry_run(request, "ledger", *_OF_AN_IMPORT):
         preview = await run_in_threadpool(office.imports.preview, ledger, name, data, controls)
         return json_answer(
             {

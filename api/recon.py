@@ -35,6 +35,7 @@ from api.routes.writes import KEY, read_key
 from api.schemas import Shape, parse_shape
 from ledger import errors as domain
 from ledger.canonical import parse_json
+from ledger.grammar import below, wrong
 from ledger.names import REGISTRY
 
 PREPARE = ("recon:prepare", "recon:review")
@@ -94,6 +95,8 @@ async def reach_recon(
         if name not in {"ledger", *known} or name in given:
             says = "comes twice" if name in given else "is not a parameter of this path"
             raise InvalidParameterError(f"{name[:63]} {says}", parameter=name[:63])
+        if "\0" in value:
+            raise InvalidParameterError(f"{name} must not have NUL characters", parameter=name)
         given[name] = value
     if not given.get("ledger"):
         raise InvalidParameterError("ledger is required", parameter="ledger")
@@ -113,7 +116,8 @@ def number(given: Parameters, name: str, default: int, maximum: int) -> int:
         InvalidParameterError: It is none, or over the maximum.
     """
     text = given.get(name, str(default))
-    if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:19]) <= maximum:
+    is_short = len(text) <= len(str(maximum))
+    if not (is_short and text.isascii() and text.isdecimal() and 1 <= int(text) <= maximum):
         raise InvalidParameterError(f"{name} must be from 1 to {maximum}", parameter=name)
     return int(text)
 
@@ -150,10 +154,35 @@ def next_cursor(last: int, more: bool) -> str | None:
 
 
 async def words(request: Request, shape: type[Shape]) -> tuple[Shape, bytes]:
-    """The JSON body in the shape of a model, and its bytes."""
+    """
+    The JSON body in the shape of a model, and its bytes.
+
+    Raises:
+        MalformedJsonError, MalformedEffectError, TooLargeError: It is none, or cannot be kept.
+    """
     media_type(request, JSON)
     raw = await read_body(request, SMALL_BODY_BYTES_MAX)
-    return parse_shape(shape, parse_json(raw) if raw else {}), raw
+    document = parse_json(raw) if raw else {}
+    check_keepable(document, "")
+    return parse_shape(shape, document), raw
+
+
+def check_keepable(value: Any, pointer: str) -> None:
+    """
+    Check that no text in a JSON value has what the database cannot keep in one.
+
+    Raises:
+        MalformedEffectError: There is a NUL character.
+    """
+    if isinstance(value, str) and "\0" in value:
+        raise wrong(pointer, "must not have NUL characters")
+    if isinstance(value, list):
+        for at, each in enumerate(value):
+            check_keepable(each, below(pointer, at))
+    if isinstance(value, dict):
+        for name, each in value.items():
+            check_keepable(name, pointer)
+            check_keepable(each, below(pointer, name))
 
 
 async def once(

@@ -12,8 +12,9 @@ from datetime import date
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ledger.errors import MalformedEffectError
-from ledger.grammar import wrong
+from ledger.errors import MalformedEffectError, SettingsError
+from ledger.grammar import below, wrong
+from ledger.money import EXPONENT_MAX
 from ledger.recon.mapping import CsvMapping, Direction
 from ledger.recon.mappings import SHIPPED
 from ledger.recon.matching import Rules, Side, Tolerance, Window
@@ -21,6 +22,8 @@ from ledger.recon.source import Source, UnitRule
 from ledger.recon.statement import LineKind
 
 NAME_MAX = 63
+WINDOW_DAYS_MAX = 366
+"""Longer than any provider takes; a window of more is a typing error."""
 _TEXTS = (
     *("provider", "report_type", "account_ref", "currency", "iana_tz", "unit_rule"),
     *("decimal_separator", "date_order"),
@@ -58,6 +61,8 @@ def build_account(document: Mapping[str, Any]) -> Account:
         return _build(document)
     except MalformedEffectError:
         raise
+    except SettingsError as error:
+        raise MalformedEffectError(error.message, pointer="") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise MalformedEffectError(
             f"the source is not in the form taken here: {type(error).__name__} {error}"[:200],
@@ -77,7 +82,7 @@ def _build(document: Mapping[str, Any]) -> Account:
     source = Source(
         **{"report_type": "", "account_ref": "", **texts},  # type: ignore[arg-type]
         name=name,
-        exponents=_numbers(document.get("exponents", {})),
+        exponents=_exponents(document.get("exponents", {})),
         mapping=_mapping(document.get("mapping")),
     )
     if document.get("side", "provider") not in {"provider", "bank"}:
@@ -105,9 +110,25 @@ def _numbers(document: Mapping[str, Any]) -> dict[str, int]:
     return found
 
 
+def _exponents(document: Mapping[str, Any]) -> dict[str, int]:
+    found = _numbers(document)
+    for currency, decimals in found.items():
+        if decimals > EXPONENT_MAX:
+            raise wrong(below("/exponents", currency[:NAME_MAX]), f"must be 0 to {EXPONENT_MAX}")
+    return found
+
+
+def _window(kind: str, given: Mapping[str, Any]) -> Window:
+    for days in given.values():
+        if type(days) is not int or not 0 <= days <= WINDOW_DAYS_MAX:
+            here = below("/windows", kind[:NAME_MAX])
+            raise wrong(here, f"must be in whole days from 0 to {WINDOW_DAYS_MAX}")
+    return Window(**given)
+
+
 def _rules(document: Mapping[str, Any], provider: str) -> Rules:
     windows = {
-        (f"{provider}/{kind}" if kind else provider): Window(**given)
+        (f"{provider}/{kind}" if kind else provider): _window(kind, given)
         for kind, given in document.get("windows", {}).items()
     }
     return Rules(

@@ -15,6 +15,7 @@ from typing import Any
 from ledger.effect import Rules, build_effect
 from ledger.entry import Entry
 from ledger.errors import BreakError, MalformedEffectError, NotFoundError
+from ledger.grammar import wrong
 from ledger.payload import build_payloads
 from ledger.reader import Reader
 from ledger.recon.account import build_account
@@ -164,6 +165,10 @@ class Casework:
             if note:
                 proposed["note"] = note
         proposed.setdefault("occurred_at", format_time(datetime.now(UTC)))
+        if not isinstance(proposed.get("causes", []), list):
+            raise wrong("/entry/causes", "must be a list")
+        if not isinstance(proposed.get("note", ""), str):
+            raise wrong("/entry/note", "must be a string")
         causes = [*proposed.get("causes", ()), {"kind": "case", "ref": CASE_PREFIX + row.id}]
         proposed |= {"key": f"{CASE_PREFIX}{row.id}/{found.events}", "causes": causes}
         build_submission(proposed, rules)

@@ -273,6 +273,10 @@ class StatementDraft:
                 members.get("bank_ref") or "",
             )
         )
+        if _has_nul((key, *members.values(), *members.get("raw", {}).values())):
+            self.draft.error(
+                FindingCode.MALFORMED, locator, "has a NUL character, which is no text"
+            )
         self._occurrences[key] += 1
         self.lines.append(
             Line(
@@ -324,6 +328,10 @@ class StatementDraft:
         """Compare balances and controls; the statement as it is kept."""
         source = self.draft.source
         self._check_source(source)
+        if _has_nul((self.account_ref, self.statement_ref, *self.control_totals.values())):
+            self.draft.error(
+                FindingCode.MALFORMED, self.locator, "has a NUL character, which is no text"
+            )
         for control in controls:
             if control.currency == self.currency and self.role is StatementRole.BOOKED:
                 self._hold_to(control)
@@ -402,6 +410,10 @@ class StatementDraft:
                 self.compare(FindingCode.TOTAL_DISAGREES, name.split("_")[0], stated, known)
             elif stated is not None:
                 setattr(self, name, stated)
+
+
+def _has_nul(values: Iterable[Any]) -> bool:
+    return any(isinstance(each, str) and "\0" in each for each in values)
 
 
 def is_digits(text: str) -> bool:

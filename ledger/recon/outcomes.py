@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from ledger.recon.breaks import Action, Status, fold, seen_again
 from ledger.recon.shelf import BreakRow, RunRow, Shelf
-from ledger.recon.states import BREAKS, State
+from ledger.recon.states import BREAKS, Standing, State
 
 _ANSWERED = frozenset({State.MATCHED.value, State.FEE.value})
 
 Rows = Sequence[tuple[str, str, Mapping[str, Any]]]
 
 
-def record_outcome(
-    shelf: Shelf, ledger: str, run: RunRow, standings: Rows, where: Mapping[str, str]
-) -> None:
+Where = Mapping[str, Mapping[str, str]]
+"""Key of an item -> leg -> its state there: one item may stand in both legs."""
+
+
+def record_outcome(shelf: Shelf, ledger: str, run: RunRow, standings: Rows, where: Where) -> None:
     """
     Tell every break what a run saw of it; begin those that are new.
 
@@ -26,7 +29,7 @@ def record_outcome(
         ledger: Name of the ledger.
         run: The run, kept already.
         standings: Its rows.
-        where: Key of every item of the run -> its state.
+        where: Where every item of the run stands.
     """
     known = {row.fingerprint: row for row in shelf.breaks(ledger)}
     raised = raised_by(run, standings)
@@ -52,6 +55,25 @@ def raised_by(run: RunRow, standings: Rows) -> dict[str, Mapping[str, Any]]:
         for state, fingerprint, document in standings
         if State(state) in BREAKS and document["age_basis"] <= last
     }
+
+
+def where_of(standings: Iterable[Standing]) -> Where:
+    """Where every item stands."""
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for standing in standings:
+        for item in standing.items:
+            found[item.key][standing.leg.value] = standing.state.value
+    return found
+
+
+def is_answered(seen: Mapping[str, Any], where: Where) -> bool:
+    """Whether every item of a break is: in the break's own leg, unless it left that."""
+    for item in seen["items"]:
+        legs = where.get(item["key"], {})
+        states = {legs[seen["leg"]]} if seen["leg"] in legs else set(legs.values())
+        if not states or not states <= _ANSWERED:
+            return False
+    return True
 
 
 def break_id(ledger: str, fingerprint: str) -> str:
@@ -85,15 +107,12 @@ def _tell(
         )
 
 
-def _close_by_evidence(
-    shelf: Shelf, ledger: str, row: BreakRow, run: RunRow, where: Mapping[str, str]
-) -> None:
+def _close_by_evidence(shelf: Shelf, ledger: str, row: BreakRow, run: RunRow, where: Where) -> None:
     """A break whose every item a run found answered is closed by what answered."""
     found = fold(row.events)
     if found.status is Status.CLOSED:
         return
-    states = {where.get(item["key"]) for item in found.seen["items"]}
-    if states <= _ANSWERED:
+    if is_answered(found.seen, where):
         shelf.add_event(
             ledger,
             row.id,

@@ -24,7 +24,7 @@ from ledger.recon.account import Account, build_account, joined_rules
 from ledger.recon.imports import Imports, statements_of
 from ledger.recon.ledger_side import read_ledger
 from ledger.recon.matching import ENGINE_VERSION, Decision, Item, Side
-from ledger.recon.outcomes import record_outcome
+from ledger.recon.outcomes import record_outcome, where_of
 from ledger.recon.reconciliation import reconcile
 from ledger.recon.report import (
     measure,
@@ -185,8 +185,7 @@ class Runs:
             started_by=asked.by,
         )
         self._shelf.add_run(ledger, row, standings, lambda done: tell("standings kept", done))
-        where = {item.key: each.state.value for each in found.standings for item in each.items}
-        record_outcome(self._shelf, ledger, row, standings, where)
+        record_outcome(self._shelf, ledger, row, standings, where_of(found.standings))
         return self._shelf.run(ledger, row.id)
 
     # ---- Parts ------------------------------------------------------------------------

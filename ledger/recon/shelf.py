@@ -19,6 +19,7 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import Engine
 
 from ledger.errors import IdempotencyConflictError, NotFoundError, PushbackError
+from ledger.grammar import UUID
 from ledger.recon.breaks import Action, Event
 from ledger.recon.statement_side import LineRow
 from ledger.storage.database import driver_connection
@@ -251,7 +252,7 @@ class Shelf:
         Raises:
             NotFoundError: There is no such import.
         """
-        found = self._rows(SELECT_CONTENT, (ledger, import_id))
+        found = self._by_id(SELECT_CONTENT, (ledger, import_id), import_id)
         if not found:
             raise NotFoundError(f"ledger {ledger} has no import {import_id[:63]}", ledger=ledger)
         return bytes(found[0][0])
@@ -382,16 +383,20 @@ class Shelf:
     ) -> list[tuple[int, str, str, Mapping[str, Any]]]:
         """(ordinal, state, fingerprint, document) of a page of a run's standings."""
         asked = None if states is None else list(states)
-        return self._rows(SELECT_STANDINGS, (ledger, run_id, after, asked, asked, limit))
+        return self._by_id(SELECT_STANDINGS, (ledger, run_id, after, asked, asked, limit), run_id)
 
     # ---- Breaks -----------------------------------------------------------------------
 
     def breaks(self, ledger: str, break_id: str | None = None) -> list[BreakRow]:
         """All breaks with their events, or one of them."""
         found: dict[str, tuple[str, list[Event]]] = {}
-        for id_, fingerprint, ordinal, at, actor, action, document in self._rows(
-            SELECT_BREAKS, (ledger, break_id, break_id)
-        ):
+        asked = (ledger, break_id, break_id)
+        rows = (
+            self._rows(SELECT_BREAKS, asked)
+            if break_id is None
+            else self._by_id(SELECT_BREAKS, asked, break_id)
+        )
+        for id_, fingerprint, ordinal, at, actor, action, document in rows:
             found.setdefault(id_, (fingerprint, []))[1].append(
                 Event(ordinal=ordinal, at=at, actor=actor, action=Action(action), document=document)
             )
@@ -476,10 +481,14 @@ class Shelf:
 
     def job(self, ledger: str, job: str) -> tuple[str, str, int, str | None, float] | None:
         """(state, step, done, error, seconds since the last sign of life); None without one."""
-        found = self._rows(SELECT_JOB, (ledger, job))
+        found = self._by_id(SELECT_JOB, (ledger, job), job)
         return found[0] if found else None
 
     # ---- Parts ------------------------------------------------------------------------
+
+    def _by_id(self, statement: str, parameters: Sequence[Any], id_: str) -> list[Any]:
+        """The rows of one id; none where it is not in the form of one."""
+        return self._rows(statement, parameters) if UUID.fullmatch(id_) else []
 
     def _rows(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
         with self._connection() as connection:

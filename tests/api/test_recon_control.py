@@ -182,3 +182,107 @@ def test_a_preview_that_is_misspelt_is_no_import(preparer, value):
 
     assert status == 422
     assert preparer.get("imports")["items"] == []
+
+
+# ---- What is no text, no number, no id ----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "query"),
+    [
+        ("imports/%00", {}),
+        ("imports/%00/raw", {}),
+        ("imports/%00/lines", {}),
+        ("breaks/%00", {}),
+        ("breaks/%00/events", {}),
+        ("runs/%00", {}),
+        ("runs/%00/breaks", {}),
+        ("runs/%00/statement", {}),
+        ("imports", {"source": "\0"}),
+        ("imports", {"limit": "9" * 5_000}),
+        ("imports", {"limit": "0" * 30 + "9" * 4}),
+        ("coverage", {"period": "9999"}),
+        ("coverage", {"period": "9999-12"}),
+        ("coverage", {"period": "9999-Q4"}),
+        ("coverage", {"period": "0001"}),
+    ],
+)
+def test_what_cannot_be_asked_for_is_said_so(preparer, path, query):
+    response = preparer.api.http.get(
+        f"/v1/recon/{path}",
+        headers=preparer.api.headers(None),
+        params={"ledger": preparer.api.ledger, **query},
+    )
+
+    assert response.status_code in {404, 422}, response.text
+
+
+NUL = "a\0b"
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("matches", {"items": ["a", "b"], "note": NUL}),
+        ("matches", {"items": ["a", NUL], "note": "x"}),
+        ("matches/x/unmatch", {"run": NUL, "reason": "x"}),
+        ("sources", SOURCE | {"provider": NUL}),
+        ("sources", SOURCE | {"mapping": {NUL: 1}}),
+        ("sources", SOURCE | {"decimal_separator": ";"}),
+        ("sources", SOURCE | {"date_order": "ydm"}),
+        ("sources", SOURCE | {"exponents": {"XYZ": 10**12}}),
+        ("sources", SOURCE | {"windows": {"refund": {"after": 10**12}}}),
+        ("sources", SOURCE | {"windows": {"refund": {"before": -1}}}),
+        ("runs", {"period": "9999"}),
+        ("signoffs", {"run": NUL}),
+    ],
+)
+def test_what_cannot_be_kept_is_refused(api, path, words):
+    desk = Desk(api)
+    desk.post("sources", **SOURCE)
+    status, answer = desk.send(path, json.dumps(words).encode())
+
+    assert status in {404, 422}, answer
+    assert answer["action"] == "fix-request"
+
+
+@pytest.mark.parametrize("entry", [{"causes": 5}, {"causes": {}}, {"note": 5}, {"note": NUL}])
+def test_an_entry_of_ones_own_has_the_types_of_one(alone, entry):
+    record(alone.api)
+    alone.bring(CHARGE, REFUND, FAILURE)
+    alone.run(today="2026-03-10")
+    own = {"kind": "effect", "type": "wire.sent"} | entry
+
+    path = only_break(alone)
+    assert act(alone, path, action="propose", resolution="entry", entry=own)[0] == 422
+
+
+CONTROL = {"currency": "EUR", "period_from": "2026-03-01", "period_to": "2026-03-31"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"net_minor": "x"},
+        {"lines": 1.5},
+        {"currency": 5},
+        {"opening_minor": True},
+        {"period_to": "9999-12-31"},
+    ],
+)
+def test_a_control_has_the_types_of_one(alone, wrong):
+    content = f"{HEADING}\n{CHARGE}\n".encode()
+    controls = json.dumps([CONTROL | wrong])
+    status, answer = alone.send("imports", content, source="stripe-eur", controls=controls)
+
+    assert (status, answer["code"]) == (422, "INVALID_PARAMETER"), answer
+
+
+def test_a_file_with_a_nul_character_is_kept_and_says_so(alone):
+    content = f"{HEADING}\n{CHARGE.replace('ch_A', NUL)}\n".encode()
+    status, brought = alone.send("imports", content, source="stripe-eur")
+
+    assert (status, brought["status"]) == (201, "rejected")
+    assert [each["code"] for each in brought["findings"]] == ["malformed"]
+    status, _ = alone.send("imports", content, source="stripe-eur", filename=NUL)
+    assert status == 422

@@ -36,6 +36,7 @@ from api.recon_schemas import OverrideIn, ReconOut, ReconPageOut, SourceIn
 from api.routes.writes import read_dry_run
 from ledger.canonical import parse_json
 from ledger.errors import RejectedError
+from ledger.recon.formats.days import plausible
 from ledger.recon.imports import FILE_BYTES_MAX
 from ledger.recon.shelf import ImportRow, SourceRow
 from ledger.recon.source import Control
@@ -240,22 +241,30 @@ def _controls(text: str | None) -> list[Control]:
     if text is None:
         return []
     try:
-        return [
-            Control(
-                **{
-                    **given,
-                    "period_from": date.fromisoformat(given["period_from"]),
-                    "period_to": date.fromisoformat(given["period_to"]),
-                }
-            )
-            for given in parse_json(text)
-        ]
+        return [_control(given) for given in parse_json(text)]
     except (RejectedError, TypeError, KeyError, ValueError, AttributeError) as error:
         raise InvalidParameterError(
             "controls must be a JSON list of currency, period_from, period_to and any of lines, "
             "net_minor, opening_minor, closing_minor",
             parameter="controls",
         ) from error
+
+
+def _control(given: Mapping[str, Any]) -> Control:
+    control = Control(
+        **{
+            **given,
+            "period_from": date.fromisoformat(given["period_from"]),
+            "period_to": date.fromisoformat(given["period_to"]),
+        }
+    )
+    numbers = (control.lines, control.net_minor, control.opening_minor, control.closing_minor)
+    is_numbers = all(each is None or type(each) is int for each in numbers)
+    if not (is_numbers and isinstance(control.currency, str)):
+        raise TypeError("a member of a control is of another type")
+    if not (plausible(control.period_from.year) and plausible(control.period_to.year)):
+        raise ValueError("no statement is of such a year")
+    return control
 
 
 _SOURCE = parameter("source", "query", {"type": "string"}, "Name of the source.")

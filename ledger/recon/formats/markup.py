@@ -13,6 +13,8 @@ from xml.etree.ElementTree import Element
 from xml.parsers import expat
 
 CHUNK_BYTES = 65_536
+TEXT_MAX = 1_000_000
+"""Characters of one element; what banks say in one has some hundred."""
 
 
 class Edge(Enum):
@@ -35,11 +37,13 @@ def read_elements(data: bytes, depth: int) -> Iterator[tuple[Edge, int, Element]
 
     Raises:
         DoctypeError: There is a DTD.
-        ValueError: The file is not well-formed or in no known encoding.
+        ValueError: The file is not well-formed, in no known encoding, or one of its elements has
+            more text than `TEXT_MAX`.
     """
     parser = expat.ParserCreate()
     parser.buffer_text = True
     stack: list[Element] = []
+    texts: list[_Text] = []
     edges: list[tuple[Edge, int, Element]] = []
 
     def start(name: str, attributes: Mapping[str, str]) -> None:
@@ -50,15 +54,16 @@ def read_elements(data: bytes, depth: int) -> Iterator[tuple[Edge, int, Element]
         else:
             stack[-1].append(element)
         stack.append(element)
+        texts.append(_Text())
 
     def end(_name: str) -> None:
         element = stack.pop()
+        element.text = texts.pop().whole()
         if len(stack) < depth:
             edges.append((Edge.END, len(stack), element))
 
     def text(said: str) -> None:
-        element = stack[-1]
-        element.text = said if element.text is None else element.text + said
+        texts[-1].add(said)
 
     def doctype(*_declared: object) -> None:
         raise DoctypeError
@@ -76,6 +81,26 @@ def read_elements(data: bytes, depth: int) -> Iterator[tuple[Edge, int, Element]
         raise ValueError(str(error)) from error
     except LookupError as error:
         raise ValueError("in an encoding that is not known here") from error
+
+
+class _Text:
+    """The text of one element, as it comes in parts: each entity and each line is one."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._length = 0
+
+    def add(self, said: str) -> None:
+        # What stands between an element's children is not text of it.
+        if not self._parts and said.isspace():
+            return
+        self._length += len(said)
+        if self._length > TEXT_MAX:
+            raise ValueError(f"an element has more than {TEXT_MAX:,} characters of text")
+        self._parts.append(said)
+
+    def whole(self) -> str | None:
+        return "".join(self._parts) or None
 
 
 def part(element: Element | None, *path: str) -> Element | None:

@@ -218,13 +218,16 @@ class Intents:
             raise OverloadedError("all connections to the database are busy") from error
 
 
+_SPAN_MAX = timedelta(days=36_500)
+
+
 def _parse_span(value: Any, pointer: str) -> timedelta:
     match = _SPAN.fullmatch(form(_SPAN, _SPAN_FORM, 8)(value, pointer))
     assert match is not None, "the form was just checked"
-    try:
-        return timedelta(**{_SPAN_UNIT[match[2]]: int(match[1])})
-    except OverflowError as error:
-        raise wrong(pointer, f"must be {_SPAN_FORM}") from error
+    span = timedelta(**{_SPAN_UNIT[match[2]]: int(match[1])})
+    if span > _SPAN_MAX:
+        raise wrong(pointer, f"must be at most {_SPAN_MAX.days} days")
+    return span
 
 
 _PARSERS: Mapping[str, Parser] = {

@@ -67,7 +67,7 @@ def _write_method(sheet: Worksheet, sample: Mapping[str, Any], bold: Format) -> 
     population, parameters = sample["population"], sample["parameters"]
     lines: list[tuple[str, Any]] = [
         ("Ledger", sample["ledger"]),
-        ("Period", sample["period"]),
+        ("Period", (sample["period"] or {}).get("name")),
         ("Bundle, hash of its manifest", sample["bundle_manifest_hash"]),
         ("Method", sample["method"]),
         *((name.replace("_", " ").capitalize(), value) for name, value in parameters.items()),

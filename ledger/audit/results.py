@@ -8,10 +8,14 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from ledger.audit.paper import BLANK, COMPUTED, SHOWN
 from ledger.audit.sampling import Misstatement, evaluate_monetary_units, upper_rate
 from ledger.errors import SettingsError
 
-DEVIATION = "deviation (yes/no)"
+DEVIATION = "deviation"
+COLUMNS = frozenset({"seq", "audited", DEVIATION})
+_IN_THE_PAPER = "deviation (yes/no)"
+"""The same column, as the working paper heads it."""
 
 
 def evaluate(sample: Mapping[str, Any], results: str) -> dict[str, Any]:
@@ -20,7 +24,8 @@ def evaluate(sample: Mapping[str, Any], results: str) -> dict[str, Any]:
 
     Args:
         sample: As `drawing.document` has it.
-        results: CSV with a header: `seq`, and `audited` (an amount), `deviation (yes/no)`, or both.
+        results: CSV with a header: `seq`, and `audited` (an amount), `deviation` (yes or no), or
+            both; the paper's own columns may stand beside them.
 
     Returns:
         `size`, `with_result`, and for deviations `deviations`, `rate`, `upper_rate`; for a
@@ -76,7 +81,15 @@ def _monetary(
 def _rows(sample: Mapping[str, Any], results: str) -> dict[int, Mapping[str, str]]:
     chosen = {item["seq"] for item in sample["items"]}
     rows: dict[int, Mapping[str, str]] = {}
-    for number, row in enumerate(csv.DictReader(io.StringIO(results)), 2):
+    reader = csv.DictReader(io.StringIO(results))
+    named = {name: DEVIATION if name == _IN_THE_PAPER else name for name in reader.fieldnames or ()}
+    unknown = set(named.values()) - COLUMNS - {*SHOWN, *BLANK, *COMPUTED}
+    if unknown:
+        raise SettingsError(
+            f"the results have a column {min(unknown)[:40]!r}: seq, audited and deviation are read"
+        )
+    for number, told in enumerate(reader, 2):
+        row = {named.get(name, name): cell for name, cell in told.items()}
         seq = (row.get("seq") or "").strip()
         if not seq.isdecimal() or int(seq) not in chosen:
             raise SettingsError(f"line {number} is of no entry of the sample")

@@ -36,7 +36,7 @@ from ledger.cli import (
 )
 from ledger.cli.output import BAD_INPUT, Output, print_json
 from ledger.cli.verify import command as verify
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, SettingsError
 
 PROGRAM = "effect-ledger"
 
@@ -104,6 +104,11 @@ def main() -> None:
         code = typer.main.get_command(app).main(prog_name=PROGRAM, standalone_mode=False)
     except LedgerError as error:
         code = output.fail(error)
+    except OSError as error:
+        # A file or folder that somebody named; what a service answers is never one.
+        code = output.fail(
+            SettingsError(f"{error.filename or 'a file'}: {error.strerror or error}")
+        )
     except typer.TyperException as error:
         code = _fail_usage(output, error)
     except typer.Abort:

@@ -12,7 +12,7 @@ import typer
 
 from ledger.cli.output import BAD_EVIDENCE, BAD_INPUT, JsonOption, Output, facts
 from ledger.cli.sample import decimal_option
-from ledger.cli.words import read_file
+from ledger.cli.words import check_writable, read_file, write_file
 from ledger.errors import MalformedProofError, SettingsError
 
 PASSPHRASE = "EFFECT_LEDGER_SEAL_PASSPHRASE"  # noqa: S105 - the name of a variable
@@ -55,6 +55,7 @@ def report(
     from ledger.audit.report.sections import sections, title_of
 
     output = Output(as_json)
+    check_writable(out)
     with ExitStack() as opened:
         try:
             keys = [verify.Key.parse(each) for each in vkey or ()]
@@ -79,7 +80,7 @@ def report(
     if seal is not None:
         passphrase = os.environ.get(PASSPHRASE, "")
         pages = put_seal(pages, pkcs12=seal, passphrase=passphrase, tsa_url=tsa)
-    out.write_bytes(pages)
+    write_file(out, pages)
     told = verify.document(verdict, found.manifest)
     document = {
         "report": str(out),

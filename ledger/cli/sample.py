@@ -13,7 +13,7 @@ import orjson
 import typer
 
 from ledger.cli.output import JsonOption, Output, facts
-from ledger.cli.words import read_file
+from ledger.cli.words import check_writable, read_file
 from ledger.errors import MalformedProofError, SettingsError
 
 
@@ -64,6 +64,12 @@ def sample(
     from ledger.audit.verify import DamageError, open_bundle
 
     output = Output(as_json)
+    if out is not None:
+        if out.suffix != ".xlsx":
+            raise SettingsError(
+                f"{out} must end in .xlsx: it is a workbook, with a .json beside it"
+            )
+        check_writable(out)
     wanted = Wanted(
         method=method.value,
         seed=seed or secrets.token_hex(16),
@@ -91,7 +97,10 @@ def sample(
 def evaluate(
     drawn: Annotated[Path, typer.Argument(help="The .json that `sample --out` wrote.")],
     results: Annotated[
-        Path, typer.Argument(help="CSV: seq, audited, deviation (yes/no); one line for each entry.")
+        Path,
+        typer.Argument(
+            help="CSV with the columns seq, and audited, deviation, or both; a line each."
+        ),
     ],
     *,
     as_json: JsonOption = False,

@@ -7,6 +7,7 @@ What the words must say is for the service, which holds them to the rules of the
 from __future__ import annotations
 
 import inspect
+import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -203,6 +204,21 @@ def read_file(path: Path) -> bytes:
     return content
 
 
+def check_writable(path: Path) -> None:
+    """
+    See that a file could be written; it is not touched.
+
+    Raises:
+        SettingsError: It could not.
+    """
+    if path.is_dir():
+        raise SettingsError(f"{path} cannot be written: it is a directory")
+    if not path.parent.is_dir():
+        raise SettingsError(f"{path} cannot be written: there is no directory {path.parent}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise SettingsError(f"{path} cannot be written: it is not yours to write")
+
+
 def write_file(path: Path, content: bytes) -> None:
     """
     Write a file anew.
@@ -241,6 +257,9 @@ def send(words: Words, path: str, body: dict[str, Any]) -> None:
         ProblemError, UnreachableError: As `Remote.send`.
     """
     output = Output(words.as_json)
+    if words.receipt is not None:
+        # Before anything is recorded: afterwards it would look as if nothing was.
+        check_writable(words.receipt)
     with open_remote() as remote:
         _settle_time(output, body, is_question=words.dry_run)
         answer = remote.post(

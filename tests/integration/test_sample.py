@@ -124,6 +124,13 @@ def test_deviations_give_the_rate_that_is_not_exceeded(bundle, tmp_path):
     assert found["deviations"] == 0
     assert found["upper_rate"] <= 0.10
 
+    results.write_text("\n".join(["seq,deviation", rows[0].replace("no", "yes"), *rows[1:]]))
+    found = json.loads(RUN.invoke(app, ["evaluate", *files, "--json"]).stdout)
+    assert found["deviations"] == 1
+
+    results.write_text("\n".join(["seq,deviates", *rows]), encoding="utf-8")
+    assert "'deviates'" in str(RUN.invoke(app, ["evaluate", *files]).exception)
+
     results.write_text("\n".join(["seq,deviation (yes/no)", *rows[1:]]), encoding="utf-8")
     refused = RUN.invoke(app, ["evaluate", *files])
     assert "have no result" in str(refused.exception)
@@ -144,6 +151,12 @@ def test_deviations_give_the_rate_that_is_not_exceeded(bundle, tmp_path):
 def test_a_sample_nobody_can_draw_is_refused_with_what_is_missing(bundle, options, says):
     done = RUN.invoke(app, ["sample", str(bundle), *options])
     assert says in str(done.exception)
+
+
+def test_a_paper_that_cannot_be_written_is_refused_before_anything_is_drawn(bundle, tmp_path):
+    for out, says in ((tmp_path / "no/paper.xlsx", "no directory"), (tmp_path / "a.pdf", ".xlsx")):
+        options = ["--method", "random", "--size", "2", "--out", str(out)]
+        assert says in str(RUN.invoke(app, ["sample", str(bundle), *options]).exception)
 
 
 def test_what_is_no_bundle_is_refused(tmp_path):

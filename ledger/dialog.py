@@ -123,7 +123,8 @@ class Dialog:
             queue.append(waiting)
         # Whoever gets its turn takes all that wait with it: the commit is the batching window.
         with self._turn:
-            if not waiting.answer.done():
+            # One turn may take fewer than wait, and this step be among those that are left.
+            while not waiting.answer.done():
                 self._answer(asked.ledger, self._drain(asked.ledger))
         return waiting.answer.result()
 

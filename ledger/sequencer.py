@@ -17,7 +17,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from ledger.append import Appender
-from ledger.errors import LedgerError, OutcomeUnknownError, OverloadedError
+from ledger.errors import ForbiddenError, LedgerError, OutcomeUnknownError, OverloadedError
+from ledger.names import LEDGER_ITSELF, REGISTRY
 from ledger.submission import Outcome, Posting
 
 logger = logging.getLogger(__name__)
@@ -76,8 +77,11 @@ class Sequencer:
             is queued is committed.
 
         Raises:
+            ForbiddenError: `_registry` is written by the service alone.
             OverloadedError: Too much waits already. Nothing was written.
         """
+        if posting.ledger == REGISTRY and posting.principal != LEDGER_ITSELF:
+            raise ForbiddenError(f"{REGISTRY} is written by the service itself", ledger=REGISTRY)
         waiting = _Waiting(posting)
         # Once running it cannot be cancelled, so a caller that hangs up cannot halve a batch.
         waiting.answer.set_running_or_notify_cancel()

@@ -27,6 +27,7 @@ from ledger.errors import (
     NotFoundError,
     OverloadedError,
 )
+from ledger.grammar import UUID
 from ledger.ports import LedgerRecord
 from ledger.storage.database import WRITER, Conninfo, driver_connection
 from ledger.vault import Vault
@@ -259,8 +260,11 @@ class Verifications:
         Raises:
             NotFoundError: No job of this ledger has this id.
         """
-        with driver_connection(self._engine) as connection:
-            row = connection.execute(SELECT_JOB, (STALE_AFTER_S, ledger, id)).fetchone()
+        row = None
+        # Not every text is one the database takes.
+        if UUID.fullmatch(id):
+            with driver_connection(self._engine) as connection:
+                row = connection.execute(SELECT_JOB, (STALE_AFTER_S, ledger, id.lower())).fetchone()
         if row is None:
             raise NotFoundError(f"ledger {ledger} has no verification {id[:36]}", ledger=ledger)
         mode, state, checked, size, report, stale = row
@@ -298,6 +302,10 @@ class Verifications:
 
     def _conclude(self, job: _Job, document: Mapping[str, Any]) -> None:
         if self._verdicts is None:
+            return
+        if job.mode == "incremental" and job.trusted is not None and not _is_bad(document):
+            # Good from a checkpoint that somebody brought: no place for the next one to go on
+            # from, for what came before it here was not read.
             return
         with driver_connection(self._engine) as connection:
             record = read_record(connection, job.ledger)
@@ -339,7 +347,7 @@ class Verifications:
         except Exception:
             logger.exception("verification %s of ledger %s failed", job.id, job.ledger)
             return "failed", {"error": "the verification itself failed; the log says why"}
-        if "bad" in document["verdicts"].values():
+        if _is_bad(document):
             first = document["first_bad"]
             logger.error(
                 "ledger %s does not verify: %s", job.ledger, first["message"] if first else ""
@@ -374,3 +382,7 @@ class Verifications:
             job.told_at = now
             with driver_connection(self._engine) as connection:
                 connection.execute(UPDATE_PROGRESS, (checked, size, job.ledger, job.id))
+
+
+def _is_bad(document: Mapping[str, Any]) -> bool:
+    return "bad" in document["verdicts"].values()

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from api import metrics
 from api.answers import json_answer
+from api.auth import check_unlimited
 from api.dependencies import skin_of
 from api.errors import UnexpectedError
 from api.openapi import answer, problems, text_answer
@@ -85,14 +86,20 @@ def get_readiness(request: Request) -> Response:
     summary="Counters, as Prometheus reads them",
     responses={
         200: text_answer("The text format.", "text/plain"),
-        **problems(domain.UnauthenticatedError, domain.DatabaseUnavailableError, UnexpectedError),
+        **problems(
+            domain.UnauthenticatedError,
+            domain.ForbiddenError,
+            domain.DatabaseUnavailableError,
+            UnexpectedError,
+        ),
     },
     response_class=Response,
 )
 async def get_metrics(request: Request) -> Response:
-    """Any credential; sizes are shown of the ledgers it reaches."""
+    """Any credential but one for some periods; sizes are shown of the ledgers it reaches."""
     skin = skin_of(request)
     credential = await skin.authenticator.authenticate(request)
+    check_unlimited(credential)
     anchors, stops = skin.engine.anchors, skin.engine.stops
     sizes = await run_in_threadpool(skin.engine.reader.sizes)
     quorums = await run_in_threadpool(anchors.ages, "cosigned")

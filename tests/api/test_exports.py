@@ -237,6 +237,9 @@ def test_an_auditors_key_reaches_nothing_beside_its_period(auditor, closed):
         "a-write": auditor.post("/effects", capture(), key="x"),
         "a-close": auditor.post("/periods/2026-02/close", {}),
         "the-registry": auditor.on("_registry").get("/checkpoint"),
+        "the-metrics": auditor.http.get(
+            "/metrics", headers={"Authorization": f"Bearer {auditor.token}"}
+        ),
     }
 
     assert {name: answer.status_code for name, answer in refused.items()} == dict.fromkeys(

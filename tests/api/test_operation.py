@@ -108,3 +108,9 @@ def test_access_line_names_no_secret(api: Api, caplog) -> None:
     assert posts[0]["principal"] == "tester"
     assert all("hush" not in line and api.ledger not in line for line in lines)
     assert all(api.token is None or api.token not in line for line in lines)
+
+
+def test_a_verification_under_no_id_is_not_there(api: Api) -> None:
+    """Whatever octets it is asked for by."""
+    for id_ in ("%00", "nope", "00000000-0000-0000-0000-000000000000"):
+        assert api.get(f"/verifications/{id_}").status_code == 404

@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 from ledger import sequencer as module
 from ledger.effect import Effect, Kind
 from ledger.errors import (
+    ForbiddenError,
     LedgerBrokenError,
     OutcomeUnknownError,
     OverloadedError,
     PushbackError,
 )
+from ledger.names import REGISTRY
 from ledger.sequencer import BATCH_ITEMS_MAX, Sequencer
 from ledger.submission import Posting, Submission
 
@@ -302,6 +304,13 @@ def test_whoever_counts_cannot_stop_the_writing(sequencer, caplog):
 
 
 # ---- The end --------------------------------------------------------------------------
+
+
+def test_the_registry_takes_nothing_from_callers(sequencer, scribe):
+    """Whichever entrance let them in."""
+    with pytest.raises(ForbiddenError, match="written by the service"):
+        sequencer.submit(posting(REGISTRY))
+    assert not scribe.batches
 
 
 def test_stopping_commits_what_waits_and_takes_no_more(sequencer, scribe):

@@ -17,6 +17,7 @@ from ledger.errors import NotFoundError
 from ledger.intent import IntentRow
 from ledger.key_history import ADDED, RETIRED, notice_range
 from ledger.names import REGISTRY
+from ledger.period import PERIOD_CLOSED
 from ledger.tiles import Tile
 from ledger.verify import (
     PAGE,
@@ -83,6 +84,14 @@ order by seq
 SELECT_PAYLOADS = """
 select seq, name, media_type, commitment, octet_length(sealed)
 from payloads where ledger = %s and seq >= %s and seq < %s order by seq, name
+"""
+
+SELECT_CLOSES = """
+select seq, body from entries
+where hashtextextended(type, hashtextextended(ledger, 0))
+        = hashtextextended(%(type)s, hashtextextended(%(ledger)s, 0))
+    and ledger = %(ledger)s and type = %(type)s and kind = 'notice' and seq < %(stop)s
+order by seq
 """
 
 SELECT_TILES = """
@@ -281,6 +290,11 @@ class PostgresScan:
             {"ledger": self._ledger, "start": start, "stop": stop, "page": PAGE},
         )
         return [StoredEntry(row[0], row[1], row[2:]) for row in rows]
+
+    def closes(self, stop: int) -> Sequence[StoredEntry]:
+        """Notices that closed a period, before entry `stop`, in order."""
+        where = {"ledger": self._ledger, "type": PERIOD_CLOSED, "stop": stop}
+        return [StoredEntry(*row) for row in self._rows(SELECT_CLOSES, where)]
 
     def payloads(self, start: int, stop: int) -> Sequence[StoredPayload]:
         """All payload rows of entries [start, stop)."""

@@ -28,11 +28,11 @@ from ledger.key_history import key_history, read_notice
 from ledger.merkle import EMPTY_ROOT, leaf_hash
 from ledger.names import REGISTRY
 from ledger.note import VerifierKey
-from ledger.period import is_close
 from ledger.statement import Verdict
 from ledger.tiles import TILE_WIDTH, Tile
 from ledger.timestamps import format_time, parse_time
 from ledger.verify.attachments import Attachments, OpenPayloads
+from ledger.verify.closes import Closes
 from ledger.verify.index import Index
 from ledger.verify.intents import Intents
 from ledger.verify.links import Links
@@ -162,7 +162,7 @@ class _Audit:
         self._start = _first_to_read(since, self._size)
 
         self._next = self._start
-        self._read = self._unread = self._version = self._closes = 0
+        self._read = self._unread = self._version = 0
         self._anchored = 0
         self._recorded_at = ""
         self._roots = self._known_roots(since)
@@ -175,6 +175,8 @@ class _Audit:
         if self._tree is None:
             self._add("tile.missing", None, f"the stored tree before entry {self._start} has holes")
         self._rules = Rules(source, start=self._start, add=self._add)
+        earlier = map(_parse, (row.body for row in source.closes(self._start)))
+        self._closes = Closes([each for each in earlier if isinstance(each, Entry)], self._add)
         self._attachments = Attachments(
             source, origin=self._origin, open_payloads=open_payloads, add=self._add
         )
@@ -298,6 +300,11 @@ class _Audit:
         self._check_order(run.start, VERSION, run.recorded_from)
         self._recorded_at = run.recorded_to
         self._index.take_run(run)
+        if self._closes.may_concern(run):
+            for row in self._source.entries(run.start, run.stop):
+                entry = _parse(row.body)
+                if isinstance(entry, Entry):
+                    self._closes.take(entry)
 
     def _take(
         self,
@@ -372,6 +379,7 @@ class _Audit:
     ) -> None:
         effect = entry.effect
         target = self._rules.judge(entry)
+        self._closes.take(entry)
         if row.columns is not None:
             computed = (
                 # Judged with the links: it is one of the memories of the hash.
@@ -394,7 +402,6 @@ class _Audit:
                 self._name_columns(row.seq, row.columns, computed)
         self._index.take(entry)
         self._attachments.take(entry)
-        self._closes += is_close(effect)
         self._intents.take(entry)
         if effect.occurred_at > entry.recorded_at:
             self._check_occurred(entry)
@@ -551,11 +558,12 @@ class _Audit:
                 None,
                 f"the head's frontier is not that of the {head.size} entries",
             )
-        if not self._start and not self._unread and head.closes != self._closes:
+        if not self._start and not self._unread and head.closes != self._closes.count:
             self._add(
                 "head.closes",
                 None,
-                f"the head counts {head.closes} closed periods, the entries say {self._closes}",
+                f"the head counts {head.closes} closed periods, the entries say "
+                f"{self._closes.count}",
             )
         if head.last_recorded_at != (self._recorded_at or None):
             self._add(

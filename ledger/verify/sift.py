@@ -31,6 +31,8 @@ class Run:
     prev: bytes
     """Hash that the first entry says the one before it has."""
     recorded_from: str
+    occurred_from: str
+    """When the earliest of them occurred."""
     recorded_to: str = ""
     leaves: list[bytes] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
@@ -69,8 +71,15 @@ def sift(rows: Sequence[StoredEntry], *, ledger: str) -> Page:
             run, expected = None, seq + 1
             continue
         if run is None or plain.prev != claim or plain.recorded_at < run.recorded_to:
-            run = Run(start=seq, prev=bytes.fromhex(plain.prev), recorded_from=plain.recorded_at)
+            run = Run(
+                start=seq,
+                prev=bytes.fromhex(plain.prev),
+                recorded_from=plain.recorded_at,
+                occurred_from=plain.occurred_at,
+            )
             sifted.append(run)
+        elif plain.occurred_at < run.occurred_from:
+            run.occurred_from = plain.occurred_at
         run.recorded_to = plain.recorded_at
         run.leaves.append(leaf)
         run.ids.append(plain.id)

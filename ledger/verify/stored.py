@@ -161,6 +161,9 @@ class Source(Protocol):
     def entries(self, start: int, stop: int) -> Sequence[StoredEntry]:
         """The next entries of [start, stop), in order; none only where there are no more."""
 
+    def closes(self, stop: int) -> Sequence[StoredEntry]:
+        """Notices that closed a period, before entry `stop`, in order; their bytes suffice."""
+
     def payloads(self, start: int, stop: int) -> Sequence[StoredPayload]:
         """All payload rows of entries [start, stop)."""
 

@@ -129,6 +129,18 @@ def test_every_writer_knows_of_a_close_at_once_whoever_made_it(house, ledger, cl
     house.verify(ledger)
 
 
+def test_a_verification_that_goes_on_from_another_knows_the_closes_before_it(
+    house, ledger, closing
+):
+    house.record(ledger, asks("before"))
+    closing.close(ledger, MARCH, preparer="anna")
+    house.record(ledger, *(asks(f"late-{at}") for at in range(300)))
+    whole = house.verify(ledger)
+    house.record(ledger, asks("more"))
+
+    assert house.verify(ledger, since=(whole.size, whole.root)).start > 1
+
+
 def at_(day: str) -> str:
     return f"2026-{day}T00:00:00.000000Z"
 

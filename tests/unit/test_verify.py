@@ -83,6 +83,10 @@ class Memory:
         self.reads += [row.seq for row in rows]
         return rows
 
+    def closes(self, stop):
+        at = COLUMNS.index("type")
+        return [row for row in self.rows if row.columns[at] == "period.closed" and row.seq < stop]
+
     def payloads(self, *_range):
         return []
 
@@ -182,14 +186,14 @@ def columns_of(entry, target=None):
     )
 
 
-def append(memory, head, effects, *, recorded_at=NOW):
+def append(memory, head, effects, *, recorded_at=NOW, late_for=lambda _effect: None):
     """Record effects as the service does, and publish a checkpoint of them."""
     admitted = [
         Admitted(effect=each, id=str(UUID(int=1000 + head.size + at)), poster="checkout")
         for at, each in enumerate(effects)
     ]
     leaves = [row.columns[HASH] for row in memory.rows]
-    entries, after = chain(head, admitted, recorded_at=format_time(recorded_at))
+    entries, after = chain(head, admitted, recorded_at=format_time(recorded_at), late_for=late_for)
     memory.tile_rows += completed_tiles(
         head.size,
         [entry.hash for entry in entries],
@@ -214,6 +218,7 @@ def set_head(memory, head):
         last_hash=head.last_hash,
         last_recorded_at=head.last_recorded_at,
         frontier=head.frontier.to_bytes(),
+        closes=len(memory.closes(head.size)),
     )
 
 
@@ -425,6 +430,90 @@ def test_times_that_run_backwards_are_a_verdict_of_their_own():
 
     assert (report.tamper, report.time) == ("ok", "bad")
     assert (report.first_bad.check, report.first_bad.seq) == ("time.order", 1)
+
+
+def close(name, *, days, supersedes=None):
+    """The close of some days that ended before now."""
+    said = {
+        "name": name,
+        "from_at": format_time(NOW - timedelta(days=days[0])),
+        "to_at": format_time(NOW - timedelta(days=days[1])),
+        "from_seq": 0,
+        "to_seq": 0,
+        "root": "ab" * 32,
+        "counts": {},
+        "totals_hash": "ab" * 32,
+        "preparer": "anna",
+    }
+    said |= {} if supersedes is None else {"supersedes": supersedes}
+    key = f"_period.closed/{name}" + ("" if supersedes is None else f"/{supersedes}")
+    document = {
+        "kind": "notice",
+        "type": "period.closed",
+        "key": key,
+        "occurred_at": format_time(NOW),
+        "data": said,
+    }
+    return build_effect(document, rules=Rules(screen=frozenset(), notices=True), now=NOW)
+
+
+def with_a_close(marked):
+    """300 entries, the close of `old`, and 300 of which those in `old` are marked as told."""
+    memory = Memory()
+    head = append(
+        memory, Head.genesis(ledger=LEDGER, origin=ORIGIN), [effect(at) for at in range(300)]
+    )
+    base = (head.size, head.root)
+    head = append(memory, head, [close("old", days=(20, 10))])
+    old = format_time(NOW - timedelta(days=15))
+    effects = [
+        effect(at, **({"occurred_at": old} if at % 50 == 0 else {})) for at in range(301, 601)
+    ]
+    append(memory, head, effects, late_for=lambda each: marked(each.occurred_at == old))
+    return memory, base
+
+
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+def test_entries_are_late_for_the_periods_that_were_closed_before_them(mode):
+    memory, base = with_a_close(lambda is_late: "old" if is_late else None)
+
+    report = audit(memory, outside=Outside(now=NOW), since=base if mode == "incremental" else None)
+
+    assert report.findings == []
+
+
+UNEXPLAINED = {
+    "missing": (lambda _is_late: None, 350),
+    "of-no-close": (lambda is_late: "old" if is_late else "new", 301),
+    "of-another": (lambda is_late: "other" if is_late else None, 350),
+}
+
+
+@pytest.mark.parametrize("since", [0, 560])
+@pytest.mark.parametrize("name", UNEXPLAINED)
+def test_a_late_mark_that_no_close_explains_is_named(name, since):
+    marked, first = UNEXPLAINED[name]
+    memory, _ = with_a_close(marked)
+    kept = [row.columns[HASH] for row in memory.rows[:since]]
+    root = Frontier.empty().extend(kept).root() if since else None
+
+    report = audit(memory, outside=Outside(now=NOW), since=(since, root) if since else None)
+
+    assert (report.tamper, report.time) == ("ok", "bad")
+    assert report.first_bad.check == "time.late"
+    assert report.first_bad.seq == (
+        first if not since else max(first, 512 if first == 301 else 550)
+    )
+
+
+def test_a_close_that_is_corrected_makes_nothing_late_any_more():
+    memory = Memory()
+    head = append(memory, Head.genesis(ledger=LEDGER, origin=ORIGIN), [close("old", days=(20, 10))])
+    first = memory.rows[0].columns[1]
+    head = append(memory, head, [close("old", days=(20, 18), supersedes=first)])
+    append(memory, head, [effect(2, occurred_at=format_time(NOW - timedelta(days=15)))])
+
+    assert verify(memory).findings == []
 
 
 def test_effects_from_the_future_are_named():

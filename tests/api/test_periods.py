@@ -145,6 +145,7 @@ REFUSED = {
     "unknown-member": ("2026-03", {"force": True}, 422, "MALFORMED_EFFECT"),
     "supersedes-nothing": ("2026-03", {"supersedes": "x"}, 422, "MALFORMED_EFFECT"),
     "name-is-none": ("a b", {}, 422, "MALFORMED_EFFECT"),
+    "year-without-end": ("9999", {}, 422, "NO_SUCH_PERIOD"),
 }
 
 

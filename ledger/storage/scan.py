@@ -31,6 +31,7 @@ from ledger.verify import (
     StoredPosition,
     StoredPosterKey,
 )
+from ledger.verify.stored import StoredClose
 
 TERMS_PER_READ = 10_000
 POSITIONS_PER_READ = 5_000
@@ -92,6 +93,13 @@ where hashtextextended(type, hashtextextended(ledger, 0))
         = hashtextextended(%(type)s, hashtextextended(%(ledger)s, 0))
     and ledger = %(ledger)s and type = %(type)s and kind = 'notice' and seq < %(stop)s
 order by seq
+"""
+
+SELECT_PERIODS = """
+select seq, id::text, name,
+    to_char(from_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    to_char(to_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), from_seq, supersedes::text
+from periods where ledger = %s order by seq
 """
 
 SELECT_TILES = """
@@ -295,6 +303,10 @@ class PostgresScan:
         """Notices that closed a period, before entry `stop`, in order."""
         where = {"ledger": self._ledger, "type": PERIOD_CLOSED, "stop": stop}
         return [StoredEntry(*row) for row in self._rows(SELECT_CLOSES, where)]
+
+    def periods(self) -> Sequence[StoredClose]:
+        """All rows of closed periods."""
+        return [StoredClose(*row) for row in self._rows(SELECT_PERIODS, (self._ledger,))]
 
     def payloads(self, start: int, stop: int) -> Sequence[StoredPayload]:
         """All payload rows of entries [start, stop)."""

@@ -202,6 +202,7 @@ class _Audit:
 
         # 4. Tables that are not in the order of entries.
         self._index.end(self._next, self._beat)
+        self._closes.end(self._source.periods(), self._next)
         for check, words in self._source.strays(pinned.size):
             self._add(check, None, f"{words} belongs to nothing that is there")
 

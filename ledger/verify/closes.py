@@ -1,5 +1,6 @@
 """
-Closes: whether each entry names the closed period it was late for, and no other names one.
+Closes: whether each entry names the closed period it was late for, no other names one, and the
+rows that writers find closes by say what the closes say.
 
 Closes are read from the entries themselves, in their order, as the writer knew them.
 """
@@ -12,7 +13,9 @@ from ledger.effect import Effect
 from ledger.entry import Entry
 from ledger.period import ClosedPeriod, Period, is_close, lateness
 from ledger.verify.links import Add
+from ledger.verify.report import shown
 from ledger.verify.sift import Run
+from ledger.verify.stored import StoredClose
 
 
 class Closes:
@@ -29,6 +32,7 @@ class Closes:
         self.count = 0
         """Closes so far, superseded ones too."""
         self._add = add
+        self._told: dict[int, StoredClose] = {}
         self._standing: dict[str, ClosedPeriod] = {}
         self._late_for: Callable[[Effect], str | None] = lateness(())
         self._ends = ""
@@ -51,11 +55,37 @@ class Closes:
         """Whether an entry of a run, none of which names a period, may be late for one."""
         return run.occurred_from < self._ends
 
+    def end(self, rows: Sequence[StoredClose], stop: int) -> None:
+        """Compare the rows of closes before entry `stop` with what the closes say."""
+        stored = {row.seq: row for row in rows if row.seq < stop}
+        for seq in sorted(stored.keys() | self._told.keys()):
+            row, told = stored.get(seq), self._told.get(seq)
+            if row is None:
+                self._add("period.missing", seq, f"the period that entry {seq} closed has no row")
+            elif told is None:
+                self._add("period.extra", seq, f"a period has a row, and entry {seq} closed none")
+            elif row != told:
+                self._add(
+                    "period.row",
+                    seq,
+                    f"the row of the period that entry {seq} closed says {shown(tuple(row))}, the "
+                    f"entry says {shown(tuple(told))}",
+                )
+
     def _learn(self, entry: Entry) -> None:
         data = entry.effect.data
         if data is None or not is_close(entry.effect):
             return
         self.count += 1
+        self._told[entry.seq] = StoredClose(
+            seq=entry.seq,
+            id=entry.id,
+            name=data["name"],
+            from_at=data["from_at"],
+            to_at=data["to_at"],
+            from_seq=data["from_seq"],
+            supersedes=data.get("supersedes"),
+        )
         self._standing.pop(data.get("supersedes", ""), None)
         period = Period(name=data["name"], from_at=data["from_at"], to_at=data["to_at"])
         self._standing[entry.id] = ClosedPeriod(period=period, seq=entry.seq)

@@ -76,6 +76,18 @@ class StoredIntent(NamedTuple):
     events: Sequence[bytes]
 
 
+class StoredClose(NamedTuple):
+    """A closed period's row: what its notice says, where writers look."""
+
+    seq: int
+    id: str
+    name: str
+    from_at: str
+    to_at: str
+    from_seq: int
+    supersedes: str | None
+
+
 class StoredPosterKey(NamedTuple):
     """A key that posters sign with."""
 
@@ -163,6 +175,9 @@ class Source(Protocol):
 
     def closes(self, stop: int) -> Sequence[StoredEntry]:
         """Notices that closed a period, before entry `stop`, in order; their bytes suffice."""
+
+    def periods(self) -> Sequence[StoredClose]:
+        """All rows of closed periods."""
 
     def payloads(self, start: int, stop: int) -> Sequence[StoredPayload]:
         """All payload rows of entries [start, stop)."""

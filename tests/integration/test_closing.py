@@ -17,6 +17,7 @@ import pytest
 
 from ledger.audit import closing as module
 from ledger.audit.closing import Closing
+from ledger.auditing import verify_ledger
 from ledger.errors import PeriodClosedError, PushbackError
 from tests.faults.house import House, all_at_once, asked, asks, eur, open_house, refund
 
@@ -139,6 +140,41 @@ def test_a_verification_that_goes_on_from_another_knows_the_closes_before_it(
     house.record(ledger, asks("more"))
 
     assert house.verify(ledger, since=(whole.size, whole.root)).start > 1
+
+
+EDITS = {
+    "missing": ("delete from periods where ledger = %s", "period.missing"),
+    "edited": (
+        "update periods set to_at = to_at + interval '1 day' where ledger = %s",
+        "period.row",
+    ),
+    "added": (
+        (
+            "insert into periods (ledger, seq, id, name, from_at, to_at, from_seq)"
+            " select ledger, 0, gen_random_uuid(), 'old', from_at - interval '1 day', from_at, 0"
+            " from periods where ledger = %s"
+        ),
+        "period.extra",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_a_row_that_does_not_say_what_the_close_says_is_named(house, ledger, closing, name):
+    """Writers find closes by these rows: an edit would leave late entries unmarked."""
+    house.record(ledger, asks("before"))
+    closing.close(ledger, MARCH, preparer="anna")
+    harm, check = EDITS[name]
+    with house.superuser() as connection:
+        connection.execute("alter table periods disable trigger append_only")
+        connection.execute(harm, (ledger,))
+        connection.execute("alter table periods enable always trigger append_only")
+
+    report = verify_ledger(house.engine, ledger)
+
+    assert report.tamper == "bad"
+    assert [each.check for each in report.findings] == [check]
+    assert report.first_bad.seq == (0 if name == "added" else 1)
 
 
 def at_(day: str) -> str:

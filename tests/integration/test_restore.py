@@ -506,7 +506,7 @@ def signed_anew(house: House, lost: Lost, size: int, root: bytes = bytes(32)) ->
     """A checkpoint of the ledger's own key in the copy."""
     origin = house.reader.ledger(lost.ledger).origin
     tree = Checkpoint(origin=origin, size=size, root=root)
-    (lost.copy / "checkpoint").write_bytes(sign_checkpoint(tree, house.signer._key(origin)))
+    (lost.copy / "checkpoint").write_bytes(sign_checkpoint(tree, *house.signer._keys_of(origin)))
 
 
 def bundle_cut_short(_house: House, lost: Lost) -> None:

@@ -37,6 +37,7 @@ from ledger.verify import (
 )
 from ledger.verify.index import _Seen
 from ledger.verify.report import FINDINGS_MAX
+from ledger.verify.stored import StoredClose
 from ledger.verify.tree import Tree
 
 LEDGER, ORIGIN = "shop", "ledger.example.com/shop"
@@ -86,6 +87,16 @@ class Memory:
     def closes(self, stop):
         at = COLUMNS.index("type")
         return [row for row in self.rows if row.columns[at] == "period.closed" and row.seq < stop]
+
+    def periods(self):
+        closes = [parse_entry(row.body) for row in self.closes(len(self.rows))]
+        return [
+            StoredClose(
+                **{name: each.effect.data.get(name) for name in StoredClose._fields}
+                | {"seq": each.seq, "id": each.id}
+            )
+            for each in closes
+        ]
 
     def payloads(self, *_range):
         return []

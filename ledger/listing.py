@@ -381,7 +381,7 @@ def _in_range(seqs: Select[Any], table: FromClause, descending: bool) -> Select[
 
 
 def _hash(value: ColumnElement[Any], ledger: ColumnElement[Any]) -> ColumnElement[int]:
-    """What the indexes of migration 0008 hold."""
+    """What the indexes of migration 0007 hold."""
     return func.hashtextextended(value, func.hashtextextended(ledger, literal_column("0")))
 
 

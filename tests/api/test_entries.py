@@ -211,6 +211,8 @@ def test_ledger_says_what_is_fixed_about_it(api: Api) -> None:
     """Identity, key, units, zone and size."""
     body = api.get("").json()
 
-    assert set(body) == {"ledger", "origin", "vkey", "units", "time_zone", "public_log", "size"}
+    assert set(body) == {
+        *("ledger", "origin", "vkey", "keys", "units", "time_zone", "public_log", "size")
+    }
     assert (body["ledger"], body["size"]) == (api.ledger, 0)
     assert body["vkey"].startswith(body["origin"] + "+")

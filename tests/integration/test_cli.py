@@ -923,6 +923,7 @@ def await_that(holds: Any) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_a_posters_key_is_enrolled_once(shell, tmp_path):
     """As digits or as a PEM file it is the same key; what is no key is refused."""
     key = Ed25519PrivateKey.generate().public_key()

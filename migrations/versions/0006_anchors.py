@@ -1,4 +1,4 @@
-"""Finance's room: sources, imports and their lines, runs, breaks and what people decided."""
+"""Anchors: checkpoints that the registry recorded or an authority timestamped."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 from alembic import op
 
 revision = "0006"
-down_revision = "0008"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
     """Apply the SQL beside this file; a DBA reads that, not this."""
-    sql = Path(__file__).parents[1] / "sql" / "0006_recon.sql"
+    sql = Path(__file__).parents[1] / "sql" / "0006_anchors.sql"
     # The driver's own connection: it sends many statements at once and leaves % signs alone.
     driver_connection = op.get_bind().connection.driver_connection
     assert driver_connection is not None

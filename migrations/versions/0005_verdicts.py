@@ -6,7 +6,7 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0003"
+revision = "0005"
 down_revision = "0004"
 branch_labels = None
 depends_on = None
@@ -14,7 +14,7 @@ depends_on = None
 
 def upgrade() -> None:
     """Apply the SQL beside this file; a DBA reads that, not this."""
-    sql = Path(__file__).parents[1] / "sql" / "0003_verdicts.sql"
+    sql = Path(__file__).parents[1] / "sql" / "0005_verdicts.sql"
     # The driver's own connection: it sends many statements at once and leaves % signs alone.
     driver_connection = op.get_bind().connection.driver_connection
     assert driver_connection is not None

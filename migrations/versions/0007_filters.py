@@ -6,15 +6,15 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0008"
-down_revision = "0007"
+revision = "0007"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
     """Apply the SQL beside this file; a DBA reads that, not this."""
-    sql = Path(__file__).parents[1] / "sql" / "0008_filters.sql"
+    sql = Path(__file__).parents[1] / "sql" / "0007_filters.sql"
     # The driver's own connection: it sends many statements at once and leaves % signs alone.
     driver_connection = op.get_bind().connection.driver_connection
     assert driver_connection is not None

@@ -10,6 +10,9 @@ import pytest
 from tests.architecture.repository import README, rows
 from tests.faults.attacks import SIZE, UNDETECTED, table
 
+# Each attack is made once more; whether it is found is a law of the matrix itself.
+pytestmark = pytest.mark.slow
+
 HEADER = "A superuser would"
 # More checks than this of one family, and the family stands for them.
 NAMED_MAX = 2

@@ -27,6 +27,9 @@ from tests.integration.converters import (
 )
 from tests.vectors.shared import SHARED
 
+# Whole files through a real service: long, and the parts are tested elsewhere.
+pytestmark = pytest.mark.slow
+
 STATEMENTS = SHARED / "statements"
 STRIPE = STATEMENTS / "stripe_api_shape"
 PAYPAL = STATEMENTS / "paypal" / "activity_download_english.csv"
@@ -147,7 +150,6 @@ def test_a_providers_file_is_held_to_the_cent(post, held, verified, name):
     assert verified(name)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_posting_the_same_file_again_records_nothing_new(post, held, verified, name):
     """Every line is replayed, and the report says the same sums."""
@@ -203,7 +205,6 @@ def repaired(tmp_path) -> Path:
     return folder
 
 
-@pytest.mark.slow
 def test_refunds_of_payments_in_the_file_are_linked_to_them(shell, post, verified, repaired):
     """What remains of the payment follows; a failed refund gives it back."""
     told = post("linked", stripe_items(repaired))

@@ -53,6 +53,7 @@ def test_a_service_stops_a_ledger_it_finds_broken(tmp_path):
                 httpx.Client(
                     base_url=f"{told['url']}/v1/ledgers/shop",
                     headers={"Authorization": f"Bearer {key}"},
+                    timeout=PATIENCE_S,
                 )
             )
 
@@ -100,14 +101,23 @@ def test_a_service_stops_a_ledger_it_finds_broken(tmp_path):
         with shell.serving() as (_, told):
             url = f"{told['url']}/v1/ledgers/shop/effects"
             headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": "later"}
-            assert httpx.post(url, json=capture(), headers=headers).status_code == 503
+            assert (
+                httpx.post(url, json=capture(), headers=headers, timeout=PATIENCE_S).status_code
+                == 503
+            )
             lifted = shell.good(
                 *("ledger", "resume", "shop", "--because", "an exercise", "--acknowledge")
             )
             assert lifted == {"ledger": "shop", "lifted": ["broken"], "acknowledged": True}
             eventually(
-                lambda: httpx.post(url, json=capture(), headers=headers).status_code in {200, 201}
+                lambda: (
+                    httpx.post(url, json=capture(), headers=headers, timeout=PATIENCE_S).status_code
+                    in {200, 201}
+                )
             )
             time.sleep(3)
             headers["Idempotency-Key"] = "much-later"
-            assert httpx.post(url, json=capture(), headers=headers).status_code == 201
+            assert (
+                httpx.post(url, json=capture(), headers=headers, timeout=PATIENCE_S).status_code
+                == 201
+            )

@@ -418,6 +418,7 @@ class ProblemOut(BaseModel):
     detail: str
     code: str
     world: Literal["RML1", "RML2", "RML3"] = _absent()
+    # The words stand once, with the errors; a type checker wants them written out here.
     action: Literal[ACTIONS] = _absent()  # type: ignore[valid-type]
     reason: str = _absent()
     severity: Literal["info", "warning", "error", "critical"] = _absent()

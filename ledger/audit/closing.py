@@ -269,6 +269,7 @@ class Closing:
                 return self._appender.append_notice(
                     ledger,
                     asked.key,
+                    # Bound now, not when it is called; a lambda's defaults have no types.
                     lambda transaction, totals=totals, folded=folded: _notice(  # type: ignore[misc]
                         transaction, asked, totals.copy(), folded
                     ),

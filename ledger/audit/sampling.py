@@ -14,7 +14,7 @@ import heapq
 import hmac
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
@@ -394,8 +394,3 @@ def evaluate_monetary_units(
         for (before, after), tainting in zip(itertools.pairwise(factors), over, strict=True)
     )
     return Evaluation(projected=known + projected, upper=known + bound * interval)
-
-
-def chosen_seqs(sample: Sample) -> Iterator[int]:
-    """Numbers of the chosen entries."""
-    return (each.item.seq for each in sample.chosen)

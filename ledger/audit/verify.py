@@ -44,6 +44,7 @@ try:
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 except ImportError:
+    # Where the package is absent, the name stands for that.
     Ed25519PublicKey = None  # type: ignore[assignment,misc]
 
 FORMAT = "effect-ledger/audit-bundle/v1"
@@ -1315,6 +1316,7 @@ class _Compared:
 
     def __exit__(self, *_: object) -> None:
         for lines in self._lines.values():
+            # All of them are generators, and the protocol of iterators has no end.
             lines.close()  # type: ignore[attr-defined]
 
     def rows(self, rows: list[tuple[str, Row]]) -> None:

@@ -80,6 +80,7 @@ def _build(document: Mapping[str, Any]) -> Account:
     texts = {key: str(document[key]) for key in _TEXTS if key in document}
     texts["unit_rule"] = UnitRule(texts.get("unit_rule", UnitRule.ISO_4217))
     source = Source(
+        # One mapping of texts for members of several types; each was put in its own above.
         **{"report_type": "", "account_ref": "", **texts},  # type: ignore[arg-type]
         name=name,
         exponents=_exponents(document.get("exponents", {})),
@@ -132,6 +133,7 @@ def _rules(document: Mapping[str, Any], provider: str) -> Rules:
         for kind, given in document.get("windows", {}).items()
     }
     return Rules(
+        # What stands by default is a dict, which the field's wider type does not tell.
         windows=Rules().windows | windows,  # type: ignore[operator]
         tolerances=tuple(
             Tolerance(**(given | {"kind": LineKind(given["kind"])}))

@@ -20,7 +20,6 @@ from ledger.audit.sampling import (
     choose_random,
     choose_stratified,
     choose_systematic,
-    chosen_seqs,
     confidence_factor,
     count_population,
     evaluate_monetary_units,
@@ -37,6 +36,12 @@ def item(seq: int, minor: int = 100) -> Item:
 
 
 ITEMS = [item(seq, 50 * seq) for seq in range(1, 101)]
+
+
+def chosen_seqs(sample):
+    return (each.item.seq for each in sample.chosen)
+
+
 books = st.lists(st.integers(-500, 5_000), min_size=1, max_size=60)
 
 

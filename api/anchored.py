@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from api.openapi import parameter
-from ledger.anchors import AnchorLevel, Anchors
+from ledger.anchoring.anchors import AnchorLevel, Anchors
 from ledger.errors import NotCosignedYetError, NotFoundError, NotTimestampedYetError
 from ledger.ports import LedgerRecord
 from ledger.publisher import Publisher

@@ -3,7 +3,7 @@ Auth: who calls, and whether the call is within the caller's reach.
 
 The first three questions of every request, in this order: is there a good credential
 (401), does it reach this ledger and this kind of act (403), is there such a ledger (404).
-What a credential is and how it is stored is for `ledger.credentials`.
+What a credential is and how it is stored is for `ledger.registry.credentials`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Protocol
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from ledger.credentials import Credential
 from ledger.errors import ForbiddenError, UnauthenticatedError
+from ledger.registry.credentials import Credential
 
 REMEMBERED_S = 5.0
 """How long a credential that was good is believed without asking: a revoked key works on

@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from api.errors import MalformedRequestError
 from ledger.errors import TooLargeError
-from ledger.payload import PAYLOAD_BYTES_MAX, PAYLOADS_MAX
+from ledger.forms.payload import PAYLOAD_BYTES_MAX, PAYLOADS_MAX
 
 BATCH_BYTES_MAX = 8 * 1024 * 1024
 

@@ -22,25 +22,25 @@ from api.auth import Authenticator, check_ledger, check_scope, check_unlimited
 from api.errors import InvalidParameterError
 from api.heads import Heads
 from api.metrics import Metrics
-from ledger.anchors import Anchors
+from ledger.anchoring.anchors import Anchors
+from ledger.anchoring.rfc3161 import Authorities
 from ledger.audit.closing import Closing
 from ledger.audit.exports import Exports
-from ledger.credentials import Credential, Credentials
-from ledger.dialog import Dialog
+from ledger.dialog.intents import Intents
+from ledger.dialog.steps import Dialog
 from ledger.dry_run import DryRun
 from ledger.errors import ForbiddenError
-from ledger.intents import Intents
-from ledger.names import REGISTRY
+from ledger.forms.names import REGISTRY
 from ledger.ports import LedgerRecord
 from ledger.publisher import Publisher
 from ledger.reader import Reader
 from ledger.recon.office import Office
-from ledger.rfc3161 import Authorities
+from ledger.registry.credentials import Credential, Credentials
+from ledger.registry.stops import Stops
 from ledger.sequencer import Sequencer
-from ledger.stops import Stops
 from ledger.submission import Outcome, Posting
-from ledger.verdicts import Verdicts
-from ledger.verification import Verifications
+from ledger.verification.runs import Verifications
+from ledger.verification.verdicts import Verdicts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

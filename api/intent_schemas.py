@@ -29,7 +29,7 @@ from ledger.effect import (
     TEXT_MAX,
     TYPE_MAX,
 )
-from ledger.payload import PAYLOADS_MAX
+from ledger.forms.payload import PAYLOADS_MAX
 
 StateWord = Literal["promised", "executing", "handed_off", "cancelled", "failed", "unknown"]
 Token = Annotated[int, Field(description="The newest fencing token you were given.")]

@@ -15,9 +15,9 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from ledger.intents import OpenIntents
+from ledger.dialog.intents import OpenIntents
 from ledger.submission import Outcome, Recorded
-from ledger.verification import Standing
+from ledger.verification.runs import Standing
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

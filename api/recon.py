@@ -35,8 +35,8 @@ from api.routes.writes import KEY, read_key
 from api.schemas import Shape, parse_shape
 from ledger import errors as domain
 from ledger.canonical import parse_json
-from ledger.grammar import below, wrong
-from ledger.names import REGISTRY
+from ledger.forms.grammar import below, wrong
+from ledger.forms.names import REGISTRY
 
 PREPARE = ("recon:prepare", "recon:review")
 REVIEW = ("recon:review",)

@@ -2,7 +2,7 @@
 Schemas: what requests and answers look like on the wire.
 
 Models of requests hold the shape (names and JSON types of members) and hand the words on;
-what the words must say is for `ledger.effect` and `ledger.payload`, which also know the
+what the words must say is for `ledger.effect` and `ledger.forms.payload`, which also know the
 limits that the models only publish. Models of answers describe; they do not build.
 """
 
@@ -35,9 +35,9 @@ from ledger.effect import (
 )
 from ledger.entry import parse_signature
 from ledger.errors import MalformedEffectError, RejectedError
-from ledger.grammar import below
-from ledger.names import PAYLOAD_NAME_MAX
-from ledger.payload import MEDIA_TYPE_MAX, PAYLOADS_MAX, build_payloads
+from ledger.forms.grammar import below
+from ledger.forms.names import PAYLOAD_NAME_MAX
+from ledger.forms.payload import MEDIA_TYPE_MAX, PAYLOADS_MAX, build_payloads
 from ledger.submission import Submission
 
 ITEMS_MAX = 1_000

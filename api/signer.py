@@ -2,7 +2,8 @@
 Signer: answers services on other hosts, over HTTP, with what it remembers and signs.
 
 An application of its own, without the ledger's: whoever runs it needs no database. What is
-signed and what is refused, `ledger.signer` says; questions and answers are `ledger.signer_desk`.
+signed and what is refused, `ledger.signing.signer` says; questions and answers are those of
+`ledger.signing.desk`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from ledger.errors import (
     SignerUnavailableError,
     TooLargeError,
 )
-from ledger.signer_desk import REQUEST_BYTES_MAX, LeavesNeededError, SignerDesk, refusal_code
+from ledger.signing.desk import REQUEST_BYTES_MAX, LeavesNeededError, SignerDesk, refusal_code
 
 logger = logging.getLogger(__name__)
 

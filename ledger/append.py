@@ -31,10 +31,11 @@ from ledger.errors import (
     RejectedError,
     VerificationError,
 )
+from ledger.forms.names import LEDGER_ITSELF
+from ledger.forms.payload import commitment
+from ledger.forms.period import lateness
+from ledger.forms.timestamps import format_time, parse_time
 from ledger.merkle import BatchProver, Frontier, LeafIndex, TreeSize
-from ledger.names import LEDGER_ITSELF
-from ledger.payload import commitment
-from ledger.period import lateness
 from ledger.ports import (
     AppendTransaction,
     Batch,
@@ -49,7 +50,6 @@ from ledger.ports import (
 from ledger.receipt import Receipt, TlogProof
 from ledger.submission import KeptPayload, Outcome, Posting, Recorded, Submission
 from ledger.tiles import completed_tiles
-from ledger.timestamps import format_time, parse_time
 from ledger.tree import Tree
 from ledger.vault import SaltedPayload, Vault
 

@@ -14,9 +14,9 @@ from ledger.admission import Admission, Place, Replay, Verdict, told_by_key, wan
 from ledger.append import PayloadStore, replayed_payloads
 from ledger.entry import new_entry_id, recorded_entry
 from ledger.errors import LedgerError, RejectedError
+from ledger.forms.timestamps import format_time
 from ledger.ports import Clock, Found, LedgerRecord, Stops, Wanted
 from ledger.submission import Posting, Provisional, Submission
-from ledger.timestamps import format_time
 from ledger.vault import Vault
 
 

@@ -15,10 +15,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from ledger import notices, personal_data
 from ledger.canonical import canonical_bytes, canonical_bytes_of_words
 from ledger.errors import TooLargeError
-from ledger.grammar import (
+from ledger.forms import notices, personal_data
+from ledger.forms.grammar import (
     HASH,
     HASH_FORM,
     KEY,
@@ -38,13 +38,13 @@ from ledger.grammar import (
     uuid,
     wrong,
 )
-from ledger.money import (
+from ledger.forms.money import (
     CURRENCY,
     check_amount,
     check_amount_form,
     exponent,
 )
-from ledger.timestamps import format_time
+from ledger.forms.timestamps import format_time
 
 EFFECT_BYTES_MAX = 32_768
 EVIDENCE_MAX = 16

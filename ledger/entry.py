@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from ledger.canonical import INTEGER_MAX, canonical_bytes, parse_json
 from ledger.effect import Effect, read_effect
 from ledger.errors import ChainBreakError, MalformedProofError, RejectedError, SignatureError
-from ledger.grammar import (
+from ledger.forms.grammar import (
     HASH,
     HASH_FORM,
     Parser,
@@ -36,8 +36,7 @@ from ledger.grammar import (
     uuid,
     wrong,
 )
-from ledger.merkle import Frontier, leaf_hash
-from ledger.names import (
+from ledger.forms.names import (
     REGISTRY,
     check_key_id,
     check_ledger_name,
@@ -45,11 +44,12 @@ from ledger.names import (
     check_period_name,
     check_principal_name,
 )
-from ledger.payload import (
+from ledger.forms.payload import (
     PAYLOADS_MAX,
     Commitment,
     parse_media_type,
 )
+from ledger.merkle import Frontier, leaf_hash
 from ledger.plain import PlainEntry, effect_of, payloads_of, read_plain
 
 VERSION = 1

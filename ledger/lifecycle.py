@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from types import MappingProxyType
 
+from ledger.dialog.intent import Hold
 from ledger.effect import Effect, Kind, Money
 from ledger.errors import (
     BadReferenceError,
@@ -25,9 +26,8 @@ from ledger.errors import (
     PossibleRepeatError,
     TooLargeError,
 )
-from ledger.grammar import wrong
-from ledger.intent import Hold
-from ledger.money import check_amount, decimals, format_amount, minor_units
+from ledger.forms.grammar import wrong
+from ledger.forms.money import check_amount, decimals, format_amount, minor_units
 
 MINOR_UNITS_MAX = 10**38 - 1
 """Largest sum a position holds, on either side of zero: the database has 38 digits for it."""

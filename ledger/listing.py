@@ -33,9 +33,9 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from ledger.canonical import canonical_bytes
 from ledger.effect import KEY_MAX, SYSTEM_MAX, TEXT_MAX, TYPE_MAX, Kind
-from ledger.grammar import KEY, KEY_FORM, Parser, form, moment, one_of, text, uuid, wrong
+from ledger.forms.grammar import KEY, KEY_FORM, Parser, form, moment, one_of, text, uuid, wrong
+from ledger.forms.timestamps import parse_time
 from ledger.storage.tables import entries, entry_terms
-from ledger.timestamps import parse_time
 
 PAGE_MAX = 1_000
 

@@ -43,9 +43,9 @@ from ledger.effect import (
     Kind,
     Money,
 )
-from ledger.grammar import HASH, NAME
-from ledger.money import CURRENCY, DECIMAL
-from ledger.names import (
+from ledger.forms.grammar import HASH, NAME
+from ledger.forms.money import CURRENCY, DECIMAL
+from ledger.forms.names import (
     LEDGER_NAME,
     NAME_MAX,
     PAYLOAD_NAME,
@@ -54,7 +54,7 @@ from ledger.names import (
     PERIOD_NAME_MAX,
     PRINCIPAL_NAME,
 )
-from ledger.payload import MEDIA_TYPE, MEDIA_TYPE_MAX, PAYLOADS_MAX, Commitment
+from ledger.forms.payload import MEDIA_TYPE, MEDIA_TYPE_MAX, PAYLOADS_MAX, Commitment
 
 
 class PlainEntry(NamedTuple):

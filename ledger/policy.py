@@ -14,9 +14,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 
+from ledger.anchoring.rfc3161 import Authorities
 from ledger.checkpoint import Checkpoint, read_checkpoint
 from ledger.cosignature import Cosignature, cosignatures_of, is_checkable
 from ledger.errors import MalformedProofError, SettingsError, SignatureError
+from ledger.forms.timestamps import from_posix
 from ledger.note import COSIGNATURES, ED25519, Note, Signature, VerifierKey, open_note
 from ledger.receipt import (
     ProvenPlace,
@@ -30,8 +32,6 @@ from ledger.receipt import (
     verify_receipt,
     verify_tlog_proof,
 )
-from ledger.rfc3161 import Authorities
-from ledger.timestamps import from_posix
 
 POLICY_BYTES_MAX = 1_048_576
 NONE = "none"

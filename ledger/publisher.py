@@ -19,16 +19,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ledger.anchors import Anchors
+from ledger.anchoring.anchors import Anchors
 from ledger.checkpoint import Checkpoint, open_checkpoint
 from ledger.cosignature import Cosignature
 from ledger.errors import LedgerBrokenError, LedgerError, NotFoundError, SettingsError
-from ledger.names import REGISTRY
+from ledger.forms.names import REGISTRY
 from ledger.note import VerifierKey
 from ledger.policy import Policy, Witnessed, parse_policy
 from ledger.ports import LedgerRecord
 from ledger.reader import Reader
-from ledger.stops import Stops
+from ledger.registry.stops import Stops
 from ledger.witness.client import Extension, NotCosigned, WitnessClient
 
 logger = logging.getLogger(__name__)

@@ -43,15 +43,15 @@ from ledger.errors import (
     SettingsError,
     TooLargeError,
 )
-from ledger.grammar import UUID, integer, one_of
-from ledger.key_history import ADDED, RETIRED, key_history, notice_range, read_notice
+from ledger.forms.grammar import UUID, integer, one_of
+from ledger.forms.names import REGISTRY, check_ledger_name
 from ledger.lifecycle import Position
 from ledger.listing import PAGE_MAX, EntryFilter, Listing, Question
 from ledger.merkle import HASH_BYTES, LeafIndex, TreeSize, leaf_hash, verify_inclusion
-from ledger.names import REGISTRY, check_ledger_name
 from ledger.note import VerifierKey
 from ledger.ports import Clock, LedgerRecord, SealedPayload
 from ledger.receipt import Receipt, TlogProof
+from ledger.signing.key_history import ADDED, RETIRED, key_history, notice_range, read_notice
 from ledger.storage.database import database_errors, driver_connection
 from ledger.storage.tables import (
     data_keys,

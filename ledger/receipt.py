@@ -21,6 +21,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Literal, get_args
 
+from ledger.anchoring.rfc3161 import Authorities, Timestamp, verify_timestamp
 from ledger.canonical import parse_json
 from ledger.checkpoint import (
     LOG_ALGORITHMS,
@@ -33,8 +34,9 @@ from ledger.checkpoint import (
 from ledger.cosignature import cosignatures_of
 from ledger.entry import Entry, parse_entry
 from ledger.errors import InclusionError, MalformedJsonError, MalformedProofError, SignatureError
+from ledger.forms.names import REGISTRY
+from ledger.forms.timestamps import from_posix
 from ledger.merkle import HASH_BYTES, LeafIndex, TreeSize, leaf_hash, verify_inclusion
-from ledger.names import REGISTRY
 from ledger.note import (
     COSIGNATURES,
     Note,
@@ -44,8 +46,6 @@ from ledger.note import (
     open_note,
     parse_note,
 )
-from ledger.rfc3161 import Authorities, Timestamp, verify_timestamp
-from ledger.timestamps import from_posix
 
 ReceiptLevel = Literal["unsigned", "log-signed", "cosigned", "timestamped"]
 """

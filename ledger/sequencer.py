@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from ledger.append import Appender
 from ledger.errors import ForbiddenError, LedgerError, OutcomeUnknownError, OverloadedError
-from ledger.names import LEDGER_ITSELF, REGISTRY
+from ledger.forms.names import LEDGER_ITSELF, REGISTRY
 from ledger.submission import Outcome, Posting
 
 logger = logging.getLogger(__name__)

@@ -14,50 +14,50 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
-from ledger.anchoring import ANCHORING_LOCK, Anchoring, Duty
-from ledger.anchors import Anchors
+from ledger.anchoring.anchors import Anchors
+from ledger.anchoring.dating import Dating
+from ledger.anchoring.recorder import Recorder
+from ledger.anchoring.rfc3161 import Authorities, load_authorities
+from ledger.anchoring.rounds import ANCHORING_LOCK, Anchoring, Duty
+from ledger.anchoring.stamper import Stamper
+from ledger.anchoring.tsa import HttpAuthority
 from ledger.append import Appender
 from ledger.audit.access import Accesses
 from ledger.audit.closing import Closing
 from ledger.audit.exports import Exports
 from ledger.clock import SystemClock
-from ledger.credentials import Credentials
-from ledger.dating import Dating
-from ledger.dialog import Dialog
+from ledger.copies.restore import Restorer
+from ledger.dialog.intents import Intents
+from ledger.dialog.steps import Dialog
 from ledger.dry_run import DryRun
 from ledger.errors import LedgerBrokenError, LedgerError, SettingsError
-from ledger.intents import Intents
-from ledger.keyring import FileRing, Ring
-from ledger.keys import load_passphrase, load_payload_key, load_seed, load_signing_key
-from ledger.kms import AWS_KMS, KmsKey
-from ledger.names import REGISTRY
+from ledger.forms.names import REGISTRY
 from ledger.note import VerifierKey
 from ledger.policy import Policy
 from ledger.ports import LedgerRecord
 from ledger.publisher import Publisher, load_policy
 from ledger.reader import Reader
 from ledger.recon.office import Office, open_office
-from ledger.recorder import Recorder
-from ledger.registry import Registry
-from ledger.remote_signer import RemoteSigner
-from ledger.restore import Restorer
-from ledger.rfc3161 import Authorities, load_authorities
-from ledger.rotation import Rotation
-from ledger.rounds import ROUNDS_LOCK, Rounds
+from ledger.registry.credentials import Credentials
+from ledger.registry.ledgers import Registry
+from ledger.registry.stops import Stops
 from ledger.sequencer import Sequencer
 from ledger.settings import Settings
-from ledger.signer import FileSigner
-from ledger.stamper import Stamper
-from ledger.stops import Stops
+from ledger.signing.keyring import FileRing, Ring
+from ledger.signing.keys import load_passphrase, load_payload_key, load_seed, load_signing_key
+from ledger.signing.kms import AWS_KMS, KmsKey
+from ledger.signing.remote import RemoteSigner
+from ledger.signing.rotation import Rotation
+from ledger.signing.signer import FileSigner
 from ledger.storage.database import WRITER, Conninfo, database_errors, engine
 from ledger.storage.embedded import open_server
 from ledger.storage.leader import Leader
 from ledger.storage.postgres import PostgresStorage
 from ledger.storage.schema import check_version, migrate
-from ledger.tsa import HttpAuthority
 from ledger.vault import Vault
-from ledger.verdicts import Verdicts
-from ledger.verification import Verifications
+from ledger.verification.rounds import ROUNDS_LOCK, Rounds
+from ledger.verification.runs import Verifications
+from ledger.verification.verdicts import Verdicts
 
 logger = logging.getLogger(__name__)
 

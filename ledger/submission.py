@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ledger.effect import Effect
 from ledger.entry import Entry, PosterSignature
 from ledger.errors import LedgerError
-from ledger.payload import PayloadIn
+from ledger.forms.payload import PayloadIn
 from ledger.receipt import Receipt
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ledger.errors import CommitmentError
-from ledger.payload import (
+from ledger.forms.payload import (
     KEY_BYTES,
     SALT_BYTES,
     Commitment,

@@ -26,9 +26,9 @@ from api.schemas import (
     StoryOut,
 )
 from ledger import errors as domain
-from ledger.anchors import AnchorLevel
-from ledger.key_history import current, write_key
+from ledger.anchoring.anchors import AnchorLevel
 from ledger.reader import EntryFilter
+from ledger.signing.key_history import current, write_key
 
 router = APIRouter(prefix="/v1/ledgers/{ledger}", tags=["entries"])
 

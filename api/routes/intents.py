@@ -52,7 +52,11 @@ from api.schemas import parse_shape
 from api.wire import Wire
 from ledger import errors as domain
 from ledger.canonical import parse_json
-from ledger.dialog import Asked, Taken
+from ledger.dialog.handoff import Handoffs
+from ledger.dialog.intent import Step
+from ledger.dialog.intents import PAGE_MAX
+from ledger.dialog.promise import build_promise, check_key, parse_step
+from ledger.dialog.steps import Asked, Taken
 from ledger.effect import Effect
 from ledger.errors import (
     HandedOffError,
@@ -61,12 +65,8 @@ from ledger.errors import (
     NotFoundError,
     PossibleRepeatError,
 )
-from ledger.grammar import UUID
-from ledger.handoff import Handoffs
-from ledger.intent import Step
-from ledger.intents import PAGE_MAX
-from ledger.payload import build_payloads
-from ledger.promise import build_promise, check_key, parse_step
+from ledger.forms.grammar import UUID
+from ledger.forms.payload import build_payloads
 from ledger.submission import Handoff, Posting, Provisional, Recorded, Submission
 
 PREFIX = "/v1/ledgers/{ledger}"

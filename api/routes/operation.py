@@ -18,8 +18,8 @@ from api.errors import UnexpectedError
 from api.openapi import answer, problems, text_answer
 from api.schemas import HealthOut, ReadyOut
 from ledger import errors as domain
-from ledger.names import REGISTRY
-from ledger.verification import Standing
+from ledger.forms.names import REGISTRY
+from ledger.verification.runs import Standing
 
 router = APIRouter(tags=["operation"])
 

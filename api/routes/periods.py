@@ -28,7 +28,7 @@ from api.routes.writes import LEDGER
 from api.schemas import parse_shape
 from ledger import errors as domain
 from ledger.canonical import parse_json
-from ledger.grammar import moment, uuid
+from ledger.forms.grammar import moment, uuid
 
 router = APIRouter(prefix="/v1/ledgers/{ledger}", tags=["periods"])
 

@@ -26,9 +26,9 @@ from api.lean import LeanRoute
 from api.openapi import ACCESS, answer, parameter, problems, text_answer
 from api.schemas import ConsistencyOut, InclusionOut
 from ledger import errors as domain
-from ledger.anchors import AnchorLevel
+from ledger.anchoring.anchors import AnchorLevel
 from ledger.checkpoint import log_part
-from ledger.names import REGISTRY
+from ledger.forms.names import REGISTRY
 from ledger.ports import LedgerRecord
 
 router = APIRouter(prefix="/v1/ledgers/{ledger}", tags=["proofs"])

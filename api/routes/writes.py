@@ -46,7 +46,7 @@ from ledger import errors as domain
 from ledger.canonical import parse_json
 from ledger.effect import Kind
 from ledger.errors import BadReferenceError, LedgerError, NotFoundError
-from ledger.grammar import UUID
+from ledger.forms.grammar import UUID
 from ledger.ports import LedgerRecord
 from ledger.submission import Outcome, Posting, Provisional, Recorded, Submission
 

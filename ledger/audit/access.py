@@ -20,8 +20,8 @@ from sqlalchemy import Engine
 
 from ledger.append import Appender
 from ledger.errors import LedgerError
-from ledger.names import REGISTRY
-from ledger.registry import build_notice
+from ledger.forms.names import REGISTRY
+from ledger.registry.ledgers import build_notice
 from ledger.storage.database import driver_connection
 
 logger = logging.getLogger(__name__)

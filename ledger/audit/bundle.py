@@ -28,8 +28,8 @@ from ledger.audit.source import Source, SourceEntry
 from ledger.audit.workbook import TablesWorkbook
 from ledger.canonical import canonical_bytes
 from ledger.errors import ChainBreakError
+from ledger.forms.timestamps import parse_time
 from ledger.merkle import Frontier, LeafIndex, TreeSize, leaf_hash
-from ledger.timestamps import parse_time
 
 Progress = Callable[[int, int], None]
 

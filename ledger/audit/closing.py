@@ -30,14 +30,14 @@ from ledger.errors import (
     PeriodError,
     PushbackError,
 )
-from ledger.names import check_principal_name
+from ledger.forms.names import check_principal_name
+from ledger.forms.notices import SUMS_MAX
+from ledger.forms.period import PERIOD_CLOSED, Period, build_period
+from ledger.forms.timestamps import format_time
 from ledger.note import parse_note
-from ledger.notices import SUMS_MAX
-from ledger.period import PERIOD_CLOSED, Period, build_period
 from ledger.ports import AppendTransaction
-from ledger.registry import build_notice
+from ledger.registry.ledgers import build_notice
 from ledger.storage.database import driver_connection
-from ledger.timestamps import format_time
 
 FOLD_ROWS = 10_000
 """Entries summed by one statement: some tens of milliseconds."""

@@ -32,12 +32,12 @@ from ledger.audit.request import BundleRequest
 from ledger.audit.selection import Selection
 from ledger.audit.source import Source
 from ledger.errors import LedgerError, NotFoundError, OverloadedError
-from ledger.grammar import UUID
-from ledger.key_history import current
+from ledger.forms.grammar import UUID
 from ledger.ports import LedgerRecord
+from ledger.signing.key_history import current
 from ledger.storage.database import WRITER, Conninfo, connect, driver_connection
 from ledger.vault import Vault
-from ledger.verdicts import KeysOf, first_key
+from ledger.verification.verdicts import KeysOf, first_key
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ledger.effect import TEXT_MAX, TYPE_MAX
-from ledger.grammar import NAME, NAME_FORM, form, integer, items, members, text
-from ledger.names import check_principal_name
+from ledger.forms.grammar import NAME, NAME_FORM, form, integer, items, members, text
+from ledger.forms.names import check_principal_name
 
 SAMPLE_MAX = 10_000
 """Entries of one sample."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ledger.audit.access import Accessor
 from ledger.audit.selection import Selection
 from ledger.bench import yardsticks
-from ledger.names import LEDGER_ITSELF
+from ledger.forms.names import LEDGER_ITSELF
 
 if TYPE_CHECKING:
     from ledger.bench.cases import Bench

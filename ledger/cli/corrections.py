@@ -6,7 +6,7 @@ from typing import Any
 
 from ledger.cli.words import CorrectionWords, send, takes
 from ledger.errors import SettingsError
-from ledger.grammar import UUID
+from ledger.forms.grammar import UUID
 
 TARGETS = ("corrects", "corrects_key", "corrects_external")
 

@@ -33,10 +33,10 @@ from ledger.cli.verify.judgement import VERDICTS
 from ledger.cli.verify.receipt import read_receipt
 from ledger.cli.verify.service import run_verification
 from ledger.errors import DatabaseUnavailableError
+from ledger.forms.timestamps import format_time
 from ledger.note import VerifierKey
 from ledger.receipt import verify_receipt
 from ledger.settings import PREFIX, read_settings
-from ledger.timestamps import format_time
 
 LEDGER = "shop"
 PRINCIPAL = "checkout"

@@ -22,8 +22,8 @@ from ledger.cli.remote import (
 )
 from ledger.cli.verify.trust import KeysOption, VkeyOption, trusted_keys
 from ledger.cli.words import read_file
+from ledger.copies.export import CHECKPOINT, Exported, Fetch, export_log
 from ledger.errors import MalformedProofError, SettingsError
-from ledger.export import CHECKPOINT, Exported, Fetch, export_log
 from ledger.note import VerifierKey, parse_note
 
 THE_RULES = "what the entries say: effect-ledger verify holds them to the rules"

@@ -13,7 +13,7 @@ from ledger.errors import SettingsError
 from ledger.settings import read_settings
 
 if TYPE_CHECKING:
-    from ledger.credentials import KeyLine
+    from ledger.registry.credentials import KeyLine
 
 app = typer.Typer(
     help="Create, list and revoke API keys; enrol and retire keys that posters sign with.",
@@ -59,7 +59,7 @@ def create(
 ) -> None:
     """Make a key for a principal; this is the only time it is shown."""
     # Imported here: they take longer to load than most commands take to run.
-    from ledger.credentials import parse_expiry
+    from ledger.registry.credentials import parse_expiry
     from ledger.service import open_service
 
     output = Output(as_json)
@@ -94,8 +94,8 @@ def enrol(
 ) -> None:
     """Let a principal sign its effects with a key of its own; safe to repeat."""
     # Imported here: they take longer to load than most commands take to run.
-    from ledger.keys import parse_public_key
     from ledger.service import open_service
+    from ledger.signing.keys import parse_public_key
 
     settings = read_settings()
     octets = parse_public_key(public_key)
@@ -154,10 +154,10 @@ def rotate_signing(
     and nothing beyond. Both steps are safe to repeat.
     """
     # Imported here: they take longer to load than most commands take to run.
-    from ledger.credentials import parse_expiry
-    from ledger.key_history import write_key
-    from ledger.keyring import SEEN_AFTER_S, FileRing
+    from ledger.registry.credentials import parse_expiry
     from ledger.service import open_ring, open_service
+    from ledger.signing.key_history import write_key
+    from ledger.signing.keyring import SEEN_AFTER_S, FileRing
 
     settings = read_settings()
     if compromised and not finish:

@@ -93,8 +93,8 @@ def resume(
 def list_ledgers(as_json: JsonOption = False) -> None:
     """List all ledgers with their sizes."""
     # Imported here: it takes longer to load than most commands take to run.
-    from ledger.key_history import current
     from ledger.service import open_service
+    from ledger.signing.key_history import current
 
     settings = read_settings()
     with open_service(settings) as service:

@@ -19,8 +19,8 @@ import httpx
 import orjson
 
 from ledger.errors import LedgerError, SettingsError
-from ledger.grammar import KEY, KEY_FORM
-from ledger.names import check_ledger_name
+from ledger.forms.grammar import KEY, KEY_FORM
+from ledger.forms.names import check_ledger_name
 
 URL_VARIABLE = "EFFECT_LEDGER_URL"
 KEY_VARIABLE = "EFFECT_LEDGER_KEY"

@@ -15,7 +15,7 @@ import typer
 from ledger.cli.output import BAD_EVIDENCE, JsonOption, Output, QuietOption, facts
 from ledger.cli.remote import KEY_VARIABLE, WORLDS
 from ledger.errors import ForkedError
-from ledger.names import check_ledger_name
+from ledger.forms.names import check_ledger_name
 from ledger.settings import read_settings
 
 
@@ -40,7 +40,7 @@ def restore(
     does not, or where the database holds another history.
     """
     # Imported here: they take longer to load than most commands take to run.
-    from ledger.log_copy import open_copy
+    from ledger.copies.log_copy import open_copy
     from ledger.service import open_service
 
     output = Output(as_json, quiet)

@@ -137,7 +137,7 @@ def decimal_option(text: str, option: str) -> Decimal:
 
 def _write(out: Path, told: dict[str, Any], manifest: dict[str, Any]) -> None:
     from ledger.audit.paper import write_paper
-    from ledger.timestamps import parse_time
+    from ledger.forms.timestamps import parse_time
 
     write_paper(out, told, made_at=parse_time(manifest["close"]["recorded_at"]))
     beside = out.with_suffix(".json")

@@ -31,7 +31,7 @@ def signer(
     """
     # Imported here: they take longer to load than most commands take to run.
     from ledger.service import open_file_signer
-    from ledger.signer_desk import SignerDesk
+    from ledger.signing.desk import SignerDesk
 
     settings = replace(read_settings(), host=host, port=port)
     if settings.signer_url is not None:

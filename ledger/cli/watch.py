@@ -17,11 +17,11 @@ from ledger.cli.remote import LEDGERS, PATIENCE_S, key_for, ledger_path, open_re
 from ledger.cli.serve import stopped_by_signals
 from ledger.cli.verify.service import split_url
 from ledger.cli.verify.trust import KeysOption, PolicyOption, Trust, VkeyOption, read_trust
+from ledger.copies.log_copy import open_copy
 from ledger.errors import LedgerError, SettingsError
-from ledger.log_copy import open_copy
+from ledger.forms.timestamps import parse_span
 from ledger.note import VerifierKey
 from ledger.settings import read_settings
-from ledger.timestamps import parse_span
 from ledger.watch.alarms import Alarms
 from ledger.watch.memory import MemoryFile, held_memory
 from ledger.watch.watcher import CONCLUSIVE, Look, Trusted, Watcher, memory_path

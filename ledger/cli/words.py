@@ -23,7 +23,7 @@ from ledger.canonical import parse_json
 from ledger.cli.output import JsonOption, Output, facts
 from ledger.cli.remote import PATIENCE_S, WORLDS, ledger_path, open_remote
 from ledger.errors import MalformedJsonError, SettingsError
-from ledger.timestamps import format_time
+from ledger.forms.timestamps import format_time
 
 _BODY_BYTES_MAX = 8 * 1024 * 1024
 

@@ -13,8 +13,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from ledger.errors import MalformedEffectError, SettingsError
-from ledger.grammar import below, wrong
-from ledger.money import EXPONENT_MAX
+from ledger.forms.grammar import below, wrong
+from ledger.forms.money import EXPONENT_MAX
 from ledger.recon.mapping import CsvMapping, Direction
 from ledger.recon.mappings import SHIPPED
 from ledger.recon.matching import Rules, Side, Tolerance, Window

@@ -18,7 +18,7 @@ from enum import StrEnum
 from typing import Any
 
 from ledger.errors import BreakError
-from ledger.money import minor_units
+from ledger.forms.money import minor_units
 
 
 class Action(StrEnum):

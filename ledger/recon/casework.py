@@ -15,8 +15,9 @@ from typing import Any
 from ledger.effect import Rules, build_effect
 from ledger.entry import Entry
 from ledger.errors import BreakError, MalformedEffectError, NotFoundError
-from ledger.grammar import wrong
-from ledger.payload import build_payloads
+from ledger.forms.grammar import wrong
+from ledger.forms.payload import build_payloads
+from ledger.forms.timestamps import format_time
 from ledger.reader import Reader
 from ledger.recon.account import build_account
 from ledger.recon.breaks import (
@@ -31,7 +32,6 @@ from ledger.recon.decisions import Decisions
 from ledger.recon.forward import check_untold, draft_entry, draft_explanation
 from ledger.recon.shelf import BreakRow, RunRow, Shelf
 from ledger.submission import Submission
-from ledger.timestamps import format_time
 
 CASE_PREFIX = "recon/break/"
 """What an entry cites as the cause of kind `case`."""

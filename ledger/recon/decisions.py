@@ -16,7 +16,7 @@ from uuid import uuid4
 from ledger.append import Appender
 from ledger.canonical import canonical_bytes
 from ledger.recon.shelf import Shelf
-from ledger.registry import build_notice
+from ledger.registry.ledgers import build_notice
 
 NOTICE = "recon.decided"
 

@@ -17,7 +17,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from ledger.errors import LedgerError
-from ledger.money import exponent, format_amount
+from ledger.forms.money import exponent, format_amount
 from ledger.recon.source import Control, Source
 from ledger.recon.statement import (
     Finding,

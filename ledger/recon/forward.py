@@ -13,7 +13,7 @@ from typing import Any
 from ledger.effect import Kind, Rules
 from ledger.entry import Entry, parse_entry
 from ledger.errors import BreakError
-from ledger.money import exponent, format_amount
+from ledger.forms.money import exponent, format_amount
 from ledger.reader import EntryFilter, Reader
 from ledger.recon.statement import LineKind
 

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from ledger.effect import Effect, Kind
 from ledger.entry import Entry, parse_entry
-from ledger.money import minor_units
+from ledger.forms.money import minor_units
 from ledger.reader import Reader
 from ledger.recon.matching import Item, Side
 from ledger.recon.statement import LineKind

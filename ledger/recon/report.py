@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from ledger.money import ISO_4217, format_amount
+from ledger.forms.money import ISO_4217, format_amount
 from ledger.recon.matching import Item, Leg, Link, Side, Strength
 from ledger.recon.proof import Proof
 from ledger.recon.reconciliation import Reconciliation

@@ -19,7 +19,7 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import Engine
 
 from ledger.errors import IdempotencyConflictError, NotFoundError, PushbackError
-from ledger.grammar import UUID
+from ledger.forms.grammar import UUID
 from ledger.recon.breaks import Action, Event
 from ledger.recon.statement_side import LineRow
 from ledger.storage.database import driver_connection

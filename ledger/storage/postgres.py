@@ -28,8 +28,9 @@ from ledger.errors import (
     OutcomeUnknownError,
     PushbackError,
 )
+from ledger.forms.period import ClosedPeriod, Period
+from ledger.forms.timestamps import format_time
 from ledger.merkle import HASH_BYTES, Frontier
-from ledger.period import ClosedPeriod, Period
 from ledger.ports import Batch, Found, LedgerRecord, SealedPayload, Wanted
 from ledger.storage.binary import bigints, texts
 from ledger.storage.database import WRITER, Conninfo, connect
@@ -44,7 +45,6 @@ from ledger.storage.rows import (
 from ledger.storage.tables import ledger_record
 from ledger.storage.wire import Parameter, Rows, Statement, Wire
 from ledger.tiles import TILE_WIDTH
-from ledger.timestamps import format_time
 
 logger = logging.getLogger(__name__)
 

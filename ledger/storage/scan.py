@@ -13,11 +13,11 @@ from typing import Any
 
 import psycopg
 
+from ledger.dialog.intent import IntentRow
 from ledger.errors import NotFoundError
-from ledger.intent import IntentRow
-from ledger.key_history import ADDED, RETIRED, notice_range
-from ledger.names import REGISTRY
-from ledger.period import PERIOD_CLOSED
+from ledger.forms.names import REGISTRY
+from ledger.forms.period import PERIOD_CLOSED
+from ledger.signing.key_history import ADDED, RETIRED, notice_range
 from ledger.tiles import Tile
 from ledger.verify import (
     PAGE,

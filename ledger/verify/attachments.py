@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ledger.effect import Kind
 from ledger.entry import Entry, UnreadEntry
-from ledger.payload import Commitment
+from ledger.forms.payload import Commitment
 from ledger.verify.links import Add
 from ledger.verify.report import shown
 from ledger.verify.stored import Source, StoredPayload

@@ -24,13 +24,13 @@ from ledger.entry import (
     verify_poster_signature,
 )
 from ledger.errors import MalformedProofError, SignatureError
-from ledger.key_history import key_history, read_notice
+from ledger.forms.names import REGISTRY
+from ledger.forms.timestamps import format_time, parse_time
 from ledger.merkle import EMPTY_ROOT, leaf_hash
-from ledger.names import REGISTRY
 from ledger.note import VerifierKey
-from ledger.statement import Verdict
+from ledger.signing.key_history import key_history, read_notice
 from ledger.tiles import TILE_WIDTH, Tile
-from ledger.timestamps import format_time, parse_time
+from ledger.verification.statement import Verdict
 from ledger.verify.attachments import Attachments, OpenPayloads
 from ledger.verify.closes import Closes
 from ledger.verify.index import Index

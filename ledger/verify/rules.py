@@ -14,8 +14,8 @@ from typing import NamedTuple
 from ledger.effect import Effect
 from ledger.entry import Entry, parse_entry
 from ledger.errors import MalformedProofError, RejectedError
+from ledger.forms.money import minor_units
 from ledger.lifecycle import History, Position, Recorded, references
-from ledger.money import minor_units
 from ledger.verify.links import Add
 from ledger.verify.report import shown
 from ledger.verify.stored import Source, StoredEntry, StoredPosition

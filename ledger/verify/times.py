@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from ledger.entry import parse_place
 from ledger.errors import MalformedProofError
-from ledger.timestamps import format_time
+from ledger.forms.timestamps import format_time
 from ledger.verify.stored import Source
 
 CLOCKS_APART = timedelta(minutes=1)

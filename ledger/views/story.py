@@ -17,9 +17,9 @@ import orjson
 from ledger.effect import Kind
 from ledger.entry import Entry
 from ledger.errors import ChainBreakError
+from ledger.forms.money import decimals, format_amount, minor_units
+from ledger.forms.timestamps import format_time
 from ledger.lifecycle import Position
-from ledger.money import decimals, format_amount, minor_units
-from ledger.timestamps import format_time
 
 SCOPES: Mapping[Kind, str] = {
     Kind.REFUND: "refunds:write",

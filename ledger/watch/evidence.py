@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from ledger.checkpoint import open_checkpoint
-from ledger.continuity import Contradiction
+from ledger.copies.continuity import Contradiction
 from ledger.errors import ConsistencyError, MalformedProofError, SettingsError
 from ledger.merkle import HASH_BYTES
 from ledger.note import VerifierKey, decode_base64

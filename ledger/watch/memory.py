@@ -23,8 +23,8 @@ import orjson
 
 from ledger.checkpoint import Checkpoint, parse_checkpoint
 from ledger.errors import LedgerError, SettingsError
-from ledger.keys import sync_directory
 from ledger.note import parse_note
+from ledger.signing.keys import sync_directory
 
 VERSION = 1
 CHECKPOINTS_KEPT = 32

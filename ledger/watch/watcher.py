@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ledger.checkpoint import Checkpoint, open_checkpoint
-from ledger.continuity import check_shown, find_contradiction, tile_reader
+from ledger.copies.continuity import check_shown, find_contradiction, tile_reader
+from ledger.copies.log_copy import LogCopy, LogUnreachableError, read_note
 from ledger.errors import (
     InclusionError,
     MalformedProofError,
@@ -30,10 +31,9 @@ from ledger.errors import (
     SignatureError,
     VerificationError,
 )
-from ledger.log_copy import LogCopy, LogUnreachableError, read_note
+from ledger.forms.timestamps import format_time, from_posix, parse_time
 from ledger.note import VerifierKey
 from ledger.policy import Policy
-from ledger.timestamps import format_time, from_posix, parse_time
 from ledger.tree import Tree
 from ledger.watch.evidence import keep_evidence
 from ledger.watch.memory import Memory, MemoryFile, Sighting

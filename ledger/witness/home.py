@@ -11,8 +11,8 @@ from pathlib import Path
 
 from ledger.cosignature import CosignerKey, ed25519_cosigner, ml_dsa_44_cosigner
 from ledger.errors import MalformedProofError, SettingsError
-from ledger.keys import load_seed, load_signing_key
 from ledger.note import ED25519_COSIGNATURE, ML_DSA_44_COSIGNATURE, VerifierKey, check_key_name
+from ledger.signing.keys import load_seed, load_signing_key
 from ledger.witness.store import WitnessStore
 
 MEMORY = "memory.sqlite"

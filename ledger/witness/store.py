@@ -17,7 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from ledger.errors import OverloadedError, PushbackError, SettingsError
-from ledger.keys import sync_directory
+from ledger.signing.keys import sync_directory
 
 # A turn is some checks and one commit: who waits longer meets a disk that does not answer.
 TURN_TIMEOUT_S = 5.0

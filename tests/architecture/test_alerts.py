@@ -11,8 +11,8 @@ import yaml
 
 from api.metrics import Metrics
 from api.problems import PROBLEMS
-from ledger.intents import OpenIntents
-from ledger.paging import HANDOFF_NEAR_S, RULES
+from ledger.dialog.intents import OpenIntents
+from ledger.worlds.paging import HANDOFF_NEAR_S, RULES
 from tests.architecture.repository import ROOT
 
 ALERTS = ROOT / "deploy" / "alerts.yaml"

@@ -14,7 +14,7 @@ import typer
 from api.app import ROUTES
 from api.problems import PROBLEMS
 from ledger.cli.main import app
-from ledger.credentials import EVERYTHING, SCOPES
+from ledger.registry.credentials import EVERYTHING, SCOPES
 from ledger.settings import CLIENT_VARIABLES, read_settings
 from tests.architecture.repository import README, ROOT, RUNBOOK, code_spans, rows
 

@@ -22,7 +22,6 @@ import psycopg
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger.append import Appender
-from ledger.auditing import PayloadOpener
 from ledger.clock import SystemClock
 from ledger.effect import Rules, build_effect
 from ledger.entry import (
@@ -35,17 +34,18 @@ from ledger.entry import (
     parse_entry,
 )
 from ledger.errors import NotFoundError
+from ledger.forms.names import REGISTRY
+from ledger.forms.payload import build_payloads
 from ledger.merkle import Frontier, leaf_hash
-from ledger.names import REGISTRY
-from ledger.payload import build_payloads
 from ledger.ports import LedgerRecord
-from ledger.registry import Registry
-from ledger.signer import FileSigner
+from ledger.registry.ledgers import Registry
+from ledger.signing.signer import FileSigner
 from ledger.storage.postgres import PostgresStorage
 from ledger.storage.scan import PostgresScan
 from ledger.submission import Posting, Recorded, Submission
 from ledger.tiles import completed_tiles
 from ledger.vault import Vault
+from ledger.verification.pages import PayloadOpener
 from ledger.verify import Finding, Outside, Report, audit
 
 LEDGER = "attacked"
@@ -430,7 +430,7 @@ COLUMN_FINDINGS: Mapping[str, tuple[str, int | None]] = {
     "ledgers.ledger": ("ledger.unknown", None),
     "ledgers.origin": ("ledger.origin", None),
     "ledgers.vkey": ("ledger.vkey", None),
-    "ledgers.signer": ("ledger.signer", None),
+    "ledgers.signer": ("ledger.signing.signer", None),
     "ledgers.units": ("ledger.units", None),
     "ledgers.time_zone": ("ledger.time_zone", None),
     "ledgers.public": ("ledger.public", None),

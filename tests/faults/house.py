@@ -17,21 +17,20 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Engine
 
 from ledger.append import Appender
-from ledger.auditing import verify_ledger
 from ledger.checkpoint import Checkpoint
 from ledger.clock import SystemClock
 from ledger.dry_run import DryRun
 from ledger.entry import Entry
+from ledger.forms.payload import build_payloads
 from ledger.merkle import leaf_hash
 from ledger.note import VerifierKey
-from ledger.payload import build_payloads
 from ledger.reader import Reader
 from ledger.receipt import Receipt, VerifiedEntry, parse_receipt, verify_receipt
-from ledger.registry import Registry
+from ledger.registry.ledgers import Registry
 from ledger.sequencer import Sequencer
 from ledger.service import open_service
 from ledger.settings import read_settings
-from ledger.signer import FileSigner
+from ledger.signing.signer import FileSigner
 from ledger.storage.database import WRITER
 from ledger.storage.database import engine as make_engine
 from ledger.storage.embedded import open_server
@@ -40,6 +39,7 @@ from ledger.storage.postgres import PostgresStorage
 from ledger.storage.schema import migrate
 from ledger.submission import Outcome, Posting, Recorded, Submission
 from ledger.vault import Vault
+from ledger.verification.pages import verify_ledger
 from ledger.verify import Report
 from tests.api.support import Api
 from tests.faults import attacks

@@ -40,10 +40,10 @@ from ledger.errors import (
     RolledBackError,
     SignerUnavailableError,
 )
-from ledger.names import REGISTRY
+from ledger.forms.names import REGISTRY
 from ledger.ports import LedgerRecord
-from ledger.registry import SCREEN
-from ledger.signer import FileSigner
+from ledger.registry.ledgers import SCREEN
+from ledger.signing.signer import FileSigner
 from ledger.storage import postgres
 from ledger.storage.database import WRITER, connect
 from ledger.storage.postgres import LOCK_HEAD, PostgresStorage

@@ -32,7 +32,11 @@ from hypothesis.stateful import (
 
 from ledger.append import Appender
 from ledger.clock import SystemClock
-from ledger.dialog import Asked, Dialog, Taken
+from ledger.dialog.handoff import Handoffs
+from ledger.dialog.intent import FENCED, State, Step
+from ledger.dialog.intents import Intents
+from ledger.dialog.promise import build_promise
+from ledger.dialog.steps import Asked, Dialog, Taken
 from ledger.effect import Rules
 from ledger.errors import (
     LedgerError,
@@ -41,14 +45,10 @@ from ledger.errors import (
     PossibleRepeatError,
     RejectedError,
 )
-from ledger.handoff import Handoffs
-from ledger.intent import FENCED, State, Step
-from ledger.intents import Intents
-from ledger.promise import build_promise
-from ledger.stops import Stops
+from ledger.registry.stops import Stops
 from ledger.storage.postgres import PostgresStorage, PostgresTransaction
 from ledger.submission import Handoff, Posting, Recorded, Submission
-from ledger.verification import verify_ledger
+from ledger.verification.runs import verify_ledger
 from tests.faults.house import House, all_at_once, asks, eur, open_house, recorded, refund
 from tests.unit.test_intent import LAW, STEPS, WAYS
 

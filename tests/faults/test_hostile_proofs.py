@@ -23,11 +23,11 @@ from ledger import receipt as receipt_module
 from ledger.canonical import canonical_bytes, parse_json
 from ledger.checkpoint import open_checkpoint, parse_checkpoint
 from ledger.cli.verify.receipt import read_receipt
-from ledger.continuity import Contradiction, check_shown, find_contradiction, tile_reader
+from ledger.copies.continuity import Contradiction, check_shown, find_contradiction, tile_reader
+from ledger.copies.log_copy import read_bundle, verify_copy
 from ledger.cosignature import ed25519_cosigner
 from ledger.entry import Admitted, Head, chain, parse_entry
 from ledger.errors import ConsistencyError, LedgerError, MalformedProofError, SettingsError
-from ledger.log_copy import read_bundle, verify_copy
 from ledger.merkle import (
     BatchProver,
     Frontier,

@@ -34,7 +34,7 @@ from ledger.errors import (
 from ledger.lifecycle import DEPTH_MAX
 from ledger.ports import Wanted
 from ledger.submission import Provisional, Recorded, Submission
-from ledger.verification import verify_ledger
+from ledger.verification.runs import verify_ledger
 from ledger.verify import auditor
 from tests.faults.house import House, asked, asks, eur, open_house, recorded, refund
 

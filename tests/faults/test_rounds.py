@@ -20,18 +20,18 @@ from ledger.clock import SystemClock
 from ledger.errors import ForkedError, LedgerBrokenError, NotFoundError, RolledBackError
 from ledger.note import VerifierKey
 from ledger.reader import Reader
-from ledger.rounds import ROUNDS_LOCK, Rounds
-from ledger.signer import FileSigner
-from ledger.statement import open_statement
-from ledger.stops import Stops
+from ledger.registry.stops import Stops
+from ledger.signing.signer import FileSigner
 from ledger.storage.database import WRITER, Conninfo
 from ledger.storage.database import engine as make_engine
 from ledger.storage.embedded.cluster import SUPERUSER
 from ledger.storage.leader import Leader
 from ledger.storage.postgres import PostgresStorage
 from ledger.submission import Posting
-from ledger.verdicts import Verdicts
-from ledger.verification import Verifications
+from ledger.verification.rounds import ROUNDS_LOCK, Rounds
+from ledger.verification.runs import Verifications
+from ledger.verification.statement import open_statement
+from ledger.verification.verdicts import Verdicts
 from tests.faults.attacks import (
     COLUMN_FINDINGS,
     LEDGER,

@@ -29,7 +29,7 @@ from ledger.errors import OutcomeUnknownError, PushbackError
 from ledger.merkle import leaf_hash, root_of
 from ledger.note import VerifierKey
 from ledger.receipt import verify_receipt
-from ledger.signer import FileSigner
+from ledger.signing.signer import FileSigner
 from ledger.storage.database import WRITER
 from ledger.storage.postgres import PostgresStorage
 from ledger.submission import Outcome, Posting

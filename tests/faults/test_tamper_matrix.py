@@ -11,7 +11,7 @@ import re
 
 import pytest
 
-from ledger.verification import Verifications
+from ledger.verification.runs import Verifications
 from tests.faults.attacks import (
     COLUMN_FINDINGS,
     LEDGER,

@@ -11,13 +11,13 @@ from uuid import uuid4
 
 import pytest
 
-from ledger import verification
-from ledger.auditing import verify_ledger
 from ledger.errors import MalformedProofError, NotFoundError, OverloadedError, SignatureError
-from ledger.stops import Stops
+from ledger.registry.stops import Stops
 from ledger.submission import Posting, Recorded
-from ledger.verdicts import Verdicts
-from ledger.verification import STALE_AFTER_S, Verifications
+from ledger.verification import runs as verification
+from ledger.verification.pages import verify_ledger
+from ledger.verification.runs import STALE_AFTER_S, Verifications
+from ledger.verification.verdicts import Verdicts
 from tests.faults.attacks import EUR, LEDGER, OTHER, SIZE, submission
 
 
@@ -110,7 +110,7 @@ def test_the_same_job_twice_is_one_and_another_has_to_wait(verifications, monkey
         go_on.wait(30)
         raise NotFoundError("enough")
 
-    monkeypatch.setattr("ledger.verification.verify_ledger", slowly)
+    monkeypatch.setattr("ledger.verification.runs.verify_ledger", slowly)
     job = verifications.start(LEDGER)
     try:
         assert verifications.get(LEDGER, job)["state"] == "running"

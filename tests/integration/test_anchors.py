@@ -16,12 +16,15 @@ import httpx
 import pytest
 from sqlalchemy import Engine
 
-from ledger import anchors as anchors_module
-from ledger import stamper as stamper_module
-from ledger.anchoring import ANCHORING_LOCK, Anchoring
-from ledger.auditing import verify_ledger
+from ledger.anchoring import anchors as anchors_module
+from ledger.anchoring import stamper as stamper_module
+from ledger.anchoring.dating import Dating
+from ledger.anchoring.recorder import Recorder
+from ledger.anchoring.rfc3161 import load_authorities, verify_timestamp
+from ledger.anchoring.rounds import ANCHORING_LOCK, Anchoring
+from ledger.anchoring.stamper import Stamper
+from ledger.anchoring.tsa import HttpAuthority
 from ledger.checkpoint import log_part
-from ledger.dating import Dating
 from ledger.errors import (
     ForkedError,
     NotCosignedYetError,
@@ -30,24 +33,21 @@ from ledger.errors import (
     RolledBackError,
     TimestampError,
 )
-from ledger.names import REGISTRY
+from ledger.forms.names import REGISTRY
 from ledger.note import VerifierKey
 from ledger.policy import parse_policy, verify_receipt_under
 from ledger.ports import NotAnswered
 from ledger.publisher import Publisher
 from ledger.receipt import parse_receipt, verify_receipt
-from ledger.recorder import Recorder
-from ledger.registry import Registry
-from ledger.rfc3161 import load_authorities, verify_timestamp
-from ledger.stamper import Stamper
-from ledger.stops import Stops
+from ledger.registry.ledgers import Registry
+from ledger.registry.stops import Stops
 from ledger.storage.database import WRITER, connect
 from ledger.storage.database import engine as make_engine
 from ledger.storage.embedded import open_server
 from ledger.storage.embedded.cluster import SUPERUSER
 from ledger.storage.leader import Leader
 from ledger.storage.schema import migrate
-from ledger.tsa import HttpAuthority
+from ledger.verification.pages import verify_ledger
 from ledger.verify import Dated
 from tests.integration.authorities import (
     DAY,

@@ -17,8 +17,8 @@ import pytest
 
 from ledger.audit import closing as module
 from ledger.audit.closing import Closing
-from ledger.auditing import verify_ledger
 from ledger.errors import PeriodClosedError, PushbackError
+from ledger.verification.pages import verify_ledger
 from tests.faults.house import House, all_at_once, asked, asks, eur, open_house, refund
 
 MARCH = "2026-03"

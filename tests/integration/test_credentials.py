@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine, text
 
-from ledger.credentials import EVERYTHING, SCOPES, Credentials, NewKey, parse_expiry
 from ledger.errors import (
     DatabaseUnavailableError,
     MalformedEffectError,
@@ -17,6 +16,7 @@ from ledger.errors import (
     SettingsError,
     UnauthenticatedError,
 )
+from ledger.registry.credentials import EVERYTHING, SCOPES, Credentials, NewKey, parse_expiry
 from ledger.storage.database import OWNER, WRITER
 from ledger.storage.database import engine as make_engine
 from ledger.storage.embedded import open_server

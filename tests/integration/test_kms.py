@@ -20,10 +20,10 @@ from moto.kms import models
 
 from ledger.checkpoint import open_checkpoint
 from ledger.errors import SettingsError, SignerUnavailableError
-from ledger.kms import AWS_KMS, MESSAGE_BYTES_MAX, KmsKey
 from ledger.merkle import leaf_hash
 from ledger.service import open_file_signer
 from ledger.settings import read_settings
+from ledger.signing.kms import AWS_KMS, MESSAGE_BYTES_MAX, KmsKey
 
 SPEC = "ECC_NIST_EDWARDS25519"
 LEAVES = [leaf_hash(bytes([at])) for at in range(5)]

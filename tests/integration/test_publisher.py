@@ -15,11 +15,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Engine
 
-from ledger import anchoring as anchoring_module
 from ledger import publisher as publisher_module
-from ledger import stops as stops_module
-from ledger.anchoring import ANCHORING_LOCK, Anchoring
-from ledger.anchors import Anchors
+from ledger.anchoring import rounds as anchoring_module
+from ledger.anchoring.anchors import Anchors
+from ledger.anchoring.rounds import ANCHORING_LOCK, Anchoring
 from ledger.checkpoint import open_checkpoint
 from ledger.cosignature import ed25519_cosigner
 from ledger.errors import (
@@ -30,14 +29,15 @@ from ledger.errors import (
     RolledBackError,
     SettingsError,
 )
-from ledger.names import REGISTRY
+from ledger.forms.names import REGISTRY
 from ledger.note import NoteKey, VerifierKey
 from ledger.policy import Policy, parse_policy, verify_receipt_under
 from ledger.publisher import Publisher, load_policy
 from ledger.reader import Reader
 from ledger.receipt import parse_receipt
-from ledger.registry import Registry
-from ledger.stops import Stops
+from ledger.registry import stops as stops_module
+from ledger.registry.ledgers import Registry
+from ledger.registry.stops import Stops
 from ledger.storage.database import WRITER, connect
 from ledger.storage.database import engine as make_engine
 from ledger.storage.embedded import open_server

@@ -37,15 +37,15 @@ from ledger.errors import (
     SettingsError,
     TooLargeError,
 )
+from ledger.forms.payload import build_payloads
 from ledger.listing import EntryFilter, Listing
 from ledger.merkle import EMPTY_ROOT, leaf_hash, root_of, verify_consistency, verify_inclusion
 from ledger.note import VerifierKey
-from ledger.payload import build_payloads
 from ledger.ports import LedgerRecord
 from ledger.reader import Reader
 from ledger.receipt import verify_receipt
-from ledger.registry import Registry
-from ledger.signer import FileSigner
+from ledger.registry.ledgers import Registry
+from ledger.signing.signer import FileSigner
 from ledger.storage.database import ERASER, READ_BY_INDEX, READER, WRITER, Conninfo
 from ledger.storage.database import engine as make_engine
 from ledger.storage.postgres import PostgresStorage

@@ -19,8 +19,6 @@ import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from api.signer import create_signer_app
-from ledger import remote_signer
-from ledger import signer as signer_module
 from ledger.checkpoint import open_checkpoint
 from ledger.errors import (
     ForkedError,
@@ -32,11 +30,13 @@ from ledger.errors import (
 from ledger.merkle import Frontier, leaf_hash
 from ledger.note import VerifierKey
 from ledger.receipt import parse_receipt, verify_receipt
-from ledger.remote_signer import RemoteSigner
 from ledger.service import open_service
 from ledger.settings import read_settings
-from ledger.signer import FileSigner
-from ledger.signer_desk import SignerDesk
+from ledger.signing import remote as remote_signer
+from ledger.signing import signer as signer_module
+from ledger.signing.desk import SignerDesk
+from ledger.signing.remote import RemoteSigner
+from ledger.signing.signer import FileSigner
 from tests.api.support import capture
 from tests.integration.commands import COMMAND, TIMEOUT_S, Shell, free_port, passable_directory
 

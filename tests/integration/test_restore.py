@@ -22,12 +22,15 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from ledger import lifecycle, log_copy
-from ledger import restore as restore_module
+from ledger import lifecycle
 from ledger.audit.closing import Closing
-from ledger.auditing import verify_ledger
 from ledger.checkpoint import Checkpoint, sign_checkpoint
 from ledger.clock import SystemClock
+from ledger.copies import log_copy
+from ledger.copies import restore as restore_module
+from ledger.copies.log_copy import open_copy
+from ledger.copies.restore import Restored, Restorer
+from ledger.dialog.intent import State
 from ledger.effect import Kind
 from ledger.entry import Entry, parse_entry
 from ledger.errors import (
@@ -45,15 +48,13 @@ from ledger.errors import (
     SettingsError,
     SignatureError,
 )
-from ledger.intent import State
-from ledger.log_copy import open_copy
+from ledger.forms.names import REGISTRY
 from ledger.merkle import leaf_hash
-from ledger.names import REGISTRY
-from ledger.restore import Restored, Restorer
-from ledger.signer import FileSigner
+from ledger.signing.signer import FileSigner
 from ledger.storage.embedded.cluster import DATABASE, SUPERUSER, ensure_database
 from ledger.storage.schema import migrate
 from ledger.tiles import entry_bundle, parse_entry_bundle, partial_width, tile_path
+from ledger.verification.pages import verify_ledger
 from tests.faults.house import House, asks, eur, open_house, recorded, refund
 from tests.faults.test_dialog import Client
 

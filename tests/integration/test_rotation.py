@@ -17,13 +17,13 @@ import psycopg
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ledger import keyring
 from ledger.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from ledger.errors import SettingsError, SignatureError
-from ledger.key_history import read_key, write_key
-from ledger.keyring import FileRing
 from ledger.note import NoteKey, VerifierKey, parse_note
-from ledger.signer import FileSigner
+from ledger.signing import keyring
+from ledger.signing.key_history import read_key, write_key
+from ledger.signing.keyring import FileRing
+from ledger.signing.signer import FileSigner
 from ledger.storage.embedded import attach
 from ledger.storage.embedded.cluster import SUPERUSER
 from tests.api.support import capture

@@ -38,7 +38,7 @@ from ledger.note import (
 )
 from ledger.policy import parse_policy, verify_receipt_under
 from ledger.receipt import Receipt, parse_tlog_proof
-from ledger.registry import Registry
+from ledger.registry.ledgers import Registry
 from ledger.storage.embedded import open_server
 from ledger.storage.embedded.cluster import SUPERUSER
 from ledger.storage.schema import migrate

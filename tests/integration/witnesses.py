@@ -16,7 +16,7 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Engine
 
-from ledger.anchors import Anchors
+from ledger.anchoring.anchors import Anchors
 from ledger.append import Appender
 from ledger.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from ledger.clock import SystemClock
@@ -25,8 +25,8 @@ from ledger.merkle import TreeSize, build_consistency_proof, node_hash, root_of
 from ledger.note import NoteKey, VerifierKey
 from ledger.publisher import LedgerLog
 from ledger.reader import Reader
-from ledger.signer import FileSigner
-from ledger.stops import Stops
+from ledger.registry.stops import Stops
+from ledger.signing.signer import FileSigner
 from ledger.storage.database import WRITER
 from ledger.storage.database import engine as make_engine
 from ledger.storage.postgres import PostgresStorage

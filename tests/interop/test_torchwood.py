@@ -15,7 +15,6 @@ import pytest
 
 from ledger.canonical import parse_json
 from ledger.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
-from ledger.keys import load_signing_key
 from ledger.note import (
     ED25519_COSIGNATURE,
     NoteKey,
@@ -26,6 +25,7 @@ from ledger.note import (
     parse_note,
 )
 from ledger.receipt import parse_receipt, parse_tlog_proof, verify_receipt
+from ledger.signing.keys import load_signing_key
 from tests.integration.commands import free_port
 from tests.interop.conftest import Kept, Log
 from tests.interop.test_tampering import PLACES, flip, receipt_flips

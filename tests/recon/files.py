@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import accumulate
 
-from ledger.money import format_amount
+from ledger.forms.money import format_amount
 from ledger.recon.mapping import CsvMapping
 from ledger.recon.source import Source
 

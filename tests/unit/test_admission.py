@@ -32,11 +32,11 @@ from ledger.errors import (
     PossibleRepeatError,
     RejectedError,
 )
+from ledger.forms.payload import build_payloads
+from ledger.forms.timestamps import format_time
 from ledger.lifecycle import Position
-from ledger.payload import build_payloads
 from ledger.ports import Found
 from ledger.submission import Posting, Submission
-from ledger.timestamps import format_time
 from ledger.vault import salted
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -21,7 +21,7 @@ from ledger.errors import (
     IdempotencyConflictError,
     LedgerBrokenError,
 )
-from ledger.signer import FileSigner
+from ledger.signing.signer import FileSigner
 from ledger.storage.postgres import PostgresStorage
 from ledger.submission import Recorded
 from tests.faults.house import House, asked, asks, open_house, recorded

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from ledger.cli.verify.bounds import Bounds
-from ledger.timestamps import parse_time
+from ledger.forms.timestamps import parse_time
 from ledger.verify import CLOCKS_APART
 
 RECORDED = "2026-03-01T09:30:00.000000Z"

@@ -26,7 +26,7 @@ from ledger.errors import (
     OverRefundError,
     RolledBackError,
 )
-from ledger.payload import build_payloads
+from ledger.forms.payload import build_payloads
 from ledger.ports import Found, LedgerRecord, SealedPayload, Wanted
 from ledger.submission import Posting, Provisional, Submission
 from ledger.vault import Vault, salted

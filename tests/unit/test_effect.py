@@ -24,7 +24,7 @@ from ledger.effect import (
     read_effect,
 )
 from ledger.errors import BadReferenceError, MalformedEffectError, PersonalDataError, TooLargeError
-from ledger.timestamps import parse_time
+from ledger.forms.timestamps import parse_time
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors/effect.json").read_text("utf-8"))
 NOW = parse_time(VECTORS["now"])

@@ -34,8 +34,8 @@ from ledger.errors import (
     MalformedProofError,
     SignatureError,
 )
+from ledger.forms.payload import PAYLOADS_MAX, Commitment
 from ledger.merkle import Frontier
-from ledger.payload import PAYLOADS_MAX, Commitment
 from tests.vectors import generate_entries
 
 HERE = Path(__file__).parents[1] / "vectors"

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ledger import export
 from ledger.checkpoint import open_checkpoint
+from ledger.copies import export
+from ledger.copies.export import Exported, export_log
 from ledger.errors import (
     ConsistencyError,
     InclusionError,
@@ -23,7 +24,6 @@ from ledger.errors import (
     SignatureError,
     VerificationError,
 )
-from ledger.export import Exported, export_log
 from ledger.tiles import (
     TILE_WIDTH,
     parse_tile_path,

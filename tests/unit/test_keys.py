@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from ledger.errors import SettingsError
-from ledger.keys import load_passphrase, load_payload_key, load_signing_key
+from ledger.signing.keys import load_passphrase, load_payload_key, load_signing_key
 
 SEED = bytes(range(32))
 TEXT = base64.b64encode(SEED).decode()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.errors import BadReferenceError, MalformedEffectError
-from ledger.money import (
+from ledger.forms.money import (
     ISO_4217,
     WITHOUT_UNIT,
     check_amount,

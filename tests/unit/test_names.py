@@ -3,7 +3,7 @@
 import pytest
 
 from ledger.errors import MalformedEffectError, TooLargeError
-from ledger.names import (
+from ledger.forms.names import (
     check_key_id,
     check_ledger_name,
     check_origin,

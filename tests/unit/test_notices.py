@@ -10,7 +10,7 @@ from ledger import errors
 from ledger.canonical import parse_json
 from ledger.effect import Rules, build_effect, read_effect
 from ledger.errors import MalformedEffectError
-from ledger.notices import SCHEMAS
+from ledger.forms.notices import SCHEMAS
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors/notice.json").read_text("utf-8"))
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)

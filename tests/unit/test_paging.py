@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from api.problems import PROBLEMS
-from ledger.paging import RULES, Happening, explain, is_office_hour
+from ledger.worlds.paging import RULES, Happening, explain, is_office_hour
 
 NIGHT = datetime(2026, 11, 25, 3, tzinfo=UTC)
 DAY = datetime(2026, 11, 25, 11, tzinfo=UTC)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ledger import errors
 from ledger.errors import CommitmentError, MalformedEffectError, TooLargeError
-from ledger.payload import (
+from ledger.forms.payload import (
     PAYLOAD_BYTES_MAX,
     PayloadIn,
     build_payloads,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.errors import PersonalDataError
-from ledger.personal_data import (
+from ledger.forms.personal_data import (
     AT_SIGN,
     CARD,
     CHECKS,

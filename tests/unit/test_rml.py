@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from api.problems import PROBLEMS, problem_document
 from ledger.errors import MalformedProofError
-from ledger.rml import (
+from ledger.worlds.rml import (
     EXPOSURES,
     PROBLEM_KEY,
     exposed,

@@ -22,7 +22,7 @@ from ledger.errors import (
     OverloadedError,
     PushbackError,
 )
-from ledger.names import REGISTRY
+from ledger.forms.names import REGISTRY
 from ledger.sequencer import BATCH_ITEMS_MAX, Sequencer
 from ledger.submission import Posting, Submission
 

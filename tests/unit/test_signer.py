@@ -21,7 +21,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger import signer as signer_module
 from ledger.checkpoint import Checkpoint, log_part, open_checkpoint
 from ledger.errors import (
     ForkedError,
@@ -33,7 +32,8 @@ from ledger.errors import (
 )
 from ledger.merkle import EMPTY_ROOT, root_of
 from ledger.note import VerifierKey, parse_note
-from ledger.signer import FileSigner
+from ledger.signing import signer as signer_module
+from ledger.signing.signer import FileSigner
 
 ORIGIN = "log.example/orders"
 PRIVATE_KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from ledger.timestamps import format_time, parse_time
+from ledger.forms.timestamps import format_time, parse_time
 from ledger.verify import CLOCKS_APART, AnchoredTree, Dated
 from tests.unit.test_verify import NOW, append, effect, recorded, verify
 

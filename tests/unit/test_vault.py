@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.errors import CommitmentError
-from ledger.payload import PayloadIn, commitment, unwrap_data_key
+from ledger.forms.payload import PayloadIn, commitment, unwrap_data_key
 from ledger.ports import LedgerRecord
 from ledger.vault import Vault, data_subject_of, salted
 

@@ -16,11 +16,11 @@ from ledger.checkpoint import Checkpoint, sign_checkpoint
 from ledger.effect import Rules, build_effect
 from ledger.entry import Admitted, Head, chain, parse_entry
 from ledger.errors import SignatureError
+from ledger.forms.timestamps import format_time
 from ledger.merkle import Frontier, leaf_hash
 from ledger.note import NoteKey, VerifierKey
 from ledger.terms import terms_of
 from ledger.tiles import TILE_WIDTH, Tile, completed_tiles
-from ledger.timestamps import format_time
 from ledger.verify import (
     COLUMNS,
     PAGE,

@@ -18,9 +18,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ledger.checkpoint import Checkpoint, sign_checkpoint
+from ledger.copies.log_copy import LogUnreachableError
 from ledger.cosignature import ed25519_cosigner
 from ledger.errors import ConsistencyError, LedgerError, SettingsError, VerificationError
-from ledger.log_copy import LogUnreachableError
 from ledger.merkle import EMPTY_ROOT
 from ledger.note import parse_note
 from ledger.policy import parse_policy

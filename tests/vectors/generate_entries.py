@@ -34,7 +34,7 @@ from ledger.entry import (
     verify_chain,
 )
 from ledger.errors import LedgerError
-from ledger.payload import Commitment, build_payloads, commitment
+from ledger.forms.payload import Commitment, build_payloads, commitment
 
 HERE = Path(__file__).parent
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)

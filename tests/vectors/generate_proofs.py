@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ledger.canonical import canonical_bytes
 from ledger.checkpoint import Checkpoint, parse_checkpoint, sign_checkpoint
 from ledger.errors import LedgerError
+from ledger.forms.names import LEDGER_ITSELF, REGISTRY
 from ledger.merkle import verify_consistency, verify_inclusion
-from ledger.names import LEDGER_ITSELF, REGISTRY
 from ledger.note import (
     ED25519_COSIGNATURE,
     NoteKey,

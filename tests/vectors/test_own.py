@@ -22,6 +22,8 @@ from ledger.canonical import parse_json
 from ledger.effect import Rules, build_effect, read_effect
 from ledger.entry import UnreadEntry, genesis_hash, parse_entry, verify_chain
 from ledger.errors import MalformedProofError, VerificationError
+from ledger.forms.payload import build_payloads, commitment, open_sealed, unwrap_data_key
+from ledger.forms.timestamps import parse_time
 from ledger.merkle import (
     Frontier,
     build_consistency_proof,
@@ -32,7 +34,6 @@ from ledger.merkle import (
     verify_inclusion,
 )
 from ledger.note import VerifierKey
-from ledger.payload import build_payloads, commitment, open_sealed, unwrap_data_key
 from ledger.receipt import parse_receipt, parse_receipt_text, verify_receipt
 from ledger.tiles import (
     completed_tiles,
@@ -42,7 +43,6 @@ from ledger.tiles import (
     partial_width,
     tile_path,
 )
-from ledger.timestamps import parse_time
 from tests.vectors import generate_entries, generate_proofs
 
 HERE = Path(__file__).parent

@@ -10,11 +10,11 @@ import pytest
 from ledger.checkpoint import parse_checkpoint
 from ledger.cosignature import cosignatures_of, ed25519_cosigner, ml_dsa_44_cosigner
 from ledger.errors import SignatureError, VerificationError
-from ledger.keys import load_signing_key
 from ledger.merkle import leaf_hash
 from ledger.note import VerifierKey, dated_tree, open_note, parse_note
 from ledger.policy import parse_policy, verify_tlog_proof_under
 from ledger.receipt import parse_tlog_proof
+from ledger.signing.keys import load_signing_key
 from ledger.witness.protocol import (
     Cosigned,
     encode_answer,

@@ -32,8 +32,8 @@ from api.recon import (
 from api.recon_schemas import EventIn, MatchIn, ReconOut, ReconPageOut, UnmatchIn
 from api.routes.writes import WRITE_PROBLEMS
 from ledger.errors import LedgerError
-from ledger.grammar import wrong
-from ledger.names import check_principal_name
+from ledger.forms.grammar import wrong
+from ledger.forms.names import check_principal_name
 from ledger.recon.casework import REASON
 from ledger.submission import Posting
 

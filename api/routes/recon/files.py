@@ -36,11 +36,11 @@ from api.recon_schemas import OverrideIn, ReconOut, ReconPageOut, SourceIn
 from api.routes.writes import read_dry_run
 from ledger.canonical import parse_json
 from ledger.errors import RejectedError
+from ledger.forms.timestamps import format_time
 from ledger.recon.formats.days import plausible
 from ledger.recon.imports import FILE_BYTES_MAX
 from ledger.recon.shelf import ImportRow, SourceRow
 from ledger.recon.source import Control
-from ledger.timestamps import format_time
 
 router = APIRouter(prefix="/v1/recon", tags=["reconciliation"])
 

@@ -35,7 +35,7 @@ from api.recon import (
 )
 from api.recon_schemas import ReconOut, ReconPageOut, RunIn, SignoffIn
 from ledger import errors as domain
-from ledger.grammar import wrong
+from ledger.forms.grammar import wrong
 from ledger.recon.office import Office
 from ledger.recon.outputs.pdf import statement_pdf
 from ledger.recon.outputs.tabular import lists_csv, statement_csv, workbook

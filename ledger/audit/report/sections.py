@@ -15,7 +15,7 @@ import orjson
 from ledger import __version__
 from ledger.audit import verify
 from ledger.audit.report.content import Bars, Block, Facts, Grid, Section, Text
-from ledger.timestamps import parse_time
+from ledger.forms.timestamps import parse_time
 
 ROWS_MAX = 1_000
 """Rows of one table that are printed; the bundle has all."""

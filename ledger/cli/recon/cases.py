@@ -24,7 +24,7 @@ from ledger.cli.recon.room import KeyOption, NoteOption, Room
 from ledger.cli.remote import open_remote
 from ledger.cli.words import read_object
 from ledger.errors import SettingsError
-from ledger.money import ISO_4217, format_amount
+from ledger.forms.money import ISO_4217, format_amount
 
 COLUMNS = ("id", "status", "state", "sub_state", "amount", "age_days", "owner")
 

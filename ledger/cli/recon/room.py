@@ -10,7 +10,7 @@ import orjson
 import typer
 
 from ledger.cli.remote import PATIENCE_S, Remote
-from ledger.names import check_ledger_name
+from ledger.forms.names import check_ledger_name
 
 PAGE = 1_000
 

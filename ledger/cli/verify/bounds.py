@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ledger.timestamps import format_time, parse_time
+from ledger.forms.timestamps import format_time, parse_time
 from ledger.verify import CLOCKS_APART, Verdict
 
 

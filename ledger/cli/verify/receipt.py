@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ledger.anchoring.rfc3161 import Timestamp
 from ledger.canonical import parse_json
 from ledger.checkpoint import Checkpoint
 from ledger.cli.verify.bounds import Bounds
@@ -21,6 +22,7 @@ from ledger.errors import (
     SignatureError,
     VerificationError,
 )
+from ledger.forms.timestamps import format_time
 from ledger.policy import verify_receipt_under
 from ledger.receipt import (
     LEVELS,
@@ -30,8 +32,6 @@ from ledger.receipt import (
     parse_receipt_text,
     verify_receipt,
 )
-from ledger.rfc3161 import Timestamp
-from ledger.timestamps import format_time
 
 PROOF_HEADER = b"c2sp.org/tlog-proof"
 

@@ -25,9 +25,9 @@ from ledger.cli.remote import (
 )
 from ledger.cli.verify.judgement import VERDICTS, Judgement
 from ledger.cli.verify.trust import Trust
-from ledger.continuity import find_contradiction, tile_reader
+from ledger.copies.continuity import find_contradiction, tile_reader
+from ledger.copies.log_copy import open_copy
 from ledger.errors import ConsistencyError, SettingsError, SignatureError, VerificationError
-from ledger.log_copy import open_copy
 from ledger.tree import Tree
 
 POLL_S = 0.1

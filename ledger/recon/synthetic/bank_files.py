@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
 
-from ledger.money import format_amount
+from ledger.forms.money import format_amount
 from ledger.recon.synthetic.plan import Plan
 from ledger.recon.synthetic.world import BANK_CAMT, BANK_MT940, Arrived
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import orjson
 
-from ledger.money import exponent, format_amount
+from ledger.forms.money import exponent, format_amount
+from ledger.forms.timestamps import format_time
 from ledger.recon.synthetic.world import Told
-from ledger.timestamps import format_time
 
 REASONS = {"refund": "customer.request", "adjustment": "provider.report"}
 

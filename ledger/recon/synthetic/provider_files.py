@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ledger.money import format_amount
+from ledger.forms.money import format_amount
 from ledger.recon.statement import LineKind
 from ledger.recon.synthetic.plan import Plan
 from ledger.recon.synthetic.world import ADYEN, STRIPE, ZONE, Shown

@@ -1,0 +1,1 @@
+"""Anchoring: what others saw of a log and when, and the receipts this strengthens."""

@@ -1,0 +1,315 @@
+"""
+LogCopy: a copy of a log in files, as anybody may keep one: a directory, or a prefix over HTTP.
+
+    checkpoint   tile/<level>/<index>[.p/<width>]   tile/entries/<index>[.p/<width>]
+
+Reads what lies at a path and takes it apart, and holds a whole copy to its signed checkpoint.
+https://c2sp.org/tlog-tiles
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import httpx
+
+from ledger.checkpoint import Checkpoint
+from ledger.entry import Head, verify_chain
+from ledger.errors import (
+    ChainBreakError,
+    ConsistencyError,
+    MalformedProofError,
+    SettingsError,
+)
+from ledger.forms.grammar import KEY, KEY_FORM
+from ledger.merkle import HASH_BYTES
+from ledger.tiles import (
+    ENTRY_BYTES_MAX,
+    TILE_WIDTH,
+    parse_entry_bundle,
+    partial_width,
+    tile_path,
+)
+
+FILE_BYTES_MAX = TILE_WIDTH * (2 + ENTRY_BYTES_MAX)
+"""Of the largest bundle there can be."""
+
+PORT_MAX = 65_535
+TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+# However slowly it drips: a file that takes longer does not come.
+FILE_TIMEOUT_S = 300.0
+# A copy is read for minutes; a server that restarts meanwhile is asked again.
+ATTEMPTS = 5
+PAUSE_S = 0.5
+
+_NEWEST = "checkpoint"
+# Servers of plain files show the newest one here, too, and directories have no such file.
+_COSIGNED = "checkpoint?level=cosigned"
+_LEDGER_URL = re.compile("/v1/ledgers/[^/]+")
+
+
+class LogUnreachableError(SettingsError):
+    """A log cannot be read now, or not by whoever asks. Nothing is known of what it holds."""
+
+
+class LogCopy(Protocol):
+    """Files below one prefix."""
+
+    @property
+    def where(self) -> str:
+        """What people call it."""
+
+    def read(self, path: str) -> bytes | None:
+        """
+        What lies at `path`; None where nothing does.
+
+        Raises:
+            SettingsError: It cannot be read.
+        """
+
+
+@contextmanager
+def open_copy(where: str, key: str | None = None, *, attempts: int = ATTEMPTS) -> Iterator[LogCopy]:
+    """
+    The copy in a directory, or at a URL, for the length of a block.
+
+    Args:
+        where: Path of a directory, or URL of a log or of a ledger.
+        key: API key that a URL is asked with.
+        attempts: How often a URL is asked for one file before it counts as unreachable.
+
+    Raises:
+        SettingsError: There is no such directory, the URL is none, or the key cannot stand in
+            a header.
+    """
+    if where.startswith(("http://", "https://")):
+        if key and not KEY.fullmatch(key):
+            raise SettingsError(f"the key must be {KEY_FORM}")
+        copy = _HttpCopy(where, key, attempts)
+        with copy.http:
+            yield copy
+    elif where and Path(where).is_dir():
+        yield _DirectoryCopy(where)
+    else:
+        raise SettingsError(f"{where} is neither a directory nor a URL")
+
+
+def read_bundle(copy: LogCopy, index: int, size: int) -> list[bytes]:
+    """
+    The entries of a bundle, all that a log of `size` entries has in it.
+
+    Raises:
+        ChainBreakError: The bundle is not there, or has fewer.
+        MalformedProofError: It ends within an entry, or has more.
+        SettingsError: It cannot be read.
+    """
+    width = partial_width("entries", index, size)
+    path = tile_path("entries", index, width)
+    data = _read(copy, path, index)
+    try:
+        entries = parse_entry_bundle(data)
+    except MalformedProofError as error:
+        raise MalformedProofError(
+            f"{path}, from entry {index * TILE_WIDTH} on: {error.message}", **error.details
+        ) from error
+    if len(entries) < width:
+        raise _ends(copy, path, index * TILE_WIDTH + len(entries))
+    if len(entries) > width:
+        raise MalformedProofError(f"{path} has {len(entries)} entries", expected=width)
+    return entries
+
+
+def read_leaf_hashes(copy: LogCopy, index: int, size: int) -> list[bytes]:
+    """
+    The hashes of the same entries, as the copy's tile of level 0 has them.
+
+    Raises:
+        ChainBreakError: The tile is not there, or has fewer.
+        SettingsError: It cannot be read.
+    """
+    width = partial_width(0, index, size)
+    path = tile_path(0, index, width)
+    data = _read(copy, path, index)
+    if len(data) < width * HASH_BYTES:
+        raise _ends(copy, path, index * TILE_WIDTH + len(data) // HASH_BYTES)
+    return [data[at : at + HASH_BYTES] for at in range(0, width * HASH_BYTES, HASH_BYTES)]
+
+
+def read_note(copy: LogCopy, *, cosigned: bool = False) -> bytes:
+    """
+    The newest checkpoint of a copy, a signed note. Nothing is verified.
+
+    Args:
+        copy: Where it is.
+        cosigned: Whether it should be the newest that witnesses saw, where the log tells them
+            apart, as ours do.
+
+    Raises:
+        MalformedProofError: There is none.
+        SettingsError: It cannot be read.
+    """
+    note = (copy.read(_COSIGNED) if cosigned else None) or copy.read(_NEWEST)
+    if note is None:
+        raise MalformedProofError(f"{copy.where} has no checkpoint")
+    return note
+
+
+def verify_copy(
+    copy: LogCopy,
+    signed: Checkpoint,
+    tell: Callable[[int, int | None], None] = lambda _done, _of: None,
+    *,
+    earlier: Sequence[Checkpoint] = (),
+) -> Head:
+    """
+    Check that the entries of a copy are one chain, and the very tree that was signed.
+
+    Every entry is read and hashed here, so nothing the keeper of the copy says is believed.
+    What entries may say beside each other (remainders, repeats) is not judged.
+
+    Args:
+        copy: Holds all entry bundles below the checkpoint; its tiles are not needed.
+        signed: Its checkpoint, whose signature was checked.
+        tell: Told how many entries were checked, of how many.
+        earlier: Checkpoints of the same log that are trusted, which it must extend.
+
+    Returns:
+        The head that its entries lead to.
+
+    Raises:
+        ChainBreakError: Names the first entry that is not there or does not follow.
+        ConsistencyError: The entries are a chain, and not the tree that was signed, or not
+            those before.
+        MalformedProofError: A file is not in its form.
+        SettingsError: A file cannot be read, or one of `earlier` is of another log.
+    """
+    for each in earlier:
+        _check_not_behind(each, signed)
+    waiting = sorted(earlier, key=lambda each: each.size)
+    ledger = signed.origin.rpartition("/")[2]
+    head = Head.genesis(ledger=ledger, origin=signed.origin)
+    for index in range(-(-signed.size // TILE_WIDTH)):
+        entries = read_bundle(copy, index, signed.size)
+        while waiting and waiting[0].size < head.size + len(entries):
+            cut = waiting[0].size - head.size
+            head = verify_chain(entries[:cut], ledger=ledger, origin=signed.origin, start=head)
+            _check_root(copy, head, waiting.pop(0), "kept")
+            entries = entries[cut:]
+        head = verify_chain(entries, ledger=ledger, origin=signed.origin, start=head)
+        tell(head.size, signed.size)
+    for each in waiting:
+        _check_root(copy, head, each, "kept")
+    _check_root(copy, head, signed, "signed")
+    return head
+
+
+def _check_not_behind(kept: Checkpoint, signed: Checkpoint) -> None:
+    if kept.origin != signed.origin:
+        raise SettingsError(
+            f"the checkpoint that was kept is of {kept.origin}, the log of {signed.origin}"
+        )
+    if signed.size < kept.size:
+        raise ConsistencyError(
+            f"the checkpoint that was kept covers {kept.size} entries of {kept.origin}, and the "
+            f"log shows {signed.size}: the newest were dropped",
+            expected=kept.size,
+            found=signed.size,
+        )
+
+
+def _check_root(copy: LogCopy, head: Head, checkpoint: Checkpoint, how: str) -> None:
+    if head.root != checkpoint.root:
+        raise ConsistencyError(
+            f"the {head.size} entries of {copy.where} are one chain, and not the one that was "
+            f"{how}: their root is {head.root.hex()}, the checkpoint's {checkpoint.root.hex()}",
+            expected=checkpoint.root.hex(),
+            found=head.root.hex(),
+        )
+
+
+def _read(copy: LogCopy, path: str, index: int) -> bytes:
+    data = copy.read(path)
+    if data is None:
+        raise _ends(copy, path, index * TILE_WIDTH)
+    return data
+
+
+def _ends(copy: LogCopy, path: str, seq: int) -> ChainBreakError:
+    return ChainBreakError(f"{copy.where} has no entry {seq} in {path}", seq=seq, path=path)
+
+
+class _DirectoryCopy:
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    def read(self, path: str) -> bytes | None:
+        file = Path(self.where, path)
+        try:
+            with file.open("rb") as opened:
+                return _limited(path, opened.read(FILE_BYTES_MAX + 1))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise SettingsError(f"{file} cannot be read: {error.strerror}") from error
+
+
+class _HttpCopy:
+    def __init__(self, where: str, key: str | None, attempts: int) -> None:
+        url = where.rstrip("/")
+        self._attempts = attempts
+        try:
+            parts = httpx.URL(url)
+        except httpx.InvalidURL as error:
+            raise SettingsError(f"{where} is not a URL: {error}") from error
+        if not parts.host or (parts.port or 0) > PORT_MAX:
+            raise SettingsError(f"{where} is not a URL: it names no host, or no port of one")
+        # Who gives the URL of the ledger means the log below it.
+        self.where = f"{url}/log" if _LEDGER_URL.fullmatch(parts.path) else url
+        self.http = httpx.Client(
+            headers={"Authorization": f"Bearer {key}"} if key else {}, timeout=TIMEOUT
+        )
+
+    def read(self, path: str) -> bytes | None:
+        for attempt in range(1, self._attempts + 1):
+            try:
+                return self._read_once(path)
+            except httpx.HTTPError as error:
+                if attempt == self._attempts:
+                    raise LogUnreachableError(
+                        f"{self.where}/{path} cannot be read: {error or type(error).__name__}"
+                    ) from error
+                time.sleep(PAUSE_S * attempt)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _read_once(self, path: str) -> bytes | None:
+        with self.http.stream("GET", f"{self.where}/{path}") as answer:
+            if answer.status_code == httpx.codes.NOT_FOUND:
+                return None
+            if answer.status_code == httpx.codes.TOO_MANY_REQUESTS or answer.is_server_error:
+                answer.raise_for_status()
+            if not answer.is_success:
+                # Asked again it would say the same.
+                raise LogUnreachableError(
+                    f"{self.where} is not to be read (HTTP {answer.status_code}): it may want a "
+                    "key with scope proofs:read in EFFECT_LEDGER_KEY"
+                )
+            data, until = b"", time.monotonic() + FILE_TIMEOUT_S
+            for part in answer.iter_bytes():
+                data = _limited(path, data + part)
+                if time.monotonic() > until:
+                    raise httpx.ReadTimeout("it drips")
+        return data
+
+
+def _limited(path: str, data: bytes) -> bytes:
+    if len(data) > FILE_BYTES_MAX:
+        raise MalformedProofError(
+            f"{path} has more than {FILE_BYTES_MAX} bytes: no bundle is as large",
+            limit=FILE_BYTES_MAX,
+        )
+    return data

@@ -1,0 +1,1 @@
+"""The dialog before history: intents, their steps, and the hand-off that makes one an entry."""

@@ -1,0 +1,1 @@
+"""Signing: keys, which ones sign, and the memory outside the database, here or elsewhere."""

@@ -1,0 +1,658 @@
+"""
+Signer: signs the growing tree of each origin, and remembers outside the database what it signed.
+
+Two trees for one size, or a smaller tree after a larger one, are never signed: not after a
+crash, not by several processes of one host, not for a database that was restored from a backup.
+Which entries a tree holds, and where checkpoints are published, is for others.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import re
+import secrets
+import stat
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from urllib.parse import quote
+from weakref import WeakSet
+
+from ledger.checkpoint import SIZE_MAX, Checkpoint, sign_checkpoint
+from ledger.cosignature import CosignerKey, ml_dsa_44_cosigner
+from ledger.errors import (
+    ForkedError,
+    LedgerBrokenError,
+    RolledBackError,
+    SettingsError,
+    SignerUnavailableError,
+)
+from ledger.merkle import HASH_BYTES, Frontier
+from ledger.note import NoteKey, SigningKey, VerifierKey
+from ledger.signing.keyring import Ring
+from ledger.signing.keys import open_or_create
+from ledger.verification.statement import parse_statement
+
+logger = logging.getLogger(__name__)
+
+ReadLeaves = Callable[[int, int], Sequence[bytes]]
+"""(start, stop) -> the hashes of entries [start, stop) as they are committed."""
+
+BUNDLE_HEADER = "effect-ledger/bundle/v1"
+"""First line of what is signed of an audit bundle."""
+
+# Leaf hashes fetched at a time when the record catches up.
+CATCH_UP_LEAVES = 65_536
+# Who keeps a record longer than this is frozen, or catches up on a long history.
+LOCK_TIMEOUT_S = 2.0
+_LOCK_RETRY_S = 0.000_5
+
+# Of each process, over all its signers: a ledger costs a file while it is used, not for ever.
+OPEN_RECORDS_MAX = 128
+
+_OURS_ALONE = 0o700
+_IDENTITY_BYTES = 8
+_NAME_MAX = 64
+
+
+class FileSigner:
+    """
+    Signs with a key held here; its record is a directory of small files, one per origin.
+
+    Any number of threads and processes of one host may share the directory: they take turns
+    by flock. Whoever copies it makes a second signer that knows nothing of the first.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        private_key: SigningKey,
+        ml_dsa_seed: bytes | None = None,
+        *,
+        ring: Ring | None = None,
+    ) -> None:
+        """
+        Open the record in `directory`, which is made and closed to others where needed.
+
+        Args:
+            directory: Of the record.
+            private_key: Signs, and is the only Ed25519 key where there is no ring.
+            ml_dsa_seed: 32 secret bytes of an ML-DSA-44 key that signs each one as well, so that
+                it stands where Ed25519 falls; None leaves that line out.
+            ring: Says which keys sign now.
+
+        Raises:
+            SignerUnavailableError: The directory cannot be used.
+            SettingsError: Its file `identity` is damaged.
+        """
+        self._directory = directory
+        self._private_key = private_key
+        self._ml_dsa_seed = ml_dsa_seed
+        self._ml_dsa_keys: dict[str, CosignerKey] = {}
+        only: Sequence[SigningKey] = (private_key,)
+        self._ring: Ring = ring or (lambda: only)
+        self._signing: Sequence[SigningKey] = ()
+        self._keys: dict[str, tuple[NoteKey, ...]] = {}
+        self._records: dict[str, _Record] = {}
+        with _files_available():
+            directory.mkdir(mode=_OURS_ALONE, parents=True, exist_ok=True)
+            if stat.S_IMODE(directory.stat().st_mode) != _OURS_ALONE:
+                directory.chmod(_OURS_ALONE)
+            self._identity = _read_identity(directory / "identity")
+
+    @property
+    def identity(self) -> str:
+        """Names the record, not the key: a copied key beside another record is another signer."""
+        return self._identity
+
+    def verifiers(self, origin: str) -> Sequence[VerifierKey]:
+        """The keys that sign `origin` now, oldest first."""
+        return [key.verifier for key in self._keys_of(origin)]
+
+    def ml_dsa_verifier(self, origin: str) -> VerifierKey | None:
+        """The public half of the second key that signs `origin`; None where there is none."""
+        return None if self._ml_dsa_seed is None else self._ml_dsa_key(origin).verifier
+
+    def register(self, origin: str) -> None:
+        """
+        Begin the record of a new origin at size 0; harmless where it has one of any size.
+
+        Raises:
+            SignerUnavailableError: The record cannot be written.
+            LedgerBrokenError: There is one, and it cannot be read.
+        """
+        record = self._record(origin)
+        with _files_available():
+            record.create()
+            with record.held():
+                record.read()
+
+    def show_base(self, origin: str, size: int, root: bytes, read_leaves: ReadLeaves) -> None:
+        """
+        Show the committed tree that is about to be extended. Before the commit.
+
+        A base ahead of the record is one whose signing was cut short: the record follows it.
+
+        Args:
+            origin: Identity of the ledger.
+            size: Entries that are committed.
+            root: Root hash over them.
+            read_leaves: Asked only where the record has to follow.
+
+        Raises:
+            RolledBackError: The base is behind what was signed.
+            ForkedError: The base does not continue what was signed.
+            LedgerBrokenError: The record is missing or damaged.
+            SignerUnavailableError: The record cannot be read or written.
+        """
+        record = self._record(origin)
+        with _files_available(), record.held():
+            signed = record.read()
+            if size == signed.frontier.size and root == signed.root:
+                return
+            record.write(follow_base(origin, signed.frontier, size, root, read_leaves))
+        logger.info("the record of %s follows to size %d", origin, size)
+
+    def sign(
+        self, origin: str, start: int, leaves: Sequence[bytes], read_leaves: ReadLeaves
+    ) -> tuple[Checkpoint, bytes]:
+        """
+        Sign the tree that `leaves` extend from `start`. After the commit.
+
+        The record is on disk before the signature exists.
+
+        Args:
+            origin: Identity of the ledger.
+            start: Size of the tree before them.
+            leaves: Hashes of the entries from `start` on, 32 bytes each; may be empty.
+            read_leaves: Asked only where the record is behind `start`.
+
+        Returns:
+            The checkpoint and its signed note; of the larger tree where one was signed already.
+
+        Raises:
+            ForkedError: The entries before `start` are fewer than that.
+            LedgerBrokenError: The record is missing or damaged.
+            SignerUnavailableError: The record cannot be read or written.
+        """
+        assert start >= 0, "a tree has no negative size"
+        assert start + len(leaves) <= SIZE_MAX, "readers of checkpoints take 63 bits"
+        record = self._record(origin)
+        with _files_available(), record.held():
+            signed = record.read()
+            if signed.frontier.size < start + len(leaves):
+                frontier = _follow(origin, signed.frontier, start, read_leaves)
+                signed = record.write(frontier.extend(leaves[frontier.size - start :]))
+        return self._sign(origin, signed)
+
+    def frontier(self, origin: str) -> Frontier:
+        """
+        The compact range of the largest tree that may have been signed.
+
+        Raises:
+            LedgerBrokenError, SignerUnavailableError: As for `checkpoint`.
+        """
+        record = self._record(origin)
+        with _files_available(), record.held():
+            return record.read().frontier
+
+    def checkpoint(self, origin: str) -> tuple[Checkpoint, bytes]:
+        """
+        The largest tree of the record, and its signed note.
+
+        Raises:
+            LedgerBrokenError: The record is missing or damaged.
+            SignerUnavailableError: The record cannot be read.
+        """
+        record = self._record(origin)
+        with _files_available(), record.held():
+            signed = record.read()
+        return self._sign(origin, signed)
+
+    def attest(self, text: str) -> bytes:
+        """
+        Sign what a verification found.
+
+        Args:
+            text: Of a `statement`: whatever else is asked for, checkpoints above all, has to pass
+                the record.
+
+        Raises:
+            MalformedProofError: It is no statement.
+        """
+        origin = parse_statement(text).origin
+        return self._note(origin, text)
+
+    def sign_bundle(self, origin: str, manifest_hash: bytes) -> bytes:
+        """
+        Sign that a bundle of this ledger was made; a signed note that is no checkpoint.
+
+        Args:
+            origin: Identity of the ledger.
+            manifest_hash: SHA-256 of its manifest, 32 bytes.
+
+        Returns:
+            Three lines - what this is, origin, hash in hexadecimal - and the signature.
+        """
+        # The second line of a checkpoint is a number, so neither passes for the other.
+        text = f"{BUNDLE_HEADER}\n{origin}\n{manifest_hash.hex()}\n"
+        return self._note(origin, text)
+
+    def close(self) -> None:
+        """Close the files; the next use opens them again."""
+        for record in self._records.values():
+            record.close()
+
+    def _sign(self, origin: str, signed: _Signed) -> tuple[Checkpoint, bytes]:
+        checkpoint = Checkpoint(origin=origin, size=signed.frontier.size, root=signed.root)
+        # Ed25519 is deterministic: the same tree signed again is the same note.
+        note = sign_checkpoint(checkpoint, *self._keys_of(origin))
+        if self._ml_dsa_seed is not None:
+            # C2SP tlog-cosignature: the kind of line that says when, also where a log signs.
+            line = self._ml_dsa_key(origin).sign(checkpoint.encode(), time=int(time.time()))
+            note += line.encode().encode()
+        return checkpoint, note
+
+    def _note(self, origin: str, text: str) -> bytes:
+        lines = "".join(key.sign(text) for key in self._keys_of(origin))
+        return f"{text}\n{lines}".encode()
+
+    def _keys_of(self, origin: str) -> tuple[NoteKey, ...]:
+        signing = self._ring()
+        if signing is not self._signing:
+            # Of two threads that see the change, both begin with an empty memory.
+            self._keys, self._signing = {}, signing
+        keys = self._keys.get(origin)
+        if keys is None:
+            keys = tuple(NoteKey(name=origin, private_key=each) for each in signing)
+            self._keys[origin] = keys
+        return keys
+
+    def _ml_dsa_key(self, origin: str) -> CosignerKey:
+        assert self._ml_dsa_seed is not None, "this signer has no such key"
+        if origin not in self._ml_dsa_keys:
+            self._ml_dsa_keys[origin] = ml_dsa_44_cosigner(origin, self._ml_dsa_seed)
+        return self._ml_dsa_keys[origin]
+
+    def _record(self, origin: str) -> _Record:
+        # Of two threads that are first at the same time, both get the same one.
+        return self._records.get(origin) or self._records.setdefault(
+            origin, _Record(self._directory, origin)
+        )
+
+
+def _read_identity(path: Path) -> str:
+    with open_or_create(path, lambda: secrets.token_hex(_IDENTITY_BYTES).encode() + b"\n") as file:
+        identity = file.read().decode("ascii", errors="replace").strip()
+    if not re.fullmatch(f"[0-9a-f]{{{2 * _IDENTITY_BYTES}}}", identity):
+        raise SettingsError(f"{path} does not hold the identity of a signer", path=str(path))
+    return identity
+
+
+def follow_base(
+    origin: str, signed: Frontier, size: int, root: bytes, read_leaves: ReadLeaves
+) -> Frontier:
+    """
+    The tree of `size` entries with this root, if it continues the one that was signed.
+
+    Args:
+        origin: Identity of the ledger.
+        signed: The largest tree that was signed.
+        size: Entries that are committed.
+        root: Root hash over them.
+        read_leaves: Asked only where there are more than were signed.
+
+    Raises:
+        RolledBackError: They are fewer than were signed.
+        ForkedError: They do not continue what was signed.
+    """
+    if size < signed.size:
+        raise _rolled_back(origin, size, signed.size)
+    frontier = _follow(origin, signed, size, read_leaves)
+    if frontier.root() != root:
+        raise _forked(origin, size, root, frontier.root())
+    return frontier
+
+
+def _follow(origin: str, frontier: Frontier, size: int, read_leaves: ReadLeaves) -> Frontier:
+    """`frontier` extended to `size` by what is committed, where it is behind."""
+    while frontier.size < size:
+        stop = min(size, frontier.size + CATCH_UP_LEAVES)
+        leaves = read_leaves(frontier.size, stop)
+        if len(leaves) != stop - frontier.size:
+            raise ForkedError(
+                f"{origin} has {size} entries by its head, and of those from {frontier.size} "
+                f"to {stop} only {len(leaves)} are there",
+                origin=origin,
+                size=size,
+            )
+        frontier = frontier.extend(leaves)
+    return frontier
+
+
+def _rolled_back(origin: str, size: int, signed_size: int) -> RolledBackError:
+    return RolledBackError(
+        f"the database holds {size} entries of {origin}, and {signed_size} were signed: it is "
+        "older than its receipts. Bring the missing entries back with effect-ledger restore "
+        "--entries, or let a successor with a new origin cite the last good checkpoint",
+        origin=origin,
+        size=size,
+        signed_size=signed_size,
+    )
+
+
+def _forked(origin: str, size: int, root: bytes, expected: bytes) -> ForkedError:
+    return ForkedError(
+        f"{origin} at size {size}: the database has root {root.hex()}, what was signed leads to "
+        f"{expected.hex()}. The database holds another history than its receipts; find out "
+        "which is true before a successor with a new origin cites the last good checkpoint",
+        origin=origin,
+        size=size,
+        root=root.hex(),
+        signed_root=expected.hex(),
+    )
+
+
+@contextmanager
+def _files_available() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SignerUnavailableError(
+            f"the signer's record cannot be used: {error.strerror or type(error).__name__}"
+        ) from error
+
+
+# ---- One record -----------------------------------------------------------------------
+#
+# A file of fixed size:
+#
+#     page 0   slot    generation 0, 2, 4, ...
+#     page 1   mark    first byte 1 while a slot is being written
+#     page 2   slot    generation 1, 3, 5, ...
+#
+# A slot is overwritten in place while the other one keeps what was signed before, so a write
+# that is torn loses nothing that a signature stands on. The mark tells the next process that
+# the one before it died between writing and knowing that the disk has it. It stands between
+# the slots, next to each: what one write dirties is contiguous.
+
+_PAGE_BYTES = 4096
+_SLOTS_AT = (0, 2 * _PAGE_BYTES)
+_MARK_AT = _PAGE_BYTES
+_FILE_BYTES = 3 * _PAGE_BYTES
+_CHECKSUM_BYTES = sha256().digest_size
+_FRONTIER_BYTES_MAX = SIZE_MAX.bit_length() * HASH_BYTES
+# Purpose and version, generation, hash of the origin, size, root, frontier.
+_SLOT = struct.Struct(f">32sQ32sQ32s{_FRONTIER_BYTES_MAX}s")
+_PURPOSE = b"effect-ledger/signer-record/v1\n"
+assert _SLOT.size + _CHECKSUM_BYTES <= _PAGE_BYTES, "a slot fits its page"
+
+_sync_data = getattr(os, "fdatasync", os.fsync)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Signed:
+    """The largest tree that may have been signed."""
+
+    generation: int
+    """Counts writes of the record; its parity names the slot."""
+    frontier: Frontier
+    root: bytes
+
+
+def _encode_slot(origin: str, signed: _Signed) -> bytes:
+    content = _SLOT.pack(
+        _PURPOSE,
+        signed.generation,
+        sha256(origin.encode()).digest(),
+        signed.frontier.size,
+        signed.root,
+        signed.frontier.to_bytes(),
+    )
+    return (content + sha256(content).digest()).ljust(_PAGE_BYTES, b"\0")
+
+
+def _parse_slot(origin: str, page: bytes) -> _Signed | None:
+    """What a slot says; None where its checksum does not stand for it."""
+    content, checksum = page[: _SLOT.size], page[_SLOT.size : _SLOT.size + _CHECKSUM_BYTES]
+    if sha256(content).digest() != checksum:
+        return None
+    purpose, generation, origin_hash, size, root, hashes = _SLOT.unpack(content)
+    if purpose.rstrip(b"\0") != _PURPOSE or origin_hash != sha256(origin.encode()).digest():
+        raise LedgerBrokenError(
+            f"the signer's record of {origin} is another origin's or another version's",
+            origin=origin,
+        )
+    frontier = Frontier.from_bytes(size, hashes[: size.bit_count() * HASH_BYTES])
+    return _Signed(generation=generation, frontier=frontier, root=root)
+
+
+def _empty_file(origin: str) -> bytes:
+    empty = Frontier.empty()
+    even, odd = (
+        _encode_slot(origin, _Signed(generation=generation, frontier=empty, root=empty.root()))
+        for generation in (0, 1)
+    )
+    return even + bytes(_PAGE_BYTES) + odd
+
+
+class _Record:
+    """
+    The record file of one origin, as one process has it open.
+
+    `read` and `write` are called while it is `held`, and only there.
+    """
+
+    def __init__(self, directory: Path, origin: str) -> None:
+        # The name is for people; the digest tells apart what is equal to the eye.
+        name = quote(origin.rpartition("/")[2], safe="")[:_NAME_MAX]
+        digest = sha256(origin.encode()).hexdigest()[:16]
+        self._path = directory / f"{name}.{digest}.record"
+        self._origin = origin
+        self._thread = threading.Lock()
+        self._descriptor: int | None = None
+        self._newest: _Signed | None = None
+        # Pages that were read, the one that was read first comes first.
+        self._pages: dict[bytes, _Signed | None] = {}
+        _open_records.add(self)
+
+    def create(self) -> None:
+        """Make the file of an empty tree, unless there is a file."""
+        open_or_create(self._path, lambda: _empty_file(self._origin)).close()
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._thread:
+            self._close()
+
+    def close_if_idle(self) -> bool:
+        """Close the file unless a thread holds the record; whether it is closed."""
+        if not self._thread.acquire(blocking=False):
+            return False
+        try:
+            self._close()
+        finally:
+            self._thread.release()
+        return True
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep every other thread and process from the record."""
+        deadline = time.monotonic() + LOCK_TIMEOUT_S
+        if not self._thread.acquire(timeout=LOCK_TIMEOUT_S):
+            raise _kept_too_long()
+        try:
+            descriptor = self._lock(deadline)
+            _open_files.use(self)
+            try:
+                yield
+            finally:
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+        finally:
+            self._thread.release()
+
+    def read(self) -> _Signed:
+        """The newest state, which is on disk when this returns."""
+        descriptor = self._open()
+        content = os.pread(descriptor, _FILE_BYTES, 0).ljust(_FILE_BYTES, b"\0")
+        slots = [self._slot(content[at : at + _PAGE_BYTES]) for at in _SLOTS_AT]
+        good = [slot for slot in slots if slot is not None]
+        if not good:
+            raise LedgerBrokenError(
+                f"both halves of the signer's record of {self._origin} are damaged: bring back "
+                f"the file {self._path.name}, or let a successor with a new origin cite the "
+                "last good checkpoint",
+                origin=self._origin,
+            )
+        if len(good) < len(slots):
+            logger.warning("half of the signer's record of %s is damaged", self._origin)
+        self._newest = max(good, key=lambda slot: slot.generation)
+        if content[_MARK_AT]:
+            # Whoever wrote this died or failed before the disk had it. The same bytes go to
+            # the same place: the other half is all that is sure to be there.
+            self._store(self._newest)
+        return self._newest
+
+    def _slot(self, page: bytes) -> _Signed | None:
+        # Nearly always one of the two that were here before: the same bytes say the same.
+        if page not in self._pages:
+            while len(self._pages) >= len(_SLOTS_AT):
+                del self._pages[next(iter(self._pages))]
+            self._pages[page] = _parse_slot(self._origin, page)
+        return self._pages[page]
+
+    def write(self, frontier: Frontier) -> _Signed:
+        """Replace the state that was read; it is on disk when this returns."""
+        assert self._newest is not None, "what was not read is not replaced"
+        assert frontier.size > self._newest.frontier.size, "a record never shrinks"
+        signed = _Signed(
+            generation=self._newest.generation + 1, frontier=frontier, root=frontier.root()
+        )
+        self._store(signed)
+        self._newest = signed
+        return signed
+
+    def _store(self, signed: _Signed) -> None:
+        descriptor = self._open()
+        page = _encode_slot(self._origin, signed)
+        _write(descriptor, b"\1", _MARK_AT)
+        _write(descriptor, page, _SLOTS_AT[signed.generation % 2])
+        _sync_data(descriptor)
+        # Needs no sync: a mark that outlives a crash costs one more write.
+        _write(descriptor, b"\0", _MARK_AT)
+
+    def forget(self) -> None:
+        """In the child of a fork: open the file anew."""
+        # The lock belongs to what was opened, so to parent and child alike: they would not
+        # exclude each other, and a lock of a parent that died would stay.
+        self._close()
+        self._thread = threading.Lock()
+
+    def _lock(self, deadline: float) -> int:
+        while True:
+            descriptor = self._open()
+            _lock_file(descriptor, deadline)
+            # A file that was put in this one's place, or taken away, would not be locked.
+            if _is_at(descriptor, self._path):
+                return descriptor
+            self._close()
+
+    def _close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+            _open_files.remove(self)
+
+    def _open(self) -> int:
+        if self._descriptor is None:
+            try:
+                self._descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+            except FileNotFoundError as error:
+                raise LedgerBrokenError(
+                    f"the signer has no record of {self._origin}: without it nobody knows "
+                    f"what was signed. Bring back the file {self._path.name}, or let a "
+                    "successor with a new origin cite the last good checkpoint",
+                    origin=self._origin,
+                ) from error
+            _open_files.use(self)
+        return self._descriptor
+
+
+def _lock_file(descriptor: int, deadline: float) -> None:
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() >= deadline:
+                raise _kept_too_long() from error
+            time.sleep(_LOCK_RETRY_S)
+        else:
+            return
+
+
+def _kept_too_long() -> SignerUnavailableError:
+    return SignerUnavailableError(f"the signer's record was kept for {LOCK_TIMEOUT_S:.0f} s")
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _write(descriptor: int, data: bytes, at: int) -> None:
+    written = os.pwrite(descriptor, data, at)
+    if written != len(data):
+        raise OSError(f"{written} of {len(data)} bytes were written")
+
+
+class _OpenFiles:
+    """Which records have their files open, those used longest ago first."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._records: dict[_Record, None] = {}
+
+    def use(self, record: _Record) -> None:
+        """Note that `record`, which a thread has, is used now; close others if they are many."""
+        with self._lock:
+            self._records.pop(record, None)
+            self._records[record] = None
+            too_many = len(self._records) - OPEN_RECORDS_MAX
+            longest_ago_first = list(self._records) if too_many > 0 else []
+        # Outside the lock: to close one takes it. A record opens again whenever it is used, so
+        # no harm is done to one that was just about to be.
+        for each in longest_ago_first:
+            if too_many <= 0:
+                break
+            too_many -= each.close_if_idle()
+
+    def remove(self, record: _Record) -> None:
+        """Note that the file of `record` is closed."""
+        with self._lock:
+            self._records.pop(record, None)
+
+    def forget(self) -> None:
+        """In the child of a fork: the lock may have been another thread's."""
+        self._lock = threading.Lock()
+
+
+_open_files = _OpenFiles()
+_open_records: WeakSet[_Record] = WeakSet()
+
+
+def _forget_all() -> None:
+    _open_files.forget()
+    for record in _open_records:
+        record.forget()
+
+
+os.register_at_fork(after_in_child=_forget_all)

@@ -1,0 +1,1 @@
+"""The three worlds told outward: labels on other carriers, and who is called for what."""

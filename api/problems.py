@@ -345,7 +345,7 @@ PROBLEMS: Mapping[type[LedgerError], Problem] = {
         "LEDGER_FORKED", "ledger.fork", "The database holds another history than was signed"
     ),
     domain.ForeignSignerError: _broken(
-        "FOREIGN_SIGNER", "ledger.signing.signer", "Another signer owns this ledger"
+        "FOREIGN_SIGNER", "ledger.signer", "Another signer owns this ledger"
     ),
     domain.MalformedProofError: _broken(
         "STORED_PROOF_MALFORMED", "evidence.form", "A stored record is not in its form"

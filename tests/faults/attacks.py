@@ -430,7 +430,7 @@ COLUMN_FINDINGS: Mapping[str, tuple[str, int | None]] = {
     "ledgers.ledger": ("ledger.unknown", None),
     "ledgers.origin": ("ledger.origin", None),
     "ledgers.vkey": ("ledger.vkey", None),
-    "ledgers.signer": ("ledger.signing.signer", None),
+    "ledgers.signer": ("ledger.signer", None),
     "ledgers.units": ("ledger.units", None),
     "ledgers.time_zone": ("ledger.time_zone", None),
     "ledgers.public": ("ledger.public", None),

@@ -484,6 +484,15 @@ def test_tail_shows_the_last_ten_and_resumes_after_any(shell, ledger, tmp_path):
     assert len(shell.run("tail", ledger, "--after", "-1").out.splitlines()) == 15
 
 
+@pytest.fixture
+def heeding():
+    """Programs started here heed Ctrl-C also where the suite itself was started to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeding")
 def test_following_goes_on_as_entries_come(shell, ledger):
     """One JSON object per entry; Ctrl-C ends it and tells how to resume."""
     following = subprocess.Popen(

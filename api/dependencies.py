@@ -23,7 +23,6 @@ from api.errors import InvalidParameterError
 from api.heads import Heads
 from api.metrics import Metrics
 from ledger.anchoring.anchors import Anchors
-from ledger.anchoring.rfc3161 import Authorities
 from ledger.audit.closing import Closing
 from ledger.audit.exports import Exports
 from ledger.dialog.intents import Intents
@@ -37,6 +36,7 @@ from ledger.reader import Reader
 from ledger.recon.office import Office
 from ledger.registry.credentials import Credential, Credentials
 from ledger.registry.stops import Stops
+from ledger.rfc3161 import Authorities
 from ledger.sequencer import Sequencer
 from ledger.submission import Outcome, Posting
 from ledger.verification.runs import Verifications

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from ledger.dialog.intent import Event, Hold, Intent, State
 from ledger.dialog.intents import IntentLine
 from ledger.effect import Kind
 from ledger.forms.money import decimals, format_amount
 from ledger.forms.timestamps import format_time, parse_time
+from ledger.intent import Event, Hold, Intent, State
 
 
 def intent_document(intent: Intent, now: str, *, token: int | None = None) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import orjson
 
-from ledger.dialog.intent import Intent, Step, fold, next_event, parse_event, take
 from ledger.effect import Effect, Kind, Money
 from ledger.entry import Admitted, verify_poster_signature
 from ledger.errors import (
@@ -26,6 +25,7 @@ from ledger.errors import (
     SignatureError,
     TransitionError,
 )
+from ledger.intent import Intent, Step, fold, next_event, parse_event, take
 from ledger.lifecycle import History, Position, Recorded, lineage_references, references
 from ledger.ports import Found, Wanted
 from ledger.submission import Posting, Submission

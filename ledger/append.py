@@ -33,9 +33,9 @@ from ledger.errors import (
 )
 from ledger.forms.names import LEDGER_ITSELF
 from ledger.forms.payload import commitment
-from ledger.forms.period import lateness
 from ledger.forms.timestamps import format_time, parse_time
 from ledger.merkle import BatchProver, Frontier, LeafIndex, TreeSize
+from ledger.period import lateness
 from ledger.ports import (
     AppendTransaction,
     Batch,

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from types import MappingProxyType
 
-from ledger.dialog.intent import Hold
 from ledger.effect import Effect, Kind, Money
 from ledger.errors import (
     BadReferenceError,
@@ -28,6 +27,7 @@ from ledger.errors import (
 )
 from ledger.forms.grammar import wrong
 from ledger.forms.money import check_amount, decimals, format_amount, minor_units
+from ledger.intent import Hold
 
 MINOR_UNITS_MAX = 10**38 - 1
 """Largest sum a position holds, on either side of zero: the database has 38 digits for it."""

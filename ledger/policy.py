@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 
-from ledger.anchoring.rfc3161 import Authorities
 from ledger.checkpoint import Checkpoint, read_checkpoint
 from ledger.cosignature import Cosignature, cosignatures_of, is_checkable
 from ledger.errors import MalformedProofError, SettingsError, SignatureError
@@ -32,6 +31,7 @@ from ledger.receipt import (
     verify_receipt,
     verify_tlog_proof,
 )
+from ledger.rfc3161 import Authorities
 
 POLICY_BYTES_MAX = 1_048_576
 NONE = "none"

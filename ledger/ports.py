@@ -13,12 +13,12 @@ from datetime import datetime
 from typing import Protocol
 
 from ledger.checkpoint import Checkpoint
-from ledger.dialog.intent import Intent
 from ledger.effect import Rules
 from ledger.entry import Entry, Head
-from ledger.forms.period import ClosedPeriod
+from ledger.intent import Intent
 from ledger.lifecycle import Position
 from ledger.note import VerifierKey
+from ledger.period import ClosedPeriod
 from ledger.tiles import Tile
 
 

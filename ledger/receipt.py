@@ -21,7 +21,6 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Literal, get_args
 
-from ledger.anchoring.rfc3161 import Authorities, Timestamp, verify_timestamp
 from ledger.canonical import parse_json
 from ledger.checkpoint import (
     LOG_ALGORITHMS,
@@ -46,6 +45,7 @@ from ledger.note import (
     open_note,
     parse_note,
 )
+from ledger.rfc3161 import Authorities, Timestamp, verify_timestamp
 
 ReceiptLevel = Literal["unsigned", "log-signed", "cosigned", "timestamped"]
 """

@@ -17,7 +17,6 @@ from sqlalchemy import Engine
 from ledger.anchoring.anchors import Anchors
 from ledger.anchoring.dating import Dating
 from ledger.anchoring.recorder import Recorder
-from ledger.anchoring.rfc3161 import Authorities, load_authorities
 from ledger.anchoring.rounds import ANCHORING_LOCK, Anchoring, Duty
 from ledger.anchoring.stamper import Stamper
 from ledger.anchoring.tsa import HttpAuthority
@@ -41,13 +40,14 @@ from ledger.recon.office import Office, open_office
 from ledger.registry.credentials import Credentials
 from ledger.registry.ledgers import Registry
 from ledger.registry.stops import Stops
+from ledger.rfc3161 import Authorities, load_authorities
+from ledger.rotation import Rotation
 from ledger.sequencer import Sequencer
 from ledger.settings import Settings
 from ledger.signing.keyring import FileRing, Ring
 from ledger.signing.keys import load_passphrase, load_payload_key, load_seed, load_signing_key
 from ledger.signing.kms import AWS_KMS, KmsKey
 from ledger.signing.remote import RemoteSigner
-from ledger.signing.rotation import Rotation
 from ledger.signing.signer import FileSigner
 from ledger.storage.database import WRITER, Conninfo, database_errors, engine
 from ledger.storage.embedded import open_server

@@ -53,7 +53,6 @@ from api.wire import Wire
 from ledger import errors as domain
 from ledger.canonical import parse_json
 from ledger.dialog.handoff import Handoffs
-from ledger.dialog.intent import Step
 from ledger.dialog.intents import PAGE_MAX
 from ledger.dialog.promise import build_promise, check_key, parse_step
 from ledger.dialog.steps import Asked, Taken
@@ -67,6 +66,7 @@ from ledger.errors import (
 )
 from ledger.forms.grammar import UUID
 from ledger.forms.payload import build_payloads
+from ledger.intent import Step
 from ledger.submission import Handoff, Posting, Provisional, Recorded, Submission
 
 PREFIX = "/v1/ledgers/{ledger}"

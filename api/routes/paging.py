@@ -20,9 +20,9 @@ from api.openapi import ACCESS, answer, problems
 from api.problems import PROBLEMS
 from api.routes.operation import newest_of_each
 from ledger import errors as domain
-from ledger.dialog.intent import Outcome, State
 from ledger.dialog.intents import SeenIntent
 from ledger.forms.timestamps import parse_rfc3339, parse_time
+from ledger.intent import Outcome, State
 from ledger.registry.credentials import Credential
 from ledger.worlds.paging import RULES, Happening, explain
 

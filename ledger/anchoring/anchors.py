@@ -31,7 +31,6 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as insert_or_keep
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from ledger.anchoring.rfc3161 import Timestamp, check_imprint
 from ledger.checkpoint import Checkpoint, log_part, parse_checkpoint
 from ledger.entry import parse_place
 from ledger.errors import (
@@ -46,6 +45,7 @@ from ledger.note import parse_note
 from ledger.ports import LedgerRecord
 from ledger.reader import Reader
 from ledger.receipt import Receipt, TlogProof, check_recorded
+from ledger.rfc3161 import Timestamp, check_imprint
 from ledger.storage.database import database_errors
 from ledger.storage.tables import cosigned, entries, ledgers, registered, timestamped
 

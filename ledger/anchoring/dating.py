@@ -27,7 +27,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from ledger.anchoring.rfc3161 import Authorities, Timestamp, verify_timestamp
 from ledger.checkpoint import Checkpoint, open_checkpoint
 from ledger.errors import OverloadedError, VerificationError
 from ledger.forms.names import REGISTRY
@@ -36,6 +35,7 @@ from ledger.note import VerifierKey
 from ledger.policy import Policy
 from ledger.reader import Reader
 from ledger.receipt import check_recorded
+from ledger.rfc3161 import Authorities, Timestamp, verify_timestamp
 from ledger.storage.database import database_errors
 from ledger.storage.tables import cosigned, registered, timestamped
 from ledger.verify import AnchoredTree, Dated

@@ -12,13 +12,13 @@ import math
 import time
 
 from ledger.anchoring.anchors import Anchors
-from ledger.anchoring.rfc3161 import Authorities, build_query, verify_timestamp
 from ledger.checkpoint import log_part, parse_checkpoint
 from ledger.forms.names import REGISTRY
 from ledger.note import parse_note
 from ledger.ports import NotAnswered, TimestampTransport
 from ledger.reader import Reader
 from ledger.registry.stops import Stops
+from ledger.rfc3161 import Authorities, build_query, verify_timestamp
 
 logger = logging.getLogger(__name__)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import httpx
 
-from ledger.anchoring.rfc3161 import TOKEN_BYTES_MAX
 from ledger.errors import SettingsError
 from ledger.ports import NotAnswered
+from ledger.rfc3161 import TOKEN_BYTES_MAX
 
 # A token says when it was made, so one that came late is as good.
 TIMEOUT = httpx.Timeout(10.0, connect=5.0)

@@ -32,9 +32,9 @@ from ledger.errors import (
 )
 from ledger.forms.names import check_principal_name
 from ledger.forms.notices import SUMS_MAX
-from ledger.forms.period import PERIOD_CLOSED, Period, build_period
 from ledger.forms.timestamps import format_time
 from ledger.note import parse_note
+from ledger.period import PERIOD_CLOSED, Period, build_period
 from ledger.ports import AppendTransaction
 from ledger.registry.ledgers import build_notice
 from ledger.storage.database import driver_connection

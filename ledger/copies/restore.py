@@ -22,7 +22,6 @@ from ledger.append import Appender, check_owner
 from ledger.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint
 from ledger.clock import ClockGuard
 from ledger.copies.log_copy import LogCopy, read_bundle, read_leaf_hashes
-from ledger.dialog.intent import Hold, Intent, Step, next_event, take
 from ledger.entry import (
     Admitted,
     Entry,
@@ -47,6 +46,7 @@ from ledger.errors import (
 )
 from ledger.forms.names import LEDGER_ITSELF, REGISTRY
 from ledger.forms.timestamps import format_time, parse_time
+from ledger.intent import Hold, Intent, Step, next_event, take
 from ledger.lifecycle import History, lineage_references, references
 from ledger.merkle import Frontier, leaf_hash
 from ledger.note import VerifierKey

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ledger.dialog.intent import Intent, Outcome, State
 from ledger.dialog.intents import Intents
 from ledger.dialog.promise import build_handoff
 from ledger.effect import Effect
 from ledger.entry import Entry
 from ledger.errors import NotFoundError, PossibleRepeatError
+from ledger.intent import Intent, Outcome, State
 from ledger.ports import LedgerRecord
 from ledger.reader import Reader
 from ledger.submission import Recorded

@@ -29,11 +29,11 @@ from sqlalchemy import (
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from ledger.admission import stored_intent
-from ledger.dialog.intent import OPEN, Intent, State
 from ledger.effect import TEXT_MAX
 from ledger.errors import NotFoundError, OverloadedError
 from ledger.forms.grammar import UUID, Parser, form, one_of, text, uuid, wrong
 from ledger.forms.timestamps import format_time
+from ledger.intent import OPEN, Intent, State
 from ledger.storage.database import database_errors
 from ledger.storage.tables import heads, intent_events, intents
 

@@ -15,7 +15,6 @@ from typing import Any
 import orjson
 
 from ledger.canonical import canonical_bytes
-from ledger.dialog.intent import Intent, Outcome, Step, is_conclusive
 from ledger.effect import (
     KEY_MAX,
     REASON_MAX,
@@ -46,6 +45,7 @@ from ledger.forms.grammar import (
     wrong,
 )
 from ledger.forms.timestamps import format_time
+from ledger.intent import Intent, Outcome, Step, is_conclusive
 
 PROMISE_BYTES_MAX = 8_192
 """Canonical content of a promise: its entry has room for all evidence beside it."""

@@ -21,7 +21,6 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from ledger.admission import history_of, stored_intent, wanted
-from ledger.dialog.intent import Event, Intent, Step, begin, fold, next_event, take
 from ledger.dialog.promise import statement_signing_bytes
 from ledger.effect import Effect
 from ledger.entry import new_entry_id
@@ -35,6 +34,7 @@ from ledger.errors import (
     RejectedError,
 )
 from ledger.forms.timestamps import format_time
+from ledger.intent import Event, Intent, Step, begin, fold, next_event, take
 from ledger.lifecycle import Position
 from ledger.ports import Batch, Clock, Found, LedgerRecord, Stops, Storage, Wanted
 from ledger.submission import Posting, Submission

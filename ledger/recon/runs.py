@@ -17,8 +17,8 @@ from uuid import uuid4
 
 from ledger.checkpoint import parse_checkpoint
 from ledger.errors import LedgerError, NotFoundError, OverloadedError
-from ledger.forms.period import build_period
 from ledger.note import parse_note
+from ledger.period import build_period
 from ledger.reader import Reader
 from ledger.recon.account import Account, build_account, joined_rules
 from ledger.recon.imports import Imports, statements_of

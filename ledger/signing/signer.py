@@ -38,7 +38,7 @@ from ledger.merkle import HASH_BYTES, Frontier
 from ledger.note import NoteKey, SigningKey, VerifierKey
 from ledger.signing.keyring import Ring
 from ledger.signing.keys import open_or_create
-from ledger.verification.statement import parse_statement
+from ledger.statement import parse_statement
 
 logger = logging.getLogger(__name__)
 

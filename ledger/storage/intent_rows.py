@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ledger.dialog.intent import Intent, IntentRow, row_of
+from ledger.intent import Intent, IntentRow, row_of
 from ledger.storage.binary import Column, booleans, octets, smallints, texts, times, uuids
 from ledger.storage.wire import Parameter, Statement
 

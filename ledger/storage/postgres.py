@@ -28,9 +28,9 @@ from ledger.errors import (
     OutcomeUnknownError,
     PushbackError,
 )
-from ledger.forms.period import ClosedPeriod, Period
 from ledger.forms.timestamps import format_time
 from ledger.merkle import HASH_BYTES, Frontier
+from ledger.period import ClosedPeriod, Period
 from ledger.ports import Batch, Found, LedgerRecord, SealedPayload, Wanted
 from ledger.storage.binary import bigints, texts
 from ledger.storage.database import WRITER, Conninfo, connect

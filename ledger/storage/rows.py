@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ledger.entry import Entry
-from ledger.forms.period import is_close
 from ledger.lifecycle import Position
+from ledger.period import is_close
 from ledger.ports import Batch, SealedPayload
 from ledger.storage.binary import (
     Column,

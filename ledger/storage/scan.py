@@ -13,10 +13,10 @@ from typing import Any
 
 import psycopg
 
-from ledger.dialog.intent import IntentRow
 from ledger.errors import NotFoundError
 from ledger.forms.names import REGISTRY
-from ledger.forms.period import PERIOD_CLOSED
+from ledger.intent import IntentRow
+from ledger.period import PERIOD_CLOSED
 from ledger.signing.key_history import ADDED, RETIRED, notice_range
 from ledger.tiles import Tile
 from ledger.verify import (

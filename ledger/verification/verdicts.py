@@ -29,9 +29,9 @@ from ledger.forms.timestamps import format_time
 from ledger.note import VerifierKey
 from ledger.ports import LedgerRecord, Signer
 from ledger.registry.stops import Stops
+from ledger.statement import Statement, open_statement
 from ledger.storage.database import database_errors
 from ledger.storage.tables import statements
-from ledger.verification.statement import Statement, open_statement
 from ledger.verify import FINDINGS_MAX, Mode, verdicts_of
 
 logger = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ Memory does not grow with the ledger, but for positions (by corrected entries), 
 payloads (by their number) and 16 bytes per 2,048 entries.
 """
 
-from ledger.verification.statement import Verdict
+from ledger.statement import Verdict
 from ledger.verify.attachments import OpenPayloads, SealedPayload
 from ledger.verify.auditor import Outside, audit, read_trusted
 from ledger.verify.report import FINDINGS_MAX, Finding, Mode, Report, verdicts_of

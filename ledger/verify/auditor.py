@@ -29,8 +29,8 @@ from ledger.forms.timestamps import format_time, parse_time
 from ledger.merkle import EMPTY_ROOT, leaf_hash
 from ledger.note import VerifierKey
 from ledger.signing.key_history import key_history, read_notice
+from ledger.statement import Verdict
 from ledger.tiles import TILE_WIDTH, Tile
-from ledger.verification.statement import Verdict
 from ledger.verify.attachments import Attachments, OpenPayloads
 from ledger.verify.closes import Closes
 from ledger.verify.index import Index

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from ledger.effect import Effect
 from ledger.entry import Entry
-from ledger.forms.period import ClosedPeriod, Period, is_close, lateness
+from ledger.period import ClosedPeriod, Period, is_close, lateness
 from ledger.verify.links import Add
 from ledger.verify.report import shown
 from ledger.verify.sift import Run

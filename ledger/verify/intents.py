@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ledger.dialog.intent import Intent, State, fold, parse_event, row_of
 from ledger.entry import Entry, parse_entry
 from ledger.errors import MalformedProofError, RejectedError
+from ledger.intent import Intent, State, fold, parse_event, row_of
 from ledger.verify.links import Add
 from ledger.verify.report import shown
 from ledger.verify.stored import Source, StoredIntent

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ledger.verification.statement import Verdict
+from ledger.statement import Verdict
 
 Mode = Literal["full", "incremental"]
 

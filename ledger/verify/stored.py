@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
-from ledger.dialog.intent import IntentRow
+from ledger.intent import IntentRow
 from ledger.tiles import Tile
 
 PAGE = 2_048

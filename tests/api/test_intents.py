@@ -20,9 +20,9 @@ from api import intent_examples as shown
 from api import intent_schemas as schemas
 from api.schemas import parse_shape
 from ledger.canonical import canonical_bytes
-from ledger.dialog.intent import Step
 from ledger.dialog.promise import build_promise, parse_step, statement_signing_bytes
 from ledger.effect import Rules
+from ledger.intent import Step
 from tests.api.support import NOBODYS_ID, Api, capture, refund
 
 KEYS = itertools.count()

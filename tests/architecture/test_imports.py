@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import pkgutil
 import re
 from collections.abc import Iterable, Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
 
 import ledger
 from tests.architecture.repository import ROOT, project
@@ -49,3 +52,27 @@ def test_the_whole_house_is_looked_at():
     roots = project()["tool"]["importlinter"]["root_packages"]
 
     assert sorted(roots) == ["api", "ledger", "migrations"]
+
+
+def room(module: str) -> str:
+    """The first two words of a module's name: `ledger.storage.wire` is in `ledger.storage`."""
+    return ".".join(module.split(".")[:2])
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The modules of ours that a file imports, also those inside functions."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ledger":
+            yield from (f"{node.module}.{each.name}" for each in node.names)
+
+
+def test_no_rooms_import_each_other_in_a_circle():
+    """Files know only what stands below them, and so do rooms as wholes: a plan one can draw."""
+    doors: dict[str, set[str]] = {}
+    for path in sorted((ROOT / "ledger").rglob("*.py")):
+        here = room(".".join(path.relative_to(ROOT).with_suffix("").parts))
+        doors.setdefault(here, set()).update(map(room, imported(path)))
+
+    plan = {here: there - {here} for here, there in doors.items()}
+
+    assert set(TopologicalSorter(plan).static_order()) >= set(plan)

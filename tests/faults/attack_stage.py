@@ -30,13 +30,13 @@ import orjson
 import psycopg
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ledger.anchoring.rfc3161 import build_query
 from ledger.checkpoint import Checkpoint, log_part, sign_checkpoint
 from ledger.entry import Admitted, Head, chain, parse_entry
 from ledger.forms.timestamps import format_time
 from ledger.merkle import BatchProver, Frontier
 from ledger.note import NoteKey
 from ledger.receipt import Receipt, TlogProof, parse_tlog_proof
+from ledger.rfc3161 import build_query
 from ledger.storage.embedded import open_server
 from ledger.storage.embedded.cluster import SUPERUSER
 from ledger.witness.protocol import AddCheckpoint

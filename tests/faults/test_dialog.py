@@ -33,7 +33,6 @@ from hypothesis.stateful import (
 from ledger.append import Appender
 from ledger.clock import SystemClock
 from ledger.dialog.handoff import Handoffs
-from ledger.dialog.intent import FENCED, State, Step
 from ledger.dialog.intents import Intents
 from ledger.dialog.promise import build_promise
 from ledger.dialog.steps import Asked, Dialog, Taken
@@ -45,6 +44,7 @@ from ledger.errors import (
     PossibleRepeatError,
     RejectedError,
 )
+from ledger.intent import FENCED, State, Step
 from ledger.registry.stops import Stops
 from ledger.storage.postgres import PostgresStorage, PostgresTransaction
 from ledger.submission import Handoff, Posting, Recorded, Submission

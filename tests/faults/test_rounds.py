@@ -22,6 +22,7 @@ from ledger.note import VerifierKey
 from ledger.reader import Reader
 from ledger.registry.stops import Stops
 from ledger.signing.signer import FileSigner
+from ledger.statement import open_statement
 from ledger.storage.database import WRITER, Conninfo
 from ledger.storage.database import engine as make_engine
 from ledger.storage.embedded.cluster import SUPERUSER
@@ -30,7 +31,6 @@ from ledger.storage.postgres import PostgresStorage
 from ledger.submission import Posting
 from ledger.verification.rounds import ROUNDS_LOCK, Rounds
 from ledger.verification.runs import Verifications
-from ledger.verification.statement import open_statement
 from ledger.verification.verdicts import Verdicts
 from tests.faults.attacks import (
     COLUMN_FINDINGS,

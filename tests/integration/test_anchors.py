@@ -20,7 +20,6 @@ from ledger.anchoring import anchors as anchors_module
 from ledger.anchoring import stamper as stamper_module
 from ledger.anchoring.dating import Dating
 from ledger.anchoring.recorder import Recorder
-from ledger.anchoring.rfc3161 import load_authorities, verify_timestamp
 from ledger.anchoring.rounds import ANCHORING_LOCK, Anchoring
 from ledger.anchoring.stamper import Stamper
 from ledger.anchoring.tsa import HttpAuthority
@@ -41,6 +40,7 @@ from ledger.publisher import Publisher
 from ledger.receipt import parse_receipt, verify_receipt
 from ledger.registry.ledgers import Registry
 from ledger.registry.stops import Stops
+from ledger.rfc3161 import load_authorities, verify_timestamp
 from ledger.storage.database import WRITER, connect
 from ledger.storage.database import engine as make_engine
 from ledger.storage.embedded import open_server

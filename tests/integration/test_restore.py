@@ -30,7 +30,6 @@ from ledger.copies import log_copy
 from ledger.copies import restore as restore_module
 from ledger.copies.log_copy import open_copy
 from ledger.copies.restore import Restored, Restorer
-from ledger.dialog.intent import State
 from ledger.effect import Kind
 from ledger.entry import Entry, parse_entry
 from ledger.errors import (
@@ -49,6 +48,7 @@ from ledger.errors import (
     SignatureError,
 )
 from ledger.forms.names import REGISTRY
+from ledger.intent import State
 from ledger.merkle import leaf_hash
 from ledger.signing.signer import FileSigner
 from ledger.storage.embedded.cluster import DATABASE, SUPERUSER, ensure_database

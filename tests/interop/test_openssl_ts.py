@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ledger.anchoring.rfc3161 import (
+from ledger.anchoring.tsa import HttpAuthority
+from ledger.checkpoint import Checkpoint, log_part, sign_checkpoint
+from ledger.errors import LedgerError, MalformedProofError, SettingsError, TimestampError
+from ledger.merkle import EMPTY_ROOT
+from ledger.note import NoteKey
+from ledger.ports import NotAnswered
+from ledger.rfc3161 import (
     TOKEN_BYTES_MAX,
     Authorities,
     build_query,
@@ -15,12 +21,6 @@ from ledger.anchoring.rfc3161 import (
     parse_authorities,
     verify_timestamp,
 )
-from ledger.anchoring.tsa import HttpAuthority
-from ledger.checkpoint import Checkpoint, log_part, sign_checkpoint
-from ledger.errors import LedgerError, MalformedProofError, SettingsError, TimestampError
-from ledger.merkle import EMPTY_ROOT
-from ledger.note import NoteKey
-from ledger.ports import NotAnswered
 from tests.integration.authorities import (
     DAY,
     Authority,

@@ -9,7 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.dialog.intent import (
+from ledger.effect import EVIDENCE_MAX
+from ledger.errors import (
+    ApprovalRequiredError,
+    HandedOffError,
+    IntentUnknownError,
+    LedgerError,
+    MalformedProofError,
+    SelfApprovalError,
+    StaleTokenError,
+    TooLargeError,
+    TransitionError,
+)
+from ledger.intent import (
     EVENTS_MAX,
     FENCED,
     STARTS_MAX,
@@ -25,18 +37,6 @@ from ledger.dialog.intent import (
     parse_event,
     row_of,
     take,
-)
-from ledger.effect import EVIDENCE_MAX
-from ledger.errors import (
-    ApprovalRequiredError,
-    HandedOffError,
-    IntentUnknownError,
-    LedgerError,
-    MalformedProofError,
-    SelfApprovalError,
-    StaleTokenError,
-    TooLargeError,
-    TransitionError,
 )
 
 EARLY, ANSWER_BY, LATE = (f"2026-06-01T0{hour}:00:00.000000Z" for hour in (1, 2, 3))

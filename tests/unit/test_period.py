@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from ledger.audit.verify import Totals
 from ledger.errors import PeriodError
-from ledger.forms.period import ClosedPeriod, Period, build_period, lateness
 from ledger.forms.timestamps import format_time
+from ledger.period import ClosedPeriod, Period, build_period, lateness
 
 CALENDAR = {
     ("2026", "UTC"): ("2026-01-01T00:00:00.000000Z", "2027-01-01T00:00:00.000000Z"),

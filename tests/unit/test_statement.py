@@ -11,7 +11,7 @@ from ledger.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from ledger.errors import LedgerError, MalformedProofError, SignatureError
 from ledger.note import NoteKey
 from ledger.signing.signer import FileSigner
-from ledger.verification.statement import HEADER, Statement, open_statement, parse_statement
+from ledger.statement import HEADER, Statement, open_statement, parse_statement
 
 KEY = NoteKey(
     name="ledger.example/shop", private_key=Ed25519PrivateKey.from_private_bytes(bytes(32))

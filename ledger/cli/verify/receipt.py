@@ -7,7 +7,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ledger.anchoring.rfc3161 import Timestamp
 from ledger.canonical import parse_json
 from ledger.checkpoint import Checkpoint
 from ledger.cli.verify.bounds import Bounds
@@ -32,6 +31,7 @@ from ledger.receipt import (
     parse_receipt_text,
     verify_receipt,
 )
+from ledger.rfc3161 import Timestamp
 
 PROOF_HEADER = b"c2sp.org/tlog-proof"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ledger.cli.verify.judgement import Judgement
 from ledger.cli.verify.trust import Trust
-from ledger.verification.statement import HEADER, open_statement
+from ledger.statement import HEADER, open_statement
 
 _NOT_CHECKED = (
     "whether the verdict is true: it is the word of the ledger's keeper, who cannot take it back",

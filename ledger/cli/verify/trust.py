@@ -14,7 +14,6 @@ from typing import Annotated
 
 import typer
 
-from ledger.anchoring.rfc3161 import Authorities, load_authorities
 from ledger.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint, read_checkpoint
 from ledger.cli.words import read_file
 from ledger.cosignature import cosignatures_of, is_checkable
@@ -22,6 +21,7 @@ from ledger.errors import ConsistencyError, MalformedProofError, SettingsError, 
 from ledger.forms.timestamps import from_posix
 from ledger.note import VerifierKey, open_note, parse_note
 from ledger.policy import Policy, parse_policy
+from ledger.rfc3161 import Authorities, load_authorities
 from ledger.signing.key_history import read_key
 
 VkeyOption = Annotated[

@@ -6,10 +6,10 @@ Storage and signer are introduced to the engine by the entrances; neither knows 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Protocol
 
 from ledger.checkpoint import Checkpoint
@@ -315,3 +315,49 @@ class Clock(Protocol):
 
     def progress(self) -> float:
         """Seconds that passed since some fixed moment; never steps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatementsAsked:
+    """Whose statements of reconciliations go with a closed period."""
+
+    ledger: str
+    from_seq: int
+    to_seq: int
+    """The entries of the period; the close is the one after the last."""
+    days: tuple[date, date]
+    """First and last day of the period, in the ledger's time zone."""
+    closed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FiledView:
+    """A statement as people read it: a file whose name ends so."""
+
+    suffix: str
+    media_type: str
+    parts: Iterable[bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FiledStatement:
+    """A statement of a reconciliation, as the files that a bundle has of it."""
+
+    name: str
+    """Of its files, but for their endings."""
+    run: str
+    period: str
+    size: int
+    """Entries of the ledger that it is about."""
+    decisions: tuple[str, ...]
+    """Ids of the decisions that signed it; empty where nobody did."""
+    content: bytes
+    """Canonical JSON: `{statement, measures, files, signoffs}`."""
+    views: Sequence[FiledView]
+
+
+class FiledStatements(Protocol):
+    """Reads statements; a function of a module, for it is sent to a process of its own."""
+
+    def __call__(self, conninfo: str, asked: StatementsAsked) -> Iterator[FiledStatement]:
+        """The statements that go with a closed period, the same whenever they are asked for."""

@@ -36,6 +36,7 @@ from ledger.policy import Policy
 from ledger.ports import LedgerRecord
 from ledger.publisher import Publisher, load_policy
 from ledger.reader import Reader
+from ledger.recon.filing import filed_statements
 from ledger.recon.office import Office, open_office
 from ledger.registry.credentials import Credentials
 from ledger.registry.ledgers import Registry
@@ -244,6 +245,7 @@ def _compose(
         vault=vault,
         keys=keys,
         conninfo=conninfo,
+        statements=filed_statements,
     )
     exports.begin()
     opened.callback(exports.end, VERIFICATIONS_PATIENCE_S)

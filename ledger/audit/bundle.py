@@ -15,9 +15,11 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from zoneinfo import ZoneInfo
 
 import orjson
 
@@ -30,8 +32,11 @@ from ledger.canonical import canonical_bytes
 from ledger.errors import ChainBreakError
 from ledger.forms.timestamps import parse_time
 from ledger.merkle import Frontier, LeafIndex, TreeSize, leaf_hash
+from ledger.ports import FiledStatement, StatementsAsked
 
 Progress = Callable[[int, int], None]
+Statements = Callable[[StatementsAsked], Iterator[FiledStatement]]
+"""Reads the statements of reconciliations that go with a period."""
 
 JSON, JSON_LINES, CSV, TEXT = (
     "application/json",
@@ -57,6 +62,8 @@ def write_bundle(
     request: BundleRequest,
     directory: Path,
     progress: Progress = lambda _done, _total: None,
+    *,
+    statements: Statements = lambda _asked: iter(()),
 ) -> Written:
     """
     Write all files of a bundle but the signature over its manifest.
@@ -66,12 +73,13 @@ def write_bundle(
         request: What is asked for.
         directory: Empty; the files are made in it.
         progress: Told how many entries were written, of how many.
+        statements: Reads the statements that go with the period.
 
     Raises:
         ChainBreakError: The entries that are stored are not those that were closed.
-        CommitmentError: A payload is not the one that was committed to.
+        CommitmentError: A payload or a sign-off is not the one that was committed to.
     """
-    return _Writer(source, request, directory, progress).write()
+    return _Writer(source, request, directory, progress, statements).write()
 
 
 class _Out:
@@ -152,14 +160,22 @@ class _Chain:
 class _Counts:
     omissions: dict[str, int] = field(default_factory=dict)
     poster_keys: set[str] = field(default_factory=set)
+    signoffs: dict[str, int] = field(default_factory=dict)
+    """Decisions that sign statements -> the entries that record them."""
     entries: int = 0
 
 
 class _Writer:
     def __init__(
-        self, source: Source, request: BundleRequest, directory: Path, progress: Progress
+        self,
+        source: Source,
+        request: BundleRequest,
+        directory: Path,
+        progress: Progress,
+        statements: Statements,
     ) -> None:
         self._source = source
+        self._statements = statements
         self._request = request
         self._directory = directory
         self._progress = progress
@@ -183,6 +199,8 @@ class _Writer:
         self._small("close.json", self._request.close.entry.encoded, "the close", JSON)
         checkpoints = self._write_checkpoints()
         self._write_proofs()
+        if self._complete:
+            self._write_statements()
         self._write_keys()
         verifier = Path(verify.__file__).read_bytes()
         self._small("verify.py", verifier, "the verifier", "text/x-python; charset=utf-8")
@@ -230,6 +248,9 @@ class _Writer:
                     workbook.add(table, row)
                 if "signature" in entry:
                     self._counts.poster_keys.add(entry["signature"]["key_id"])
+                decision = verify.signoff_of(entry)
+                if decision is not None:
+                    self._counts.signoffs[decision] = stored.seq
             self._write_payloads(parsed, payloads, omissions)
             self._counts.entries += len(page)
             self._progress(self._counts.entries, total)
@@ -318,6 +339,51 @@ class _Writer:
         record = {"name": name, "reason": reason, "seq": seq}
         omissions.row(canonical_bytes(record) + b"\n")
         self._counts.omissions[reason] = self._counts.omissions.get(reason, 0) + 1
+
+    # ---- Statements of reconciliations ----
+
+    def _write_statements(self) -> None:
+        """Each with the proof that its checkpoint is of this tree; what is lost is declared."""
+        data, zone = self._data, ZoneInfo(self._request.record.time_zone)
+        asked = StatementsAsked(
+            ledger=self._request.record.name,
+            from_seq=self._first,
+            to_seq=self._last,
+            days=(
+                parse_time(data["from_at"]).astimezone(zone).date(),
+                (parse_time(data["to_at"]) - timedelta(microseconds=1)).astimezone(zone).date(),
+            ),
+            closed_at=parse_time(self._request.close.entry.recorded_at),
+        )
+        shown = []
+        lost = dict(self._counts.signoffs)
+        for filed in self._statements(asked):
+            path = f"statements/{filed.name}"
+            self._small(f"{path}.json", filed.content, "a statement of a reconciliation", JSON)
+            for view in filed.views:
+                view_path = f"{path}{view.suffix}"
+                role = "the statement, for people"
+                with _Out(self._directory, view_path, role=role, media_type=view.media_type) as out:
+                    for part in view.parts:
+                        out.write(part)
+                self._outs.append(out)
+            proof = self._source.tree.consistency_proof(TreeSize(filed.size), self._after)
+            shown.append(
+                {
+                    "path": f"{path}.json",
+                    "run": filed.run,
+                    "period": filed.period,
+                    "state": "signed" if filed.decisions else "unsigned",
+                    "consistency": _hexed(proof),
+                }
+            )
+            for decision in filed.decisions:
+                lost.pop(decision, None)
+        index = {
+            "statements": shown,
+            "lost": [{"decision": each, "seq": seq} for each, seq in sorted(lost.items())],
+        }
+        self._small(verify.STATEMENTS, canonical_bytes(index), "which statements there are", JSON)
 
     # ---- Tables ----
 

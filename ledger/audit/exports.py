@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Any, Protocol
@@ -33,7 +34,7 @@ from ledger.audit.selection import Selection
 from ledger.audit.source import Source
 from ledger.errors import LedgerError, NotFoundError, OverloadedError
 from ledger.forms.grammar import UUID
-from ledger.ports import LedgerRecord
+from ledger.ports import FiledStatements, LedgerRecord
 from ledger.signing.key_history import current
 from ledger.storage.database import WRITER, Conninfo, connect, driver_connection
 from ledger.vault import Vault
@@ -105,6 +106,15 @@ class _Job:
     told_at: float = 0.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Means:
+    """With what a bundle is written, also in a process of its own."""
+
+    conninfo: str
+    vault: Vault
+    statements: FiledStatements
+
+
 class Exports:
     """Jobs, each in a thread of its own; safe to share between threads."""
 
@@ -119,6 +129,7 @@ class Exports:
         keys: KeysOf = first_key,
         vault: Vault,
         conninfo: Conninfo,
+        statements: FiledStatements,
     ) -> None:
         """
         Make bundles in `directory`.
@@ -132,6 +143,7 @@ class Exports:
             keys: The keys of a ledger, of which the newest is named.
             vault: Opens payloads.
             conninfo: How jobs connect.
+            statements: Reads the statements of reconciliations that go with a period.
         """
         self._engine = engine
         self._directory = directory
@@ -141,6 +153,7 @@ class Exports:
         self._keys = keys
         self._vault = vault
         self._conninfo = conninfo
+        self._statements = statements
         self._lock = threading.Lock()
         self._threads: set[threading.Thread] = set()
         self._ending = threading.Event()
@@ -371,18 +384,22 @@ class Exports:
         if data["to_seq"] - data["from_seq"] + 1 >= APART_FROM:
             return self._write_apart(job, building)
         return _write(
-            self._conninfo(WRITER),
+            self._means(),
             job.request,
             building,
-            self._vault,
             lambda done, total: self._tell(job, done, total),
+        )
+
+    def _means(self) -> _Means:
+        return _Means(
+            conninfo=self._conninfo(WRITER), vault=self._vault, statements=self._statements
         )
 
     def _write_apart(self, job: _Job, building: Path) -> Written:
         receiver, sender = _spawn.Pipe(duplex=False)
         process = _spawn.Process(
             target=_work,
-            args=(sender, self._conninfo(WRITER), job.request, building, self._vault),
+            args=(sender, self._means(), job.request, building),
             name=f"export {job.request.record.name}",
             # Ends with the service: whoever asked for it asks again.
             daemon=True,
@@ -484,23 +501,23 @@ def _age_s(path: Path) -> float | None:
 
 
 def _write(
-    conninfo: str,
-    request: BundleRequest,
-    building: Path,
-    vault: Vault,
-    progress: Callable[[int, int], None],
+    means: _Means, request: BundleRequest, building: Path, progress: Callable[[int, int], None]
 ) -> Written:
-    with connect(lambda _role: conninfo, WRITER) as connection:
-        return write_bundle(Source(connection, request.record, vault), request, building, progress)
+    with connect(lambda _role: means.conninfo, WRITER) as connection:
+        return write_bundle(
+            Source(connection, request.record, means.vault),
+            request,
+            building,
+            progress,
+            statements=partial(means.statements, means.conninfo),
+        )
 
 
-def _work(told: Pipe, conninfo: str, request: BundleRequest, building: Path, vault: Vault) -> None:
+def _work(told: Pipe, means: _Means, request: BundleRequest, building: Path) -> None:
     """Write in a process of its own: tells progress, then what was written or an error."""
     os.nice(NICENESS)
     try:
-        written = _write(
-            conninfo, request, building, vault, lambda done, total: told.send((done, total))
-        )
+        written = _write(means, request, building, lambda done, total: told.send((done, total)))
         told.send(written)
     except LedgerError as error:
         told.send(LedgerError(error.message))

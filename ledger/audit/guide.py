@@ -41,6 +41,7 @@ own: the formats are RFC 6962, RFC 8032, RFC 8785 and C2SP tlog-checkpoint and s
 | `checkpoints/`, `proofs/` | signed trees before and after, and how the entries join them |
 | `payloads.jsonl`, `omissions.jsonl` | words and documents with salts; what is left out |
 | `references.jsonl` | the entries that corrections point at |
+| `statements/` | reconciliations: figures (.json), prints, lists; signed ones and unsigned ones |
 | `tables/`, `workbook.xlsx` | views for people, made of the entries |
 | `keys/`, `policy.txt` | public keys |
 | `envelope/` | what was added after signing: who got it when, timestamps |

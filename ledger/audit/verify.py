@@ -53,6 +53,8 @@ SIGNED = "effect-ledger/bundle/v1"
 ENVELOPE = "envelope/"
 """What may be added to a bundle after it was signed: timestamps, custody."""
 UNSIGNED = ("manifest.json", "manifest.sig")
+STATEMENTS = "statements/index.json"
+STATEMENT = "effect-ledger/reconciliation-statement/v1"
 ENTRY_BYTES_MAX = 65_535
 LINE_BYTES_MAX = 4 * 1024 * 1024
 SMALL_FILE_BYTES_MAX = 64 * 1024 * 1024
@@ -66,6 +68,10 @@ JOINED = "that the previous bundle ends where this one begins"
 NOT_JOINED = (
     "whether the previous bundle ends where this one begins: a selection has nothing that proves "
     "it, the complete bundle of this period has"
+)
+FIGURES = (
+    "what statements of reconciliations were computed from: of files the bundle has the hashes",
+    "lists and prints of these statements beyond their hashes: they show what the .json says",
 )
 NOT_CHECKED = (
     "whether anything was never given to the ledger: that is for your own samples and statements",
@@ -99,6 +105,8 @@ RANKS = (
     *("close.wrong", "checkpoint.replaced", "checkpoint.bad", "tree.start", "tree.end"),
     *("tree.before", "inclusion.bad", "payload.changed", "payload.missing", "payload.added"),
     *("totals.wrong", "table.edited", "manifest.totals", "reference.bad", "receipt.other"),
+    *("statement.missing", "statement.forged", "statement.changed", "statement.checkpoint"),
+    *("statement.people", "statement.sums", "statement.unreadable"),
     *("previous.gap", "previous.overlap", "previous.other", "previous.forked", "previous.bad"),
     *("file.missing", "file.truncated", "file.changed", "file.rows", "file.added"),
 )
@@ -458,6 +466,15 @@ def _decimal(minor: int, places: int) -> str:
     return f"{'-' if minor < 0 else ''}{digits[:whole]}{point}{digits[whole:]}"
 
 
+def signoff_of(entry: dict[str, Json]) -> str | None:
+    """The decision that an entry records, where that signs a statement of a reconciliation."""
+    effect = entry["effect"]
+    if effect["kind"] != "notice" or effect["type"] != "recon.decided":
+        return None
+    data = effect["data"]
+    return str(data["decision_id"]) if data["act"] == "signoff" else None
+
+
 Row = list[str]
 
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -776,6 +793,8 @@ class Verification:
         self._progress = progress
         self.offsets = array("Q")
         """Where each line of entries.jsonl begins: eight bytes for each that was read."""
+        self._signoffs: dict[str, dict[str, Json]] = {}
+        """Decisions that sign statements -> the entries that record them."""
 
     def run(
         self, previous: Bundle | None = None, receipts: Iterable[tuple[str, Json]] = ()
@@ -1001,6 +1020,8 @@ class Verification:
         self.verdict.checked.append(
             "every entry's hash, the chain, and the tree at both ends: nothing was left out"
         )
+        if after is not None:
+            self._try(partial(self._statements, after))
 
     def _selected(self, found: dict[str, Checkpoint | None], proofs: dict[str, Json]) -> None:
         after = found.get("after")
@@ -1019,6 +1040,51 @@ class Verification:
             + json.dumps(self.manifest["filter"])
         )
 
+    # ---- Statements of reconciliations ----
+
+    def _statements(self, after: Checkpoint) -> None:
+        """Every statement proves to zero under a checkpoint of this tree, and who signed it."""
+        if STATEMENTS not in self.bundle.files:
+            if self._signoffs:
+                self.verdict.notes.append(
+                    f"{len(self._signoffs)} statements of reconciliations were signed in this "
+                    "period, and the bundle was made without them"
+                )
+            return
+        index = _parse(self.bundle.read(STATEMENTS), "statement.unreadable", STATEMENTS)
+        lost = {each["decision"] for each in index["lost"]}
+        shown: set[str] = set()
+        good = 0
+        for stated in index["statements"]:
+            statement = _Statement(self.bundle, stated, self._signoffs)
+            good += self._try(partial(statement.check, after))
+            shown |= statement.decisions
+            if not statement.decisions:
+                self.verdict.notes.append(
+                    f"{stated['path']} is unsigned: nobody had reviewed it when the period was "
+                    "closed"
+                )
+        for decision, entry in self._signoffs.items():
+            if decision in lost:
+                self.verdict.notes.append(
+                    f"entry {entry['seq']} records that a statement was signed, and what was "
+                    "signed is declared lost"
+                )
+            elif decision not in shown:
+                self._bad(
+                    DamageError(
+                        "statement.missing",
+                        f"the statement whose signature entry {entry['seq']} records is missing",
+                    )
+                )
+        if good:
+            self.verdict.left += FIGURES
+        if good and good == len(index["statements"]):
+            self.verdict.checked.append(
+                f"{good} statements of reconciliations: their sums, the tree they are about, and "
+                "who signed them"
+            )
+
     # ---- Entries, with everything that goes along with them ----
 
     def _stream(self, place: _InOrder | _Selected) -> None:
@@ -1035,6 +1101,9 @@ class Verification:
                 entry, digest = self._entry(line, number), leaf_hash(line)
                 place.check(entry, digest, number, lines)
                 posters.check(entry)
+                decision = signoff_of(entry)
+                if decision is not None:
+                    self._signoffs[decision] = entry | {"hash": digest.hex()}
                 self.offsets.append(offset)
                 offset += len(line) + 1
                 if attached.active:
@@ -1440,6 +1509,120 @@ class _Posters:
         if not self._left:
             return []
         return [f"{self._left} signatures of posters were not checked: install `cryptography`"]
+
+
+class _Statement:
+    """A statement of a reconciliation: figures that add up, and the people who stand for them."""
+
+    def __init__(
+        self, bundle: Bundle, stated: dict[str, Json], recorded: dict[str, dict[str, Json]]
+    ) -> None:
+        self.decisions: set[str] = set()
+        """Those that signed it, as it says."""
+        self._bundle = bundle
+        self._stated = stated
+        self._recorded = recorded
+        self._path = str(stated["path"])
+
+    def check(self, after: Checkpoint) -> None:
+        """Everything that the bundle tells of it."""
+        try:
+            self._check(after)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DamageError(
+                "statement.unreadable", f"{self._path[:200]} is not in the form of a statement"
+            ) from error
+
+    def _check(self, after: Checkpoint) -> None:
+        record = _parse(
+            self._bundle.read(self._path), "statement.unreadable", f"{self._path[:200]}"
+        )
+        told, signoffs = record["statement"], record["signoffs"]
+        self.decisions = {each["decision"] for each in signoffs}
+        is_signed = self._stated["state"] == "signed"
+        if told.get("format") != STATEMENT or is_signed != bool(signoffs):
+            raise DamageError(
+                "statement.unreadable", f"{self._path} is not the statement the index says it is"
+            )
+        for signoff in signoffs:
+            self._check_signoff(signoff, told)
+        if (told["run"], told["input"]["period"]) != (self._stated["run"], self._stated["period"]):
+            raise DamageError("statement.changed", f"{self._path} is of another run or period")
+        self._check_tree(told["input"], after)
+        for block in told["statement"]:
+            self._check_block(block, is_signed=is_signed)
+
+    def _check_signoff(self, signoff: dict[str, Json], told: dict[str, Json]) -> None:
+        entry = self._recorded.get(signoff["decision"])
+        if entry is None:
+            raise DamageError(
+                "statement.forged",
+                f"{self._path} says that it is signed, and no entry of the period records that",
+            )
+        data, said = entry["effect"]["data"], signoff["document"]
+        place = (signoff["notice"]["seq"], signoff["notice"]["entry_hash"])
+        if (
+            data["decision_hash"] != hashlib.sha256(canonical(said)).hexdigest()
+            or place != (entry["seq"], entry["hash"])
+            or data["principal"] != said["reviewer"]
+        ):
+            raise DamageError(
+                "statement.forged",
+                f"the signature in {self._path} is not the one that entry {entry['seq']} records",
+            )
+        if (
+            said["statement_digest"] != hashlib.sha256(canonical(told)).hexdigest()
+            or said["output_digest"] != told["output_digest"]
+        ):
+            raise DamageError(
+                "statement.changed",
+                f"{self._path} was changed: it is not the statement that {said['reviewer']} "
+                f"signed, as entry {entry['seq']} records",
+            )
+        if said["reviewer"] == told["prepared_by"]:
+            raise DamageError(
+                "statement.people",
+                f"{self._path} is signed by {said['reviewer']}, who prepared it",
+            )
+
+    def _check_tree(self, asked: dict[str, Json], after: Checkpoint) -> None:
+        root, size = bytes.fromhex(asked["root"]), asked["size"]
+        proof = _hashes(self._stated["consistency"], "statement.checkpoint", "a proof")
+        empty = hashlib.sha256().digest()
+        if not is_consistent(size, after.size, root, after.root, proof) or (
+            size == 0 and root != empty
+        ):
+            raise DamageError(
+                "statement.checkpoint",
+                f"{self._path} is about a tree of {size} entries that this ledger does not begin "
+                "with",
+            )
+
+    def _check_block(self, block: dict[str, Json], *, is_signed: bool) -> None:
+        """Total and differences make what is expected; what is left is told, and signed at zero."""
+        what = f"{self._path}, {block['currency']} {block['heading']}"
+        figures = [block["total"], *(each["amount"] for each in block["differences"])]
+        expected = sum(map(_parts, figures))
+        if expected != _parts(block["expected"]):
+            raise DamageError(
+                "statement.sums",
+                f"{what}: total and differences do not make what is expected, {block['expected']}",
+            )
+        left = _parts(block["answered"]) - expected
+        if left != _parts(block["unexplained"]) or (is_signed and left):
+            raise DamageError(
+                "statement.sums",
+                f"{what}: what is left unexplained is not {block['unexplained']}"
+                if left != _parts(block["unexplained"])
+                else f"{what}: {block['unexplained']} is unexplained, and it is signed",
+            )
+
+
+def _parts(amount: str) -> int:
+    """An amount in parts of 10^-18, in which every currency is whole."""
+    whole, _, decimals = amount.lstrip("-").partition(".")
+    minor = int(whole + decimals.ljust(18, "0")[:18])
+    return -minor if amount.startswith("-") else minor
 
 
 class _Ahead:

@@ -7,7 +7,7 @@ ordinary way of every entry, and only then is the break closed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -31,6 +31,7 @@ from ledger.recon.breaks import (
 from ledger.recon.decisions import Decisions
 from ledger.recon.forward import check_untold, draft_entry, draft_explanation
 from ledger.recon.shelf import BreakRow, RunRow, Shelf
+from ledger.recon.signoffs import statement_digest
 from ledger.submission import Submission
 
 CASE_PREFIX = "recon/break/"
@@ -249,16 +250,14 @@ class Casework:
         Raises:
             NotFoundError: The run has no such match.
         """
-        for _, _, _, document in self._standings(ledger, run_id):
+        for _, _, _, document in self._shelf.all_standings(ledger, run_id):
             if document["match"] is not None and document["match"]["id"] == match:
                 items = sorted(item["key"] for item in document["items"])
                 said = {"items": items, "note": reason, "run": run_id, "match": match}
                 return self._decisions.decide(ledger, "unmatch", said, by=by)
         raise NotFoundError(f"run {run_id[:63]} has no match {match[:63]}", ledger=ledger)
 
-    def sign_off(
-        self, ledger: str, run: RunRow, *, by: str, statement_digest: str, note: str | None
-    ) -> dict[str, Any]:
+    def sign_off(self, ledger: str, run: RunRow, *, by: str, note: str | None) -> dict[str, Any]:
         """
         Sign the statement of a run, which is prepared by whoever started it.
 
@@ -272,7 +271,7 @@ class Casework:
         document = {
             "run": run.id,
             "period": run.input["period"],
-            "statement_digest": statement_digest,
+            "statement_digest": statement_digest(run),
             "output_digest": run.output_digest,
             "preparer": run.started_by,
             "reviewer": by,
@@ -285,14 +284,6 @@ class Casework:
         return {"id": decision, **document, "carried_forward": carried}
 
     # ---- Parts ------------------------------------------------------------------------
-
-    def _standings(
-        self, ledger: str, run_id: str
-    ) -> Iterator[tuple[int, str, str, Mapping[str, Any]]]:
-        after = -1
-        while page := self._shelf.standings(ledger, run_id, after=after):
-            yield from page
-            after = page[-1][0]
 
     def _act(
         self, ledger: str, break_id: str, action: Action, by: str, document: Mapping[str, Any]

@@ -21,6 +21,7 @@ from ledger.recon.imports import Imports, statements_of
 from ledger.recon.runs import Runs
 from ledger.recon.scoping import coverage_of
 from ledger.recon.shelf import RunRow, Shelf
+from ledger.recon.signoffs import read_signoffs
 from ledger.recon.states import UNTIED, State
 
 
@@ -64,6 +65,7 @@ class Office:
             "started_by": run.started_by,
             "tied": not (seen - closed or run.output["unexplained"] or run.input["quarantined"]),
             "remaining": len(seen - closed),
+            "signoffs": [each.to_document() for each in read_signoffs(self.shelf, ledger, run.id)],
             **run.output,
         }
 

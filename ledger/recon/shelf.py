@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from itertools import islice
 from typing import Any
 
@@ -61,6 +61,22 @@ where ledger = %s order by made_at, id
 """
 INSERT_DECISION = """
 insert into recon_decisions (ledger, id, made_by, act, document) values (%s, %s, %s, %s, %s)
+"""
+# Only those that history tells of: the notice of a decision comes before its row.
+SELECT_SIGNOFFS = """
+select d.id::text, d.document, e.body
+from recon_decisions d
+join entries e on e.ledger = d.ledger and e.key = '_recon.decided/' || d.id::text
+where d.ledger = %s and d.act = 'signoff' order by e.seq
+"""
+# A job that is done is never told again: what ended before a moment stays the same.
+SELECT_ENDED = """
+select r.id::text, r.input->>'period', r.input->'sources'
+from recon_runs r join recon_jobs j on j.ledger = r.ledger and j.id = r.id
+where r.ledger = %s and j.state = 'done' and j.updated_at < %s
+    and (r.input->>'size')::bigint <= %s
+    and r.input->>'period_from' >= %s and r.input->>'period_to' <= %s
+order by r.started_at, r.id
 """
 SELECT_RUNS = """
 select id::text, input, encode(input_digest, 'hex'), output, encode(output_digest, 'hex'),
@@ -325,7 +341,21 @@ class Shelf:
         """Keep a decision."""
         self._write(INSERT_DECISION, (ledger, decision_id, by, act, Jsonb(document)))
 
+    def signoffs(self, ledger: str) -> list[tuple[str, Mapping[str, Any], bytes]]:
+        """(id, document, bytes of its notice) of sign-offs, as history has them in order."""
+        return [
+            (id_, document, bytes(body))
+            for id_, document, body in self._rows(SELECT_SIGNOFFS, (ledger,))
+        ]
+
     # ---- Runs -------------------------------------------------------------------------
+
+    def ended(
+        self, ledger: str, *, before: datetime, size: int, days: tuple[date, date]
+    ) -> list[tuple[str, str, Mapping[str, Any]]]:
+        """(id, period, sources) of runs within some days that had ended, oldest first."""
+        first, last = (day.isoformat() for day in days)
+        return self._rows(SELECT_ENDED, (ledger, before, size, first, last))
 
     def runs(self, ledger: str) -> list[RunRow]:
         """All runs that ended, oldest first."""
@@ -384,6 +414,15 @@ class Shelf:
         """(ordinal, state, fingerprint, document) of a page of a run's standings."""
         asked = None if states is None else list(states)
         return self._by_id(SELECT_STANDINGS, (ledger, run_id, after, asked, asked, limit), run_id)
+
+    def all_standings(
+        self, ledger: str, run_id: str
+    ) -> Iterator[tuple[int, str, str, Mapping[str, Any]]]:
+        """All standings of a run, page by page."""
+        after = -1
+        while page := self.standings(ledger, run_id, after=after):
+            yield from page
+            after = page[-1][0]
 
     # ---- Breaks -----------------------------------------------------------------------
 

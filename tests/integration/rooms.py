@@ -11,6 +11,7 @@ from ledger.audit.access import Accesses, Accessor
 from ledger.audit.closing import Closing
 from ledger.audit.exports import Exports
 from ledger.audit.selection import Selection
+from ledger.recon.filing import filed_statements
 from tests.faults.house import House, asks, eur, refund
 
 AUDITOR = Accessor(principal="ben.audit", key_id="aaaabbbbccccdddd")
@@ -57,6 +58,7 @@ def open_room(house: House, directory: Path) -> Room:
         signer=house.signer,
         vault=house.vault,
         conninfo=house.conninfo,
+        statements=filed_statements,
     )
     return Room(house=house, closing=closing, exports=exports)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -41,11 +40,12 @@ from ledger.recon.outputs.pdf import statement_pdf
 from ledger.recon.outputs.tabular import lists_csv, statement_csv, workbook
 from ledger.recon.outputs.text import statement_text
 from ledger.recon.runs import Asked, period_days
-from ledger.recon.shelf import RunRow
+from ledger.recon.signoffs import read_signoffs
 from ledger.recon.states import BREAKS, OPEN
 
 router = APIRouter(prefix="/v1/recon", tags=["reconciliation"])
 
+CSV = "text/csv; charset=utf-8"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 FORMATS = ("json", "text", "csv", "lists", "xlsx", "pdf")
 DAYS_MAX = 370
@@ -152,7 +152,6 @@ async def post_recon_signoff(request: Request) -> Response:
             ledger,
             run,
             by=access.credential.principal,
-            statement_digest=hashlib.sha256(statement_text(run).encode()).hexdigest(),
             note=shape.note,
         )
 
@@ -208,26 +207,18 @@ async def _standings(request: Request, states: tuple[str, ...]) -> Response:
 
 def _statement(office: Office, ledger: str, run_id: str, wanted: str) -> tuple[bytes, str]:
     run = office.shelf.run(ledger, run_id)
+    if wanted == "lists":
+        return lists_csv(office.shelf.all_standings(ledger, run_id)).encode(), CSV
+    signoffs = read_signoffs(office.shelf, ledger, run_id)
     if wanted == "pdf":
-        return statement_pdf(run), "application/pdf"
+        return statement_pdf(run, signoffs), "application/pdf"
     if wanted == "xlsx":
-        return workbook(run, _all_standings(office, ledger, run)), XLSX
-    if wanted == "json":
-        return orjson.dumps(office.summary(ledger, run)), JSON
+        return workbook(run, office.shelf.all_standings(ledger, run_id), signoffs), XLSX
     if wanted == "text":
-        return statement_text(run).encode(), "text/plain; charset=utf-8"
-    rows = _all_standings(office, ledger, run)
-    text = statement_csv(run) if wanted == "csv" else lists_csv(rows)
-    return text.encode(), "text/csv; charset=utf-8"
-
-
-def _all_standings(
-    office: Office, ledger: str, run: RunRow
-) -> Iterator[tuple[int, str, str, Mapping[str, Any]]]:
-    last = -1
-    while rows := office.shelf.standings(ledger, run.id, after=last):
-        yield from rows
-        last = rows[-1][0]
+        return statement_text(run, signoffs).encode(), "text/plain; charset=utf-8"
+    if wanted == "csv":
+        return statement_csv(run, signoffs).encode(), CSV
+    return orjson.dumps(office.summary(ledger, run)), JSON
 
 
 def _day(text: str, pointer: str) -> date:

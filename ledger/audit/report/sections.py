@@ -350,12 +350,62 @@ def _entries(entries: Iterable[Mapping[str, Any]]) -> Grid:
 
 
 def _reconciliation(bundle: verify.Bundle) -> Iterator[Block]:
-    statements = sorted(path for path in bundle.files if path.startswith("statements/"))
-    if not statements:
+    stated = []
+    if verify.STATEMENTS in bundle.files:
+        stated = orjson.loads(bundle.read(verify.STATEMENTS))["statements"]
+    if not stated:
         yield Text("No statement of a reconciliation is part of this bundle.")
         return
-    rows = [[path, bundle.files[path]["sha256"]] for path in statements]
-    yield Grid(head=("file", "SHA-256"), rows=rows, widths=(2, 3))
+    yield Text(
+        "Statements that were signed in this period, whatever they are about, and the newest ones "
+        "of the period itself that nobody had signed by its close. Figures are never added across "
+        "currencies; prints, lists and measures are beside each file."
+    )
+    for each in stated:
+        yield from _statement(each["path"], orjson.loads(bundle.read(each["path"])))
+
+
+def _statement(path: str, record: Mapping[str, Any]) -> Iterator[Block]:
+    told, asked = record["statement"], record["statement"]["input"]
+    yield Text(f"<b>{_escaped(asked['period'])}, {_escaped(', '.join(asked['sources']))}</b>")
+    signed = [
+        (
+            "Reviewed by",
+            f"{each['document']['reviewer']}, at {each['notice']['recorded_at']}, with a key of "
+            f"their own; entry {each['notice']['seq']} records it",
+        )
+        for each in record["signoffs"]
+    ]
+    signed = signed or [("Reviewed by", "nobody when the period was closed: UNSIGNED")]
+    yield Facts(
+        [
+            ("Prepared by", _escaped(f"{told['prepared_by']}, at {told['prepared_at']}")),
+            *((name, _escaped(value)) for name, value in signed),
+            ("About", f"{asked['size']:,} entries of the ledger, {len(record['files'])} files"),
+            ("File", f"{path}, output {told['output_digest'][:16]}"),
+        ]
+    )
+    if not told["statement"]:
+        yield Text("Nothing was compared: no movement falls into this period.")
+        return
+    yield Grid(
+        head=("leg", "currency", "total", "differences", "expected", "answered", "unexplained"),
+        rows=[
+            [
+                f"{block['expecting']} to {block['answering']}, {block['heading']}",
+                block["currency"],
+                block["total"],
+                str(sum(each["count"] for each in block["differences"])),
+                block["expected"],
+                block["answered"],
+                block["unexplained"],
+            ]
+            for block in told["statement"]
+        ],
+        widths=(3.2, 1, 1.6, 1.2, 1.6, 1.6, 1.3),
+        right=frozenset({2, 3, 4, 5, 6}),
+    )
+    yield from (Text(f"Note: {_escaped(reason)}.") for reason in told["reasons"])
 
 
 def _exceptions(seen: _Seen, large: Decimal) -> Iterator[Block]:

@@ -1,20 +1,21 @@
-"""PDF: the statement to sign. The same run gives the same bytes; the evidence is the run itself."""
+"""PDF: the statement with who signed it. A view, with the same bytes for the same sign-offs."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from ledger.recon.outputs.sheet import blocks, heading, reasons
+from ledger.recon.outputs.sheet import blocks, heading, reasons, signatures
 from ledger.recon.shelf import RunRow
+from ledger.recon.signoffs import Signoff
 
 MARGIN_MM = 18
 COLUMNS_MM = (92, 32, 18, 32)
 
 
-def statement_pdf(run: RunRow) -> bytes:
-    """The statement, with places for two signatures."""
+def statement_pdf(run: RunRow, signoffs: Sequence[Signoff]) -> bytes:
+    """The statement, with who signed it."""
     # Imported here: it takes longer to load than most commands take to run.
     from reportlab.lib.pagesizes import A4
     from reportlab.lib.units import mm
@@ -32,11 +33,11 @@ def statement_pdf(run: RunRow) -> bytes:
         author="Effect Ledger",
         invariant=1,
     )
-    document.build(list(_story(run)), onLaterPages=_number, onFirstPage=_number)
+    document.build(list(_story(run, signoffs)), onLaterPages=_number, onFirstPage=_number)
     return written.getvalue()
 
 
-def _story(run: RunRow) -> Iterator[Any]:
+def _story(run: RunRow, signoffs: Sequence[Signoff]) -> Iterator[Any]:
     from reportlab.lib import colors
     from reportlab.lib.styles import getSampleStyleSheet
     from reportlab.lib.units import mm
@@ -44,11 +45,15 @@ def _story(run: RunRow) -> Iterator[Any]:
 
     styles = getSampleStyleSheet()
     yield Paragraph("Reconciliation statement", styles["Title"])
-    yield Table(
-        [[name, Paragraph(_escaped(value), styles["BodyText"])] for name, value in heading(run)],
-        colWidths=[32 * mm, 142 * mm],
-        style=TableStyle([("VALIGN", (0, 0), (-1, -1), "TOP")]),
-    )
+
+    def facts(rows: Iterable[tuple[str, str]]) -> Table:
+        return Table(
+            [[name, Paragraph(_escaped(value), styles["BodyText"])] for name, value in rows],
+            colWidths=[32 * mm, 142 * mm],
+            style=TableStyle([("VALIGN", (0, 0), (-1, -1), "TOP")]),
+        )
+
+    yield facts(heading(run))
     rule = TableStyle(
         [
             ("ALIGN", (1, 0), (2, -1), "RIGHT"),
@@ -73,8 +78,8 @@ def _story(run: RunRow) -> Iterator[Any]:
         yield KeepTogether([Spacer(1, 4 * mm), title, table])
     for reason in reasons(run):
         yield Paragraph(f"Note: {_escaped(reason)}.", styles["BodyText"])
-    signed = [["Prepared by", run.started_by], ["Reviewed by", "_" * 30], ["Date", "_" * 30]]
-    yield KeepTogether([Spacer(1, 10 * mm), Table(signed, hAlign="LEFT")])
+    signed = facts(signatures(run, signoffs))
+    yield KeepTogether([Spacer(1, 6 * mm), Paragraph("Sign-off", styles["Heading3"]), signed])
 
 
 def _number(canvas: Any, document: Any) -> None:

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ledger.forms.timestamps import format_time
 from ledger.recon.shelf import RunRow
+from ledger.recon.signoffs import Signoff
 
 LIST_COLUMNS = (
     *("list", "state", "sub_state", "leg", "side", "day", "amount", "currency", "kind"),
@@ -73,6 +75,23 @@ def blocks(run: RunRow) -> Iterator[Block]:
 def reasons(run: RunRow) -> list[str]:
     """What the statement does not prove, and why."""
     return [*run.output["reasons"], *(f"unexplained: {x}" for x in run.output["unexplained"])]
+
+
+def signatures(run: RunRow, signoffs: Sequence[Signoff]) -> Iterator[tuple[str, str]]:
+    """Who prepared the statement, who signed it and when, and the entry that records it."""
+    yield "Prepared by", f"{run.started_by}, at {format_time(run.started_at)}"
+    if not signoffs:
+        yield "Reviewed by", "nobody yet: this statement is not signed off"
+    for signoff in signoffs:
+        notice = signoff.notice
+        yield "Reviewed by", f"{signoff.document['reviewer']}, at {notice.recorded_at}"
+        yield (
+            "Recorded in",
+            f"entry {notice.seq} of {notice.ledger}, {notice.hash.hex()}",
+        )
+        yield "Signed", f"the statement's figures, SHA-256 {signoff.document['statement_digest']}"
+        if signoff.document.get("note"):
+            yield "Note", str(signoff.document["note"])
 
 
 def list_rows(standings: Standings) -> Iterator[tuple[str, ...]]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from ledger.recon.outputs.sheet import (
@@ -20,8 +21,10 @@ from ledger.recon.outputs.sheet import (
     heading,
     list_rows,
     reasons,
+    signatures,
 )
 from ledger.recon.shelf import RunRow
+from ledger.recon.signoffs import Signoff
 
 FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r")
 # Of the archive's members: the same run must give the same bytes.
@@ -29,22 +32,30 @@ CREATED = datetime(2026, 1, 1)  # noqa: DTZ001 - the format has no zone.
 STATEMENT_COLUMNS = ("block", "line", "amount", "count", "list")
 
 
-def statement_csv(run: RunRow) -> str:
-    """The statement, a row for each of its lines."""
-    rows = [
+def statement_csv(run: RunRow, signoffs: Sequence[Signoff]) -> str:
+    """The statement, a row for each of its lines and of who signed it."""
+    rows: list[Sequence[str]] = [
         (block.title, *(each.strip() for each in row))
         for block in blocks(run)
         for row in block.rows
+    ]
+    rows += [
+        ("Sign-off", f"{name}: {value}", "", "", "") for name, value in signatures(run, signoffs)
     ]
     return _csv(STATEMENT_COLUMNS, rows)
 
 
 def lists_csv(standings: Standings) -> str:
     """The lists behind the numbers."""
-    return _csv(LIST_COLUMNS, list_rows(standings))
+    return "".join(lists_lines(standings))
 
 
-def workbook(run: RunRow, standings: Standings) -> bytes:
+def lists_lines(standings: Standings) -> Iterator[str]:
+    """The same, line by line: lists may be long."""
+    return _csv_lines(LIST_COLUMNS, list_rows(standings))
+
+
+def workbook(run: RunRow, standings: Standings, signoffs: Sequence[Signoff]) -> bytes:
     """Statement and lists as XLSX; the same run gives the same bytes."""
     # Imported here: it takes longer to load than most commands take to run.
     import xlsxwriter
@@ -59,7 +70,7 @@ def workbook(run: RunRow, standings: Standings) -> bytes:
     book = xlsxwriter.Workbook(written, options)
     book.set_properties({"created": CREATED, "title": "Reconciliation statement"})
     bold, right = book.add_format({"bold": True}), book.add_format({"align": "right"})
-    _write_statement(book.add_worksheet("Statement"), run, bold, right)
+    _write_statement(book.add_worksheet("Statement"), run, signoffs, bold, right)
     lists = book.add_worksheet("Lists")
     lists.freeze_panes(1, 0)
     for column, name in enumerate(LIST_COLUMNS):
@@ -72,7 +83,9 @@ def workbook(run: RunRow, standings: Standings) -> bytes:
     return written.getvalue()
 
 
-def _write_statement(sheet: Any, run: RunRow, bold: Any, right: Any) -> None:
+def _write_statement(
+    sheet: Any, run: RunRow, signoffs: Sequence[Signoff], bold: Any, right: Any
+) -> None:
     sheet.set_column(0, 0, 60)
     sheet.set_column(1, 1, 20)
     at = 0
@@ -91,15 +104,26 @@ def _write_statement(sheet: Any, run: RunRow, bold: Any, right: Any) -> None:
     for reason in reasons(run):
         at += 1
         sheet.write_string(at, 0, f"Note: {reason}.")
+    at += 2
+    sheet.write_string(at, 0, "Sign-off", bold)
+    for name, value in signatures(run, signoffs):
+        at += 1
+        sheet.write_string(at, 0, name)
+        sheet.write_string(at, 1, value)
 
 
 def _csv(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return "".join(_csv_lines(columns, rows))
+
+
+def _csv_lines(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\r\n")
-    writer.writerow(columns)
-    for row in rows:
+    for row in chain([columns], rows):
         writer.writerow([_inert(cell) for cell in row])
-    return written.getvalue()
+        yield written.getvalue()
+        written.seek(0)
+        written.truncate()
 
 
 def _inert(cell: str) -> str:

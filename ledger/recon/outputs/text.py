@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from ledger.recon.outputs.sheet import blocks, heading, reasons
+from collections.abc import Sequence
+
+from ledger.recon.outputs.sheet import blocks, heading, reasons, signatures
 from ledger.recon.shelf import RunRow
+from ledger.recon.signoffs import Signoff
 
 LABEL, AMOUNT, COUNT = 58, 20, 9
 
 
-def statement_text(run: RunRow) -> str:
+def statement_text(run: RunRow, signoffs: Sequence[Signoff]) -> str:
     """The whole statement; amounts stand under each other."""
     lines = ["Reconciliation statement", ""]
     lines += [f"{name:<12}  {value}" for name, value in heading(run)]
@@ -23,4 +26,6 @@ def statement_text(run: RunRow) -> str:
         lines += ["", "Nothing was compared: no movement falls into this period."]
     for reason in reasons(run):
         lines += ["", f"Note: {reason}."]
+    lines += ["", "Sign-off"]
+    lines += [f"{name:<12}  {value}" for name, value in signatures(run, signoffs)]
     return "\n".join(lines) + "\n"

@@ -368,14 +368,7 @@ def _reconciliation(bundle: verify.Bundle) -> Iterator[Block]:
 def _statement(path: str, record: Mapping[str, Any]) -> Iterator[Block]:
     told, asked = record["statement"], record["statement"]["input"]
     yield Text(f"<b>{_escaped(asked['period'])}, {_escaped(', '.join(asked['sources']))}</b>")
-    signed = [
-        (
-            "Reviewed by",
-            f"{each['document']['reviewer']}, at {each['notice']['recorded_at']}, with a key of "
-            f"their own; entry {each['notice']['seq']} records it",
-        )
-        for each in record["signoffs"]
-    ]
+    signed = [("Reviewed by", _signed_by(each)) for each in record["signoffs"]]
     signed = signed or [("Reviewed by", "nobody when the period was closed: UNSIGNED")]
     yield Facts(
         [
@@ -406,6 +399,14 @@ def _statement(path: str, record: Mapping[str, Any]) -> Iterator[Block]:
         right=frozenset({2, 3, 4, 5, 6}),
     )
     yield from (Text(f"Note: {_escaped(reason)}.") for reason in told["reasons"])
+
+
+def _signed_by(signoff: Mapping[str, Any]) -> str:
+    reviewer, notice = signoff["document"]["reviewer"], signoff["notice"]
+    return (
+        f"{reviewer}, with a key of their own, at {notice['recorded_at']}; entry {notice['seq']} "
+        "records it"
+    )
 
 
 def _exceptions(seen: _Seen, large: Decimal) -> Iterator[Block]:

@@ -19,9 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pypdfium2
 import pytest
+from typer.testing import CliRunner
 
 from ledger.canonical import canonical_bytes
+from ledger.cli.main import app
 from tests.api.desk import CHARGE, FAILURE, REFUND, SOURCE, Desk, record
 from tests.api.support import Api
 from tests.api.test_exports import made
@@ -143,6 +146,21 @@ def test_every_print_of_a_signed_statement_names_who_signed_it(filed):
         assert f"entry {stated['notice']['seq']} of filed" in shown
         assert "Tied; see the bank's letter." in shown
     assert "nobody yet" in (filed.march / f"statements/{filed.unsigned}.txt").read_text()
+
+
+def test_the_report_of_a_bundle_tells_its_statements(filed, tmp_path):
+    out = tmp_path / "march.pdf"
+    done = CliRunner().invoke(
+        app, ["report", str(filed.march), "--out", str(out), "--vkey", filed.vkey]
+    )
+    with pypdfium2.PdfDocument(out) as document:
+        text = " ".join(page.get_textpage().get_text_bounded() for page in document)
+    words = " ".join(text.split())
+
+    assert done.exit_code == 0, done.output
+    assert "ben, with a key of their own, at" in words
+    assert "nobody when the period was closed: UNSIGNED" in words
+    assert words.count("ledger to provider or bank, payments EUR 120.00") == 2
 
 
 def edited(bundle: Path, name: str, change: Callable[[dict[str, Any]], None]) -> None:

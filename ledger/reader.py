@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import psycopg
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -36,6 +37,7 @@ from ledger.entry import Entry, UnreadEntry, parse_entry, parse_place
 from ledger.errors import (
     BadReferenceError,
     ChainBreakError,
+    DatabaseUnavailableError,
     MalformedProofError,
     NotFoundError,
     OverloadedError,
@@ -47,7 +49,7 @@ from ledger.forms.grammar import UUID, integer, one_of
 from ledger.forms.names import REGISTRY, check_ledger_name
 from ledger.lifecycle import Position
 from ledger.listing import PAGE_MAX, EntryFilter, Listing, Question
-from ledger.merkle import HASH_BYTES, LeafIndex, TreeSize, leaf_hash, verify_inclusion
+from ledger.merkle import LeafIndex, TreeSize, leaf_hash, verify_inclusion
 from ledger.note import VerifierKey
 from ledger.ports import Clock, LedgerRecord, SealedPayload
 from ledger.receipt import Receipt, TlogProof
@@ -62,10 +64,10 @@ from ledger.storage.tables import (
     payloads,
     positions,
     published,
-    tiles,
 )
+from ledger.storage.tile_rows import read_tiles
 from ledger.tiles import TILE_WIDTH, TileCoordinate, entry_bundle, parse_tile_path, partial_width
-from ledger.tree import ReadTile, TileCache, Tree
+from ledger.tree import Place, TileCache, Tree
 from ledger.vault import OpenedPayload, Vault
 from ledger.views.story import Story, build_story
 
@@ -121,29 +123,6 @@ SELECT_RANGE = (
     _BODY.where(entries.c.seq >= bindparam("start"), entries.c.seq < bindparam("stop"))
     .order_by(entries.c.seq)
     .limit(bindparam("limit"))
-)
-
-SELECT_HASHES = (
-    select(entries.c.hash)
-    .where(
-        entries.c.ledger == _LEDGER,
-        entries.c.seq >= bindparam("start"),
-        entries.c.seq < bindparam("stop"),
-    )
-    .order_by(entries.c.seq)
-)
-SELECT_TILE_ROOTS = (
-    select(tiles.c.root)
-    .where(
-        tiles.c.ledger == _LEDGER,
-        tiles.c.level == bindparam("level"),
-        tiles.c.idx >= bindparam("start"),
-        tiles.c.idx < bindparam("stop"),
-    )
-    .order_by(tiles.c.idx)
-)
-SELECT_FULL_TILE = select(tiles.c.hashes).where(
-    tiles.c.ledger == _LEDGER, tiles.c.level == bindparam("level"), tiles.c.idx == bindparam("idx")
 )
 
 SELECT_PAYLOADS = (
@@ -537,11 +516,8 @@ class Reader:
             self._check_published(connection, ledger, size)
             tree = self._tree(connection, ledger)
             index, at = LeafIndex(seq), TreeSize(size)
-            return InclusionProof(
-                leaf=tree.leaf(index, at),
-                root=tree.root(at),
-                hashes=tuple(tree.inclusion_proof(index, at)),
-            )
+            leaf, root, hashes = tree.prove_inclusion(index, at)
+        return InclusionProof(leaf=leaf, root=root, hashes=tuple(hashes))
 
     def consistency(self, ledger: str, old: int, new: int) -> ConsistencyProof:
         """
@@ -559,12 +535,8 @@ class Reader:
         with self._reading(ledger) as connection:
             self._check_published(connection, ledger, new)
             tree = self._tree(connection, ledger)
-            older, newer = TreeSize(old), TreeSize(new)
-            return ConsistencyProof(
-                old_root=tree.root(older),
-                new_root=tree.root(newer),
-                hashes=tuple(tree.consistency_proof(older, newer)),
-            )
+            old_root, new_root, hashes = tree.prove_consistency(TreeSize(old), TreeSize(new))
+        return ConsistencyProof(old_root=old_root, new_root=new_root, hashes=tuple(hashes))
 
     def tile(self, ledger: str, path: str) -> bytes:
         """
@@ -653,7 +625,18 @@ class Reader:
             )
 
     def _tree(self, connection: Connection, ledger: str) -> Tree:
-        return Tree(_tile_reader(connection, ledger), self._tiles, name=ledger)
+        driver: Any = connection.connection.driver_connection
+
+        def ask(places: Sequence[Place]) -> Sequence[Sequence[bytes]]:
+            try:
+                return read_tiles(driver, ledger, places)
+            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                raise DatabaseUnavailableError("the database does not answer") from error
+
+        def ask_one(level: int, index: int, width: int) -> Sequence[bytes]:
+            return ask([(level, index, width)])[0]
+
+        return Tree(ask_one, self._tiles, name=ledger, read_tiles=ask)
 
     def _bundle(self, connection: Connection, ledger: str, asked: TileCoordinate) -> bytes:
         start = asked.index * TILE_WIDTH
@@ -672,26 +655,6 @@ class Reader:
 
 _check_limit = integer(1, PAGE_MAX)
 _check_order = one_of("asc", "desc")
-
-
-def _tile_reader(connection: Connection, ledger: str) -> ReadTile:
-    """Reads tiles of `ledger`: the stored one where it is full now, else a range of its hashes."""
-
-    def read(level: int, index: int, width: int) -> Sequence[bytes]:
-        # What was partial in an earlier tree is mostly full by now: one row and not many.
-        full: bytes | None = connection.execute(
-            SELECT_FULL_TILE, {"ledger": ledger, "level": level, "idx": index}
-        ).scalar()
-        if full is not None:
-            stop = min(width * HASH_BYTES, len(full))
-            return [full[at : at + HASH_BYTES] for at in range(0, stop, HASH_BYTES)]
-        start = index * TILE_WIDTH
-        places: dict[str, Any] = {"ledger": ledger, "start": start, "stop": start + width}
-        if level == 0:
-            return connection.execute(SELECT_HASHES, places).scalars().all()
-        return connection.execute(SELECT_TILE_ROOTS, places | {"level": level - 1}).scalars().all()
-
-    return read
 
 
 def _parse(row: Any) -> AnyEntry:

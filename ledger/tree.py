@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from ledger.errors import ChainBreakError
 from ledger.merkle import (
@@ -30,6 +31,11 @@ of the tiles below at others."""
 
 Place = tuple[int, int, int]
 """Level and index of a tile, and how many hashes it has at the size in question."""
+
+ReadTiles = Callable[[Sequence[Place]], Sequence[Sequence[bytes]]]
+"""The hashes of each of these tiles, as `ReadTile` has them, on one trip to where they are."""
+
+_T = TypeVar("_T")
 
 TILE_LEVELS = 8
 """Levels of the tree from one level of tiles to the next."""
@@ -79,7 +85,12 @@ class Tree:
     """
 
     def __init__(
-        self, read_tile: ReadTile, cache: TileCache | None = None, *, name: str = ""
+        self,
+        read_tile: ReadTile,
+        cache: TileCache | None = None,
+        *,
+        name: str = "",
+        read_tiles: ReadTiles | None = None,
     ) -> None:
         """
         Build proofs from what `read_tile` hands in.
@@ -88,8 +99,10 @@ class Tree:
             read_tile: Asked only for what the tree has at the size in question.
             cache: Shared with other trees; None for one of its own.
             name: Tells this tree from the others that share `cache`.
+            read_tiles: Asked once for all tiles of a proof; None reads one after another.
         """
         self._read_tile = read_tile
+        self._read_tiles = read_tiles
         self._cache = TileCache() if cache is None else cache
         self._name = name
 
@@ -104,11 +117,30 @@ class Tree:
         Raises:
             ChainBreakError: A stored tile lacks hashes; so do all methods.
         """
-        return build_inclusion_proof(index, size, self._node_reader(size))
+        return self._build(size, lambda read: build_inclusion_proof(index, size, read))
 
     def consistency_proof(self, old: TreeSize, new: TreeSize) -> list[bytes]:
         """The hashes that prove the tree of `old`, at most `new`, a prefix of that of `new`."""
-        return build_consistency_proof(old, new, self._node_reader(new))
+        return self._build(new, lambda read: build_consistency_proof(old, new, read))
+
+    def prove_inclusion(self, index: LeafIndex, size: TreeSize) -> tuple[bytes, bytes, list[bytes]]:
+        """Leaf `index`, the root of the tree of `size`, and the proof between them."""
+
+        def build(read: ReadNode) -> tuple[bytes, bytes, list[bytes]]:
+            proof = build_inclusion_proof(index, size, read)
+            return read(0, index), _frontier(size, read).root(), proof
+
+        return self._build(size, build)
+
+    def prove_consistency(self, old: TreeSize, new: TreeSize) -> tuple[bytes, bytes, list[bytes]]:
+        """The roots of `old`, at most `new`, and of `new`, and the proof between them."""
+
+        def build(read: ReadNode) -> tuple[bytes, bytes, list[bytes]]:
+            # What is complete in the old tree is so in the new one: its tiles do for both.
+            roots = _frontier(old, read).root(), _frontier(new, read).root()
+            return *roots, build_consistency_proof(old, new, read)
+
+        return self._build(new, build)
 
     def root(self, size: TreeSize) -> bytes:
         """Root hash of the tree of `size`, 32 bytes."""
@@ -116,14 +148,7 @@ class Tree:
 
     def frontier(self, size: TreeSize) -> Frontier:
         """All that is needed to extend the tree of `size`."""
-        read_node = self._node_reader(size)
-        # The last complete node of each level that is left without a sibling.
-        edge = [
-            read_node(level, (size >> level) - 1)
-            for level in reversed(range(size.bit_length()))
-            if size >> level & 1
-        ]
-        return Frontier(size=size, hashes=tuple(edge))
+        return self._build(size, lambda read: _frontier(size, read))
 
     def leaf(self, index: LeafIndex, size: TreeSize) -> bytes:
         """Hash of leaf `index`, below `size`, 32 bytes."""
@@ -133,14 +158,25 @@ class Tree:
         """The first `width` hashes of a tile as they are served: 32 bytes each."""
         return b"".join(self._hashes(level, index, width))
 
+    def _build(self, size: int, build: Callable[[ReadNode], _T]) -> _T:
+        """What `build` makes of complete nodes of the tree of `size`."""
+        if self._read_tiles is not None:
+            self._fetch(_places(size, build), self._read_tiles)
+        return build(self._node_reader(size))
+
+    def _fetch(self, places: Sequence[Place], read_tiles: ReadTiles) -> None:
+        missing = [place for place in places if self._cache.get(self._name, place) is None]
+        # A lone one is read when its turn comes.
+        if len(missing) > 1:
+            for place, hashes in zip(missing, read_tiles(missing), strict=True):
+                self._cache.put(self._name, place, _Pyramid(_checked(place, hashes)))
+
     def _node_reader(self, size: int) -> ReadNode:
         """A reader of the complete nodes of the tree of `size`."""
 
         def read_node(level: int, index: int) -> bytes:
-            tile_level, height = divmod(level, TILE_LEVELS)
-            tile_index, first = divmod(index << height, TILE_WIDTH)
-            width = partial_width(tile_level, tile_index, size)
-            return self._tile((tile_level, tile_index, width)).node(height, first >> height)
+            place, height, at = _locate(level, index, size)
+            return self._tile(place).node(height, at)
 
         return read_node
 
@@ -153,16 +189,50 @@ class Tree:
         return tile
 
     def _hashes(self, level: int, index: int, width: int) -> Sequence[bytes]:
-        hashes = self._read_tile(level, index, width)
-        if len(hashes) != width:
-            raise ChainBreakError(
-                f"tile {level}/{index}: expected {width} hashes, found {len(hashes)}",
-                level=level,
-                index=index,
-                expected=width,
-                found=len(hashes),
-            )
-        return hashes
+        return _checked((level, index, width), self._read_tile(level, index, width))
+
+
+def _frontier(size: int, read_node: ReadNode) -> Frontier:
+    # The last complete node of each level that is left without a sibling.
+    edge = [
+        read_node(level, (size >> level) - 1)
+        for level in reversed(range(size.bit_length()))
+        if size >> level & 1
+    ]
+    return Frontier(size=size, hashes=tuple(edge))
+
+
+def _places(size: int, build: Callable[[ReadNode], object]) -> Sequence[Place]:
+    """The tiles that `build` looks into, found by letting it build of nothing."""
+    places: dict[Place, None] = {}
+
+    def note(level: int, index: int) -> bytes:
+        places[_locate(level, index, size)[0]] = None
+        return b""
+
+    build(note)
+    return list(places)
+
+
+def _locate(level: int, index: int, size: int) -> tuple[Place, int, int]:
+    """The tile of a complete node of the tree of `size`, and the node's height and place in it."""
+    tile_level, height = divmod(level, TILE_LEVELS)
+    tile_index, first = divmod(index << height, TILE_WIDTH)
+    width = partial_width(tile_level, tile_index, size)
+    return (tile_level, tile_index, width), height, first >> height
+
+
+def _checked(place: Place, hashes: Sequence[bytes]) -> Sequence[bytes]:
+    level, index, width = place
+    if len(hashes) != width:
+        raise ChainBreakError(
+            f"tile {level}/{index}: expected {width} hashes, found {len(hashes)}",
+            level=level,
+            index=index,
+            expected=width,
+            found=len(hashes),
+        )
+    return hashes
 
 
 class _Pyramid:

@@ -89,6 +89,29 @@ def test_tiles_are_read_once_full_or_not(stored):
     assert reads.reads == {(0, 1, 256): 1, (0, 3, 232): 1, (1, 0, 3): 1}
 
 
+def test_all_tiles_of_a_proof_are_read_on_one_trip(stored):
+    """Of three levels, for both trees at once; a second proof finds them kept."""
+    trips: list[list[tuple[int, int, int]]] = []
+
+    def read_tiles(places):
+        trips.append(list(places))
+        return [stored.read(*place) for place in places]
+
+    def read_tile(*place):
+        pytest.fail(f"tile {place} was read on a trip of its own")
+
+    tree = Tree(read_tile, read_tiles=read_tiles)
+
+    for _ in range(2):
+        old_root, new_root, proof = tree.prove_consistency(66_001, SIZE)
+
+        verify_consistency(66_001, SIZE, old_root, new_root, proof)
+    leaf, root, proof = Tree(read_tile, read_tiles=read_tiles).prove_inclusion(65_000, SIZE)
+    verify_inclusion(leaf, 65_000, SIZE, proof, root)
+    assert len(trips) == 2
+    assert all(len(set(trip)) == len(trip) > 3 for trip in trips)
+
+
 def test_cache_keeps_what_was_used_last_and_no_more(stored):
     cache = TileCache(tiles_max=2)
     reads = Tiles(0)

@@ -26,9 +26,9 @@ from typing import Annotated, Any
 import orjson
 import typer
 
+from ledger.cli.answering import stopped_by_signals
 from ledger.cli.output import BAD_EVIDENCE, JsonOption, Output
 from ledger.cli.remote import PATIENCE_S, WORLDS, ProblemError, Remote, ledger_path
-from ledger.cli.serve import stopped_by_signals
 from ledger.cli.verify.judgement import VERDICTS
 from ledger.cli.verify.receipt import read_receipt
 from ledger.cli.verify.service import run_verification

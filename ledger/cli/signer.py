@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from ledger.cli.answering import BACKLOG, bound, log, run_app, stopped_by_signals, url_of
 from ledger.cli.output import JsonOption, Output, facts
-from ledger.cli.serve import BACKLOG, bound, log, run_app, stopped_by_signals, url_of
 from ledger.errors import SettingsError
 from ledger.settings import read_settings
 

@@ -12,9 +12,9 @@ from typing import Annotated
 
 import typer
 
+from ledger.cli.answering import stopped_by_signals
 from ledger.cli.output import JsonOption, Output, facts, print_json
 from ledger.cli.remote import LEDGERS, PATIENCE_S, key_for, ledger_path, open_remote
-from ledger.cli.serve import stopped_by_signals
 from ledger.cli.verify.service import split_url
 from ledger.cli.verify.trust import KeysOption, PolicyOption, Trust, VkeyOption, read_trust
 from ledger.copies.log_copy import open_copy

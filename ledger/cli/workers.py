@@ -16,7 +16,7 @@ import threading
 import time
 from multiprocessing.context import SpawnProcess
 
-from ledger.cli.serve import GRACE_S, answer_requests, log, stopped_by_signals
+from ledger.cli.answering import GRACE_S, answer_requests, log, stopped_by_signals
 from ledger.errors import LedgerError
 from ledger.settings import Settings
 

@@ -15,7 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
-from ledger.cli.serve import KEEP_ALIVE_S
+from ledger.cli.answering import KEEP_ALIVE_S
 from ledger.service import Service, open_service
 from ledger.settings import read_settings
 from ledger.storage.embedded import attach

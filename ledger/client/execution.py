@@ -1,0 +1,203 @@
+"""
+Execution: an effect promised, tried and handed off, so that nothing happens in silence.
+
+    enter      promise, then say that execution starts: the key lets one run through, ever
+    result     what the provider says, at once
+    leave      hand off; or say that the outcome is unknown, whatever the reason for leaving
+
+A process that is killed says nothing; the ledger calls that unknown from `answer_by` on. An
+unknown outcome ends by evidence and never by a second try. The keys of the steps derive from the
+intent's own: `KEY/started`, `KEY/result`, `KEY/error`, `KEY/handoff`.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ledger.client.errors import AlreadyConcluded, ClientError, NotSent, OutcomeUnknown, Refused
+from ledger.client.exchange import Flow
+from ledger.client.members import Evidence, Moment
+from ledger.client.operations import Operations
+from ledger.client.recorded import Recorded
+from ledger.client.requests import KEY_CHARACTERS_MAX, check_key
+from ledger.client.retry import Retry
+
+# Whoever leaves in trouble is not held up for long; silence says the same a little later.
+FAREWELL = Retry(tries=3, base_s=0.1, cap_s=1.0, total_s=3.0, attempt_s=3.0)
+
+_SUFFIX_CHARACTERS = len("/handoff")
+
+
+class Execution:
+    """One intent on its way, as flows; what a `with` block holds is built on it."""
+
+    def __init__(
+        self, operations: Operations, key: str, members: Mapping[str, Any], executor: str | None
+    ) -> None:
+        """
+        Prepare a promise; nothing is sent.
+
+        Args:
+            operations: The ledger.
+            key: The intent's idempotency key.
+            members: What is promised.
+            executor: Who executes, for people.
+
+        Raises:
+            NotSent: The key cannot be one, or leaves no room for those of the steps.
+        """
+        if len(check_key(key)) > KEY_CHARACTERS_MAX - _SUFFIX_CHARACTERS:
+            raise NotSent(
+                "the key of an intent has at most "
+                f"{KEY_CHARACTERS_MAX - _SUFFIX_CHARACTERS} characters: those of its steps are "
+                "longer",
+                reason="request.key",
+            )
+        self._operations = operations
+        self._members = members
+        # New in each run: two runs of one key are two requests, and only the first may start.
+        run = uuid.uuid4().hex
+        self._executor = run if executor is None else f"{executor}/{run}"
+        self.key = key
+        self.document: Mapping[str, Any] = {}
+        self.token = 0
+        self.recorded: Recorded | None = None
+        self._result_words: dict[str, Any] | None = None
+        self._is_over = False
+
+    @property
+    def id(self) -> str:
+        """Id of the intent."""
+        found: str = self.document["id"]
+        return found
+
+    def enter(self) -> Flow[None]:
+        """
+        Promise, and say that execution starts.
+
+        Raises:
+            AlreadyConcluded: An earlier run of this key came to an end.
+            OutcomeUnknown: An earlier run of this key started, and nobody knows what came of it.
+            ClientError: As any write.
+        """
+        self.document = yield from self._operations.promise(self.key, self._members)
+        if self.document["state"] != "promised":
+            yield from self._meet_earlier_run()
+        words = {"step": "started", "token": 1, "executor": self._executor}
+        try:
+            self.document = yield from self._step("started", words)
+        except Refused as refused:
+            if refused.code not in _TAKEN:
+                raise
+            yield from self._meet_earlier_run()
+        self.token = self.document["token"]
+
+    def result(
+        self, evidence: Sequence[Evidence], occurred_at: Moment | None, words: Mapping[str, Any]
+    ) -> Flow[None]:
+        """
+        Say that it happened, and where somebody else says so.
+
+        Args:
+            evidence: At least one.
+            occurred_at: When; now, without.
+            words: Members of the hand-off: another amount, a note, payloads.
+        """
+        said = {"step": "result", "token": self.token, "evidence": list(evidence)}
+        if occurred_at is not None:
+            said["occurred_at"] = occurred_at
+        self.document = yield from self._step("result", said)
+        self._result_words = dict(words)
+
+    def failed(self, reason: str | None, evidence: Sequence[Evidence]) -> Flow[None]:
+        """Say that it certainly did not happen."""
+        yield from self._error("failed", reason, evidence)
+        self._is_over = True
+
+    def leave(self, error: BaseException | None) -> Flow[None]:
+        """
+        Hand off what happened, and say of everything else that it is unknown.
+
+        Args:
+            error: Why the block ends, if not by its end; it is not swallowed, and what goes
+                wrong here is noted on it.
+        """
+        if self._is_over:
+            return
+        if error is not None:
+            self._operations = _in_a_hurry(self._operations)
+        try:
+            if self._result_words is not None:
+                yield from self._hand_off(self._result_words)
+                return
+            yield from self._error("unknown", _reason(error), ())
+        except ClientError as trouble:
+            if error is None:
+                raise
+            error.add_note(f"and the ledger could not be told: {trouble}")
+        if error is None:
+            raise OutcomeUnknown(
+                f"intent {self.id}",
+                key=self.key,
+                why="the block ended without result() or failed()",
+                intent=self.id,
+            )
+
+    def _hand_off(self, words: Mapping[str, Any]) -> Flow[None]:
+        said = {"token": self.token, **words}
+        self.recorded = yield from self._operations.hand_off(self.id, f"{self.key}/handoff", said)
+
+    def _meet_earlier_run(self) -> Flow[None]:
+        """Finish what an earlier run of this key left to finish; never execute again."""
+        self.document = yield from self._operations.intent(self.id)
+        state, outcome = self.document["state"], self.document["outcome"]
+        self.token = self.document["token"]
+        if state == "handed_off" or (state == "executing" and outcome == "executed"):
+            yield from self._hand_off({})
+        elif state not in ("failed", "cancelled"):
+            raise OutcomeUnknown(
+                f"intent {self.id}",
+                key=self.key,
+                why=f"an earlier run started it, and it is {state}",
+                intent=self.id,
+                state=state,
+            )
+        raise AlreadyConcluded(self.document, self.recorded)
+
+    def _error(self, outcome: str, reason: str | None, evidence: Sequence[Evidence]) -> Flow[None]:
+        words: dict[str, Any] = {"step": "error", "token": self.token, "outcome": outcome}
+        if reason is not None:
+            words["reason"] = reason
+        if evidence:
+            words["evidence"] = list(evidence)
+        self.document = yield from self._step("error", words)
+
+    def _step(self, name: str, words: Mapping[str, Any]) -> Flow[dict[str, Any]]:
+        return self._operations.step(self.id, "execution", f"{self.key}/{name}", words)
+
+
+_TAKEN = frozenset(
+    {
+        *("IDEMPOTENCY_CONFLICT", "ILLEGAL_TRANSITION", "STALE_TOKEN", "HANDED_OFF"),
+        "INTENT_UNKNOWN",
+    }
+)
+"""How the service says that somebody else has started, or more."""
+
+
+def _in_a_hurry(operations: Operations) -> Operations:
+    hurried = replace(operations, patience=replace(operations.patience, retry=FAREWELL))
+    hurried.learned = operations.learned
+    return hurried
+
+
+def _reason(error: BaseException | None) -> str:
+    """Why it is unknown, as a dotted code; what an exception says may name a person."""
+    if error is None:
+        return "client.silent"
+    if isinstance(error, Exception):
+        return "client.exception"
+    return "client.interrupted"

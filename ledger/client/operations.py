@@ -1,0 +1,277 @@
+"""
+Operations: what a client can ask of one ledger, each as a flow of steps.
+
+Both clients perform these; whatever behaviour there is, is here or below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ledger.client import requests
+from ledger.client.errors import (
+    ClientError,
+    OutcomeUnknown,
+    ReceiptInvalid,
+    ReceiptNotKept,
+    Refused,
+)
+from ledger.client.exchange import Call, Flow, Patience, exchange
+from ledger.client.judgement import GarbageError, Meaning, meaning_of
+from ledger.client.receipt_store import ReceiptStore
+from ledger.client.recorded import (
+    FoundEntry,
+    Page,
+    Recorded,
+    read_entry,
+    read_first,
+    read_object,
+    read_page,
+    read_recorded,
+    recorded_of,
+)
+from ledger.client.requests import Elsewhere, KeyOf, check_id, ledger_path, question
+from ledger.client.trust import Trust, keys_of, proved, read_keys
+from ledger.errors import MalformedProofError, VerificationError
+from ledger.policy import Policy
+from ledger.receipt import Receipt, VerifiedEntry, parse_receipt
+
+FEED_PAGE = 500
+INTENTS_PAGE = 200
+
+ItemResult = Recorded | ClientError
+"""What became of one item of a batch."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Operations:
+    """One ledger, and how it is spoken to; nothing here waits or sends."""
+
+    url: str
+    ledger: str
+    patience: Patience
+    store: ReceiptStore | None
+    given: Trust | None
+    """The caller's trust; without it, the store's or the ledger's own word."""
+    policy: Policy | None
+    learned: Trust | None = field(default=None, init=False)
+
+    @property
+    def place(self) -> str:
+        """The ledger's URL: what receipts and keys are kept under."""
+        return f"{self.url}{ledger_path(self.ledger)}"
+
+    # ---- Writes -----------------------------------------------------------------------
+
+    def effect(self, key: str, members: Mapping[str, Any]) -> Flow[Recorded]:
+        """Record an effect."""
+        return self.write("/effects", members, key=key, said={"kind": "effect"})
+
+    def correct(
+        self,
+        kind: str,
+        target: str | Recorded | FoundEntry | KeyOf | Elsewhere,
+        key: str,
+        members: Mapping[str, Any],
+    ) -> Flow[Recorded]:
+        """Record a refund, an adjustment or an explanation of `target`."""
+        named = target.id if isinstance(target, Recorded | FoundEntry) else target
+        path, words = requests.target_of(kind, named)
+        said = {"kind": kind} | ({"corrects": named.lower()} if isinstance(named, str) else {})
+        return self.write(path, {**members, **words}, key=key, said=said)
+
+    def write(
+        self, path: str, body: Any, *, key: str, said: Mapping[str, Any] | None = None
+    ) -> Flow[Recorded]:
+        """
+        Record what a body says, and prove and keep the receipt.
+
+        Args:
+            path: Below the ledger.
+            body: JSON value, or its bytes, which are sent as they are.
+            key: Idempotency key.
+            said: What the path says of the effect.
+        """
+        request = requests.write(ledger_path(self.ledger, path), body, key=key)
+        recorded = yield from exchange(request, read_recorded, self.patience)
+        words = {**requests.said_in(request.content), "key": key, **(said or {})}
+        return (yield from self._proved(recorded, words))
+
+    def batch(self, items: Iterable[Mapping[str, Any]], *, mode: str) -> Flow[list[ItemResult]]:
+        """Record many; of an atomic batch all are recorded, or it is refused whole."""
+        request = requests.batch(self._path("/batch"), items, mode=mode, dry_run=False)
+        asked = requests.said_in(request.content)["items"]
+        answered = yield from exchange(request, _item_reader(len(asked)), self.patience)
+        results: list[ItemResult] = []
+        for item, result in zip(asked, answered, strict=True):
+            found = _item_result(item, result)
+            if isinstance(found, Recorded):
+                found = yield from self._proved(found, item)
+            results.append(found)
+        return results
+
+    def rehearse(self, items: Iterable[Mapping[str, Any]], *, mode: str) -> Flow[dict[str, Any]]:
+        """What a batch would do now; nothing is recorded, reserved or counted."""
+        request = requests.batch(self._path("/batch"), items, mode=mode, dry_run=True)
+        return (yield from exchange(request, read_object, self.patience))
+
+    # ---- Questions --------------------------------------------------------------------
+
+    def entry(self, place: str | int) -> Flow[FoundEntry]:
+        """The entry of an id or a seq."""
+        path = self._path(f"/entries/{_place(place)}")
+        return (yield from exchange(question(path), read_entry, self.patience))
+
+    def find(self, **filters: str) -> Flow[FoundEntry | None]:
+        """The first entry that all filters fit."""
+        asked = question(self._path("/entries"), limit=1, **filters)
+        return (yield from exchange(asked, read_first, self.patience))
+
+    def story(self, effect_id: str) -> Flow[dict[str, Any]]:
+        """An effect with its corrections, and what can still be undone."""
+        path = self._path(f"/effects/{check_id(effect_id)}")
+        return (yield from exchange(question(path), read_object, self.patience))
+
+    def page(self, after: int, wait_s: float) -> Flow[Page]:
+        """The next part of the feed."""
+        asked = question(self._path("/feed"), after=after, limit=FEED_PAGE, wait=f"{wait_s:g}")
+        return (yield from exchange(asked, read_page, self.patience))
+
+    # ---- Receipts ---------------------------------------------------------------------
+
+    def receipt(self, place: str | int, level: str | None) -> Flow[VerifiedEntry]:
+        """Fetch a receipt, of a level that others stand for where one is named; prove and keep."""
+        found = yield from self.entry(place)
+        path = self._path(f"/entries/{found.seq}/receipt")
+        document = yield from exchange(question(path, level=level), read_object, self.patience)
+        members: dict[str, Any] = {
+            "id": found.id,
+            "ledger": found.ledger,
+            "seq": found.seq,
+            "entry_hash": found.entry_hash,
+            "recorded_at": found.recorded_at,
+            "receipt": document,
+        }
+        told = Recorded(**members, replayed=True, body=members)
+        recorded = yield from self._proved(told, {})
+        if recorded.verified is None:
+            raise ReceiptInvalid(
+                MalformedProofError("the receipt is unsigned yet"), receipt=document, recorded=told
+            )
+        return recorded.verified
+
+    def verify(self, receipt: Recorded | Receipt | Mapping[str, Any]) -> Flow[VerifiedEntry]:
+        """What a receipt proves to whoever trusts as this client does."""
+        trust = yield from self.trust()
+        try:
+            return trust.verify(_receipt(receipt))
+        except VerificationError as error:
+            raise ReceiptInvalid(error, receipt=receipt) from error
+
+    def trust(self) -> Flow[Trust]:
+        """Whose signatures count: the caller's word, the store's, or the ledger's own."""
+        if self.given is not None:
+            return self.given
+        if self.learned is not None:
+            return self.learned
+        store, place = self.store, self.place
+        pinned = () if store is None else (yield Call(run=lambda: store.pinned(place)))
+        if pinned:
+            self.learned = Trust(keys=keys_of(pinned), policy=self.policy, by="pinned")
+            return self.learned
+        lines = yield from exchange(question(self._path()), read_keys, self.patience)
+        if store is not None:
+            yield Call(run=lambda: store.pin(place, lines))
+        # Asked of the ledger itself in this life: a later one will find it pinned.
+        self.learned = Trust(keys=keys_of(lines), policy=self.policy, by="learned")
+        return self.learned
+
+    def _proved(self, recorded: Recorded, said: Mapping[str, Any]) -> Flow[Recorded]:
+        """The same, once its receipt is proved and kept."""
+        if recorded.receipt is None:
+            return recorded
+        trust = yield from self.trust()
+        held = proved(recorded, trust, ledger=self.ledger, said=said)
+        store, place = self.store, self.place
+        if store is not None:
+            try:
+                yield Call(run=lambda: store.keep(place, recorded.body))
+            except Exception as error:
+                raise ReceiptNotKept(held, error) from error
+        return held
+
+    # ---- Intents ----------------------------------------------------------------------
+
+    def promise(self, key: str, members: Mapping[str, Any]) -> Flow[dict[str, Any]]:
+        """Promise an effect; the intent as it stands."""
+        return self._step("/intents", key, members)
+
+    def step(
+        self, intent_id: str, which: str, key: str, words: Mapping[str, Any]
+    ) -> Flow[dict[str, Any]]:
+        """A step of an intent (execution, approval, cancellation, evidence)."""
+        return self._step(f"/intents/{check_id(intent_id)}/{which}", key, words)
+
+    def hand_off(self, intent_id: str, key: str, words: Mapping[str, Any]) -> Flow[Recorded]:
+        """Make an intent an entry."""
+        return self.write(f"/intents/{check_id(intent_id)}/handoff", words, key=key)
+
+    def intent(self, intent_id: str) -> Flow[dict[str, Any]]:
+        """An intent as it stands."""
+        path = self._path(f"/intents/{check_id(intent_id)}")
+        return (yield from exchange(question(path), read_object, self.patience))
+
+    def intents(self, cursor: str | None, filters: Mapping[str, Any]) -> Flow[dict[str, Any]]:
+        """A page of intents."""
+        asked = question(self._path("/intents"), limit=INTENTS_PAGE, cursor=cursor, **filters)
+        return (yield from exchange(asked, read_object, self.patience))
+
+    def _step(self, path: str, key: str, words: Mapping[str, Any]) -> Flow[dict[str, Any]]:
+        request = requests.write(self._path(path), words, key=key)
+        return (yield from exchange(request, read_object, self.patience))
+
+    def _path(self, below: str = "") -> str:
+        return ledger_path(self.ledger, below)
+
+
+def _place(place: str | int) -> str:
+    if isinstance(place, int):
+        return str(place)
+    return check_id(place)
+
+
+def _receipt(given: Recorded | Receipt | Mapping[str, Any]) -> Receipt:
+    if isinstance(given, Receipt):
+        return given
+    document: Any = given.receipt if isinstance(given, Recorded) else given
+    # The answer to a write carries its receipt; both are what people kept.
+    if isinstance(document, Mapping) and "receipt" in document:
+        document = document["receipt"]
+    return parse_receipt(document)
+
+
+def _item_reader(count: int) -> Any:
+    def read(answer: Any) -> Sequence[Mapping[str, Any]]:
+        items = read_object(answer).get("items")
+        if not isinstance(items, list) or len(items) != count:
+            raise GarbageError("the answer does not say what became of each item")
+        for item in items:
+            if not isinstance(item, dict) or not ({"result", "problem"} & item.keys()):
+                raise GarbageError("the answer does not say what became of each item")
+            if "problem" not in item:
+                recorded_of(item["result"])
+        return items
+
+    return read
+
+
+def _item_result(item: Mapping[str, Any], result: Mapping[str, Any]) -> ItemResult:
+    if "problem" not in result:
+        return recorded_of(result["result"])
+    refused = Refused(result["problem"], result.get("status"))
+    meaning = meaning_of(refused.problem, refused.status or 0)
+    if meaning in (Meaning.REFUSED, Meaning.LATER):
+        return refused
+    return OutcomeUnknown("an item of a batch", key=item["key"], why=str(refused))

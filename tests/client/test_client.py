@@ -1,0 +1,187 @@
+"""The client against the real service: what is written comes back proved."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ledger.client import (
+    AlreadyConcluded,
+    AsyncClient,
+    Client,
+    Elsewhere,
+    KeyOf,
+    MemoryReceipts,
+    NotSent,
+    OutcomeUnknown,
+    Recorded,
+    Refused,
+)
+
+CAPTURE = {
+    "type": "card.capture",
+    "occurred_at": "2026-03-02T09:15:00Z",
+    "money": {"amount": "19.99", "currency": "EUR", "flow": "in"},
+}
+REFUND = {
+    "type": "card.refund",
+    "occurred_at": "2026-03-03T09:15:00Z",
+    "reason": "customer.request",
+    "money": {"amount": "5.00", "currency": "EUR", "flow": "out"},
+}
+
+
+def promise(**members):
+    return {
+        "type": "card.capture",
+        "money": CAPTURE["money"],
+        "answer_by": datetime.now(UTC) + timedelta(minutes=5),
+    } | members
+
+
+def test_a_write_comes_back_proved(client):
+    recorded = client.effect(key="k-1", **CAPTURE)
+
+    assert not recorded.replayed
+    assert recorded.verified.seq == recorded.seq
+    assert recorded.trusted_by == "learned"
+    assert client.effect(key="k-1", **CAPTURE).replayed
+    assert client.find(key="k-1").id == client.entry(recorded.id).id == recorded.id
+    assert client.verify(recorded).entry == client.verify(recorded.body).entry
+
+
+def test_corrections_name_their_target_in_any_way(client):
+    captured = client.effect(key="k-1", **CAPTURE)
+
+    client.refund(captured, key="r-1", **REFUND)
+    client.refund(captured.id, key="r-2", **REFUND)
+    client.refund(KeyOf(key="k-1"), key="r-3", **REFUND)
+    evidence = [{"system": "psp", "rel": "transaction", "ref": "re_1"}]
+    client.refund(
+        Elsewhere(system="old", ref="7"), key="r-4", observed=True, evidence=evidence, **REFUND
+    )
+
+    assert client.story(captured.id)["position"]["remaining"] == "4.99"
+    with pytest.raises(Refused) as refused:
+        client.refund(captured, key="r-5", **REFUND)
+    assert (refused.value.world, refused.value.action) == ("RML3", "escalate-history")
+    assert refused.value.code == "OVER_REFUND"
+
+
+def test_a_batch_answers_for_each_item(client):
+    found = client.batch(
+        [{"kind": "effect", "key": f"k-{n}", **CAPTURE} for n in range(2)]
+        + [{"kind": "effect", "key": "k-9", "type": "no money, no time"}]
+    )
+
+    assert [type(each) for each in found] == [Recorded, Recorded, Refused]
+    assert [entry.id for entry in client.feed()] == [each.id for each in found[:2]]
+
+
+def test_an_intent_is_promised_executed_and_handed_off(client):
+    with client.intent(key="i-1", **promise()) as intent:
+        intent.result({"system": "psp", "rel": "transaction", "ref": "ch_1"})
+
+    assert intent.recorded.verified.seq == intent.recorded.seq
+    assert client.intent_at(intent.id)["state"] == "handed_off"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_whatever_ends_an_intent_early_leaves_it_unknown(client, error):
+    """Also what is no Exception; it is passed on, and the ledger knows that nobody knows."""
+    with pytest.raises(error), client.intent(key="i-1", **promise()) as intent:
+        raise error
+
+    assert client.intent_at(intent.id)["state"] == "unknown"
+
+
+def test_an_intent_without_a_result_is_unknown(client):
+    with pytest.raises(OutcomeUnknown), client.intent(key="i-1", **promise()) as intent:
+        pass
+
+    assert client.intent_at(intent.id)["state"] == "unknown"
+
+
+def test_a_cancelled_intent_is_unknown(service):
+    async def run() -> str:
+        async with AsyncClient(**service) as client:
+            inside = asyncio.Event()
+            seen = {}
+
+            async def pay() -> None:
+                async with client.intent(key="i-1", **promise()) as intent:
+                    seen["id"] = intent.id
+                    inside.set()
+                    await asyncio.sleep(60)
+
+            task = asyncio.create_task(pay())
+            await inside.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            return (await client.intent_at(seen["id"]))["state"]
+
+    assert asyncio.run(run()) == "unknown"
+
+
+def test_a_second_run_of_an_intent_never_executes(client):
+    words = promise()
+    with client.intent(key="i-1", **words) as first:
+        with pytest.raises(OutcomeUnknown, match="an earlier run"):
+            client.intent(key="i-1", **words).__enter__()
+        first.result({"system": "psp", "rel": "transaction", "ref": "ch_1"})
+        # Executed and not handed off: the second run finishes what the first did not.
+        with pytest.raises(AlreadyConcluded) as concluded:
+            client.intent(key="i-1", **words).__enter__()
+
+    assert concluded.value.recorded.id == first.recorded.id
+
+
+def test_a_failed_intent_is_failed_and_no_entry(client):
+    with client.intent(key="i-1", **promise()) as intent:
+        intent.failed("card.declined")
+
+    assert client.intent_at(intent.id)["state"] == "failed"
+    assert list(client.feed()) == []
+
+
+def test_a_closed_world_sends_nothing_until_it_is_released(client):
+    with client.closed_world() as world:
+        world.effect(key="k-1", **CAPTURE)
+        world.refund(KeyOf(key="k-1"), key="r-1", **REFUND)
+        assert list(client.feed()) == []
+        assert world.rehearse()["refused"] == 0
+        found = world.release()
+    with client.closed_world() as world:
+        world.effect(key="k-2", **CAPTURE)
+
+    assert [entry.id for entry in client.feed()] == [each.id for each in found]
+    with pytest.raises(NotSent):
+        world.effect(key="k-3", **CAPTURE)
+
+
+def test_keys_are_the_callers(client):
+    with pytest.raises(NotSent):
+        client.effect(key="", **CAPTURE)
+
+
+def test_both_clients_do_the_same(service):
+    async def run():
+        async with AsyncClient(**service, receipts=MemoryReceipts()) as client:
+            recorded = await client.effect(key="k-1", **CAPTURE)
+            refunded = await client.refund(recorded, key="r-1", **REFUND)
+            async with client.closed_world() as world:
+                world.effect(key="k-2", **CAPTURE)
+                await world.release()
+            async with client.intent(key="i-1", **promise()) as intent:
+                await intent.result({"system": "psp", "rel": "transaction", "ref": "ch_1"})
+            return [recorded.id, refunded.id], [entry async for entry in client.feed()]
+
+    [first, second], entries = asyncio.run(run())
+
+    assert [first, second] == [entry.id for entry in entries[:2]]
+    assert len(entries) == 4
+    with Client(**service) as client:
+        assert [entry.body for entry in client.feed()] == [entry.body for entry in entries]

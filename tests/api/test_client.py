@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,9 @@ from ledger.client import (
     OutcomeUnknown,
     Recorded,
     Refused,
+    RetryBudget,
 )
+from tests.api.support import Api
 
 CAPTURE = {
     "type": "card.capture",
@@ -31,6 +35,18 @@ REFUND = {
     "reason": "customer.request",
     "money": {"amount": "5.00", "currency": "EUR", "flow": "out"},
 }
+
+
+@pytest.fixture
+def service(api: Api) -> dict[str, Any]:
+    """Where a fresh ledger is, and a key for everything."""
+    return {"url": str(api.http.base_url), "key": api.token, "ledger": api.ledger}
+
+
+@pytest.fixture
+def client(service) -> Iterator[Client]:
+    with Client(**service, budget=RetryBudget()) as client:
+        yield client
 
 
 def promise(**members):

@@ -258,7 +258,9 @@ def _compose(
         opened.callback(each.dispose)
     rows, requests, files = office_pools
     notices = Appender(storage(), signer, vault, clock, stops)
-    office = open_office(rows, requests, files, reader, notices)
+    office = open_office(
+        rows, requests, files, reader=reader, intents=Intents(pool), appender=notices
+    )
     opened.callback(office.runs.wait, VERIFICATIONS_PATIENCE_S)
     registry = Registry(appender, registry_storage, signer)
     # Taken back in reverse: what waits is committed first, while everything is still there.

@@ -109,7 +109,7 @@ class Casework:
         if document["status"] != Status.CLOSED:
             try:
                 seen = fold(row.events).seen
-                document["draft"] = draft_entry(seen, self._reader, ledger, rules)
+                document["draft"] = self._draft(ledger, seen, rules)
             except BreakError as error:
                 document["draft"], document["no_draft_because"] = None, error.message
         return document
@@ -162,7 +162,7 @@ class Casework:
                 raise MalformedEffectError("/note is required in an explanation", pointer="/note")
             proposed = draft_explanation(found.seen, note, reason)
         else:
-            proposed = dict(entry or draft_entry(found.seen, self._reader, ledger, rules))
+            proposed = dict(entry or self._draft(ledger, found.seen, rules))
             if note:
                 proposed["note"] = note
         proposed.setdefault("occurred_at", format_time(datetime.now(UTC)))
@@ -284,6 +284,20 @@ class Casework:
         return {"id": decision, **document, "carried_forward": carried}
 
     # ---- Parts ------------------------------------------------------------------------
+
+    def _draft(self, ledger: str, seen: Mapping[str, Any], rules: Rules) -> dict[str, Any]:
+        """The entry that would close a break, unless an intent becomes that entry."""
+        keys = {item["key"] for item in seen["items"]}
+        newest = max(self._shelf.runs(ledger), key=lambda run: run.started_at, default=None)
+        for intent in () if newest is None else newest.output.get("intents", ()):
+            if keys & set(intent["lines"]):
+                raise BreakError(
+                    f"this may be what became of intent {intent['intent']}, which would record it "
+                    "once more: conclude that first (`effect-ledger recon conclude`), and run the "
+                    "reconciliation again",
+                    intent=intent["intent"],
+                )
+        return draft_entry(seen, self._reader, ledger, rules)
 
     def _act(
         self, ledger: str, break_id: str, action: Action, by: str, document: Mapping[str, Any]

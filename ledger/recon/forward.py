@@ -93,7 +93,13 @@ def draft_explanation(seen: Seen, words: str, reason: str) -> dict[str, Any]:
         return common | {"corrects": _entry_id(told[0])}
     line = seen["items"][0]
     external = {"system": line["provider"] or line["account"], "ref": _ref(line)}
-    return common | {"corrects_external": external, "observed": True, "evidence": _evidence(line)}
+    return common | {"corrects_external": external, "observed": True, "evidence": evidence_of(line)}
+
+
+def evidence_of(line: Seen) -> list[dict[str, str]]:
+    """Where a statement says it: the provider's id of the movement, or the bank's line."""
+    rel = "bank_line" if line["side"] == "bank" else "transaction"
+    return [{"system": line["provider"] or line["account"], "rel": rel, "ref": _ref(line)}]
 
 
 def _is_one_too_many(seen: Seen, told: Sequence[Seen]) -> bool:
@@ -111,7 +117,7 @@ def _of_line(line: Seen, reader: Reader, ledger: str, rules: Rules) -> dict[str,
     amount, kind = int(line["minor"]), LineKind(line["kind"])
     observed = {
         "occurred_at": f"{line['day']}T12:00:00Z",
-        "evidence": _evidence(line),
+        "evidence": evidence_of(line),
         "observed": True,
     }
     if kind is LineKind.REFUND_FAILED:
@@ -159,7 +165,7 @@ def _changed(
 ) -> dict[str, Any]:
     """The movement of the ledger, changed by `delta`."""
     flow = "in" if int(item["minor"]) > 0 else "out"
-    evidence = [each for line in found[:1] for each in _evidence(line)]
+    evidence = [each for line in found[:1] for each in evidence_of(line)]
     return {
         "kind": "adjustment",
         "type": type_,
@@ -196,11 +202,6 @@ def _citing(reader: Reader, ledger: str, evidence: str) -> Iterator[Entry]:
 
 def _original(line: Seen) -> list[str]:
     return [line["original_id"]] if line.get("original_id") else []
-
-
-def _evidence(line: Seen) -> list[dict[str, str]]:
-    rel = "bank_line" if line["side"] == "bank" else "transaction"
-    return [{"system": line["provider"] or line["account"], "rel": rel, "ref": _ref(line)}]
 
 
 def _ref(line: Seen) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from ledger.append import Appender
+from ledger.dialog.intents import Intents
 from ledger.reader import Reader
 from ledger.recon.account import build_account
 from ledger.recon.board import build_board
@@ -100,7 +101,13 @@ class Office:
 
 
 def open_office(
-    engine: Engine, requests: Engine, files: Engine, reader: Reader, appender: Appender
+    engine: Engine,
+    requests: Engine,
+    files: Engine,
+    *,
+    reader: Reader,
+    intents: Intents,
+    appender: Appender,
 ) -> Office:
     """
     The office over one database.
@@ -110,6 +117,7 @@ def open_office(
         requests: Likewise; each request under way keeps a connection of it.
         files: Likewise; each file that is read keeps one.
         reader: Reads the ledgers.
+        intents: Reads what is open.
         appender: Writes notices of decisions; nobody else uses it.
     """
     shelf = Shelf(engine)
@@ -119,6 +127,6 @@ def open_office(
         shelf=shelf,
         requests=Holds(requests),
         imports=imports,
-        runs=Runs(shelf, imports, reader),
+        runs=Runs(shelf, imports, reader, intents),
         casework=Casework(shelf, reader, decisions),
     )

@@ -16,6 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 from ledger.checkpoint import parse_checkpoint
+from ledger.dialog.intents import PAGE_MAX, IntentLine, Intents
 from ledger.errors import LedgerError, NotFoundError, OverloadedError
 from ledger.note import parse_note
 from ledger.period import build_period
@@ -36,6 +37,7 @@ from ledger.recon.scoping import coverage_of, providers_of, zones_of
 from ledger.recon.shelf import DecisionRow, ImportRow, RunRow, Shelf
 from ledger.recon.statement_side import LineFold
 from ledger.recon.states import Scope, State
+from ledger.recon.unknowns import conclude, covering_files, reasons_of
 
 logger = logging.getLogger(__name__)
 
@@ -61,10 +63,11 @@ class Asked:
 class Runs:
     """Reconciliations of one database, each in a thread of its own. Safe to share."""
 
-    def __init__(self, shelf: Shelf, imports: Imports, reader: Reader) -> None:
+    def __init__(self, shelf: Shelf, imports: Imports, reader: Reader, intents: Intents) -> None:
         self._shelf = shelf
         self._imports = imports
         self._reader = reader
+        self._intents = intents
         self._lock = threading.Lock()
         self._threads: set[threading.Thread] = set()
 
@@ -122,6 +125,8 @@ class Runs:
         started_at = datetime.now(UTC)
         accounts = self._accounts(ledger, asked.sources)
         names = [account.source.name for account, _ in accounts]
+        # Before the ledger is pinned: what becomes an entry meanwhile is told by one of the two.
+        waiting_intents = self._open_intents(ledger)
         size, root = self._pin(ledger)
         counting = self._imports.counting(ledger, names)
         decisions = self._shelf.decisions(ledger)
@@ -146,6 +151,16 @@ class Runs:
         )
         rules = joined_rules([each for each, _ in accounts])
         found = reconcile([*told.items, *lines], rules, scope, decision_of(decisions), tell=tell)
+        concluded = conclude(
+            waiting_intents,
+            lines,
+            found.matching,
+            rules,
+            scope,
+            zones=zones_of([each for each, _ in accounts]),
+            files=covering_files(counting, [each for each, _ in accounts]),
+            now=datetime.now(UTC),
+        )
 
         waiting = [row.id for row in self._waiting(ledger, names, counting)]
         standings = standing_documents(found, scope)
@@ -173,7 +188,11 @@ class Runs:
                 "measures": measure(found, scope, told.unnamed),
                 "suggestions": suggestion_documents(found.matching.links),
                 "standings": len(standings),
-                "reasons": _reasons(found.matching.unasked_sums, standings, waiting, (first, last)),
+                "intents": [each.document for each in concluded],
+                "reasons": [
+                    *_reasons(found.matching.unasked_sums, standings, waiting, (first, last)),
+                    *reasons_of(concluded),
+                ],
                 "unexplained": [
                     f"{proof.currency} {proof.heading.value}: {proof.unexplained}"
                     for proof in found.proofs
@@ -246,6 +265,17 @@ class Runs:
                 read += 1
             tell("lines of statements", read)
         return fold.items, fold.restated
+
+    def _open_intents(self, ledger: str) -> list[IntentLine]:
+        found: list[IntentLine] = []
+        cursor: str | None = None
+        while True:
+            page, cursor = self._intents.page(
+                ledger, {"state": "open"}, limit=PAGE_MAX, cursor=cursor
+            )
+            found += page
+            if cursor is None:
+                return found
 
     def _waiting(
         self, ledger: str, names: Sequence[str], counting: Sequence[ImportRow]

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import httpx
 import pytest
 
 from tests.integration.commands import Shell, passable_directory
@@ -49,7 +53,9 @@ def finance() -> Iterator[tuple[Shell, Shell]]:
                 made = shell.good("key", "create", "--name", name, *words)
                 return shell.set(KEY=made["key"], URL=announced["url"])
 
-            fin = shell_of("fin", "recon:prepare", "effects:write", "refunds:write")
+            fin = shell_of(
+                "fin", "recon:prepare", "effects:write", "refunds:write", "intents:write"
+            )
             lines = base / "books.ndjson"
             lines.write_text(f"{json.dumps(PAYMENT)}\n{json.dumps(BACK)}\n")
             fin.good("import", "books", lines)
@@ -108,6 +114,81 @@ def test_a_month_of_finance_from_the_terminal(finance, tmp_path):
 
     matches = json.loads((out / "statement.json").read_text())["measures"]["states"]
     assert matches == {"matched": 3}
+
+
+@pytest.mark.slow
+def test_a_lost_answer_is_found_in_the_report_and_becomes_history_once(finance, tmp_path):
+    """Unknown by silence; told by the provider's line; concluded by a command, however often."""
+    fin, _ = finance
+    fin.good("ledger", "create", "till")
+    mapping = {"date": "day", "amount": "amount", "currency": "currency", "kind": "kind"}
+    mapping |= {"version": 1, "kinds": {"charge": "payment"}, "provider_txn_id": "id"}
+    mapping |= {"merchant_ref": "reference"}
+    source = json.dumps({"name": "psp", "provider": "psp", "iana_tz": "UTC", "mapping": mapping})
+    fin.good("recon", "sources", "till", "--save", "-", stdin=source)
+    intent = lost(fin, "till", "order-7", "12.50")
+    today = datetime.now(UTC).date()
+    report = tmp_path / "psp.csv"
+    report.write_text(
+        f"id,day,kind,amount,currency,reference\nch_7,{today},charge,12.50,EUR,order-7\n"
+    )
+    fin.good("recon", "import", "till", report, "--source", "psp")
+    month = f"{today:%Y-%m}"
+    later = str(today + timedelta(days=30))
+    assert fin.run("recon", "intents", "till").code == 2
+    run = fin.run("recon", "run", "till", "--period", month, "--today", later, "--json")
+    assert "1 effects happened and are not history: conclude their intents" in run.json["reasons"]
+
+    # The line is a break too, and a second entry of it is not drafted.
+    [broken] = fin.run("recon", "breaks", "till", "--json").json["breaks"]
+    refused = fin.run("recon", "propose", "till", broken["id"])
+    assert refused.code == 2
+    assert f"may be what became of intent {intent}" in refused.err
+    listed = fin.run("recon", "intents", "till")
+    assert listed.code == 1
+    assert "executed" in listed.out
+    tried = fin.good("recon", "conclude", "till", "--dry-run")
+    assert [each["state"] for each in tried["intents"]] == ["executing"]
+    assert fin.run("recon", "conclude", "till", "none").code == 2
+
+    first = fin.good("recon", "conclude", "till", intent)
+    again = fin.good("recon", "conclude", "till")
+
+    assert first == again
+    [done] = first["intents"]
+    assert (done["state"], done["entry"] is not None) == ("handed_off", True)
+    shown = fin.good("show", "till", done["entry"])["entry"]["effect"]
+    assert shown["evidence"] == [{"system": "psp", "rel": "transaction", "ref": "ch_7"}]
+    tied = fin.good("recon", "run", "till", "--period", month, "--today", later)
+    assert (tied["tied"], tied["intents"], tied["reasons"]) == (True, [], [])
+    none = fin.run("recon", "intents", "till")
+    assert (none.code, none.out) == (0, "no unknown outcome\n")
+
+
+def lost(fin: Shell, ledger: str, order: str, amount: str) -> str:
+    """An intent whose execution was started and never heard of again."""
+    answer_by = datetime.now(UTC) + timedelta(seconds=0.5)
+    with httpx.Client(
+        base_url=f"{fin.variables['EFFECT_LEDGER_URL']}/v1/ledgers/{ledger}",
+        headers={"Authorization": f"Bearer {fin.variables['EFFECT_LEDGER_KEY']}"},
+    ) as service:
+
+        def post(path: str, **body: Any) -> Any:
+            key = {"Idempotency-Key": f"{order}{path}"}
+            return service.post(path, json=body, headers=key).raise_for_status().json()
+
+        promised = post(
+            "/intents",
+            type="card.capture",
+            business_key=f"capture/{order}",
+            answer_by=answer_by.isoformat(),
+            money={"amount": amount, "currency": "EUR", "flow": "in"},
+        )
+        path = f"/intents/{promised['id']}"
+        post(f"{path}/execution", step="started", token=promised["token"])
+        while service.get(path).json()["state"] != "unknown":
+            time.sleep(0.05)
+    return str(promised["id"])
 
 
 def test_a_file_that_is_no_statement_ends_with_2(finance, tmp_path):

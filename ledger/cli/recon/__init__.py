@@ -7,7 +7,7 @@ Exit codes: 0 tied or done, 1 breaks remain, 2 bad input or a rejected file, 3 a
 import typer
 
 from ledger.cli import generate
-from ledger.cli.recon import cases, files, rehearse, runs
+from ledger.cli.recon import cases, files, rehearse, runs, unknowns
 
 app = typer.Typer(
     help="Reconcile a ledger with what providers and banks say.",
@@ -30,6 +30,8 @@ app.command("propose")(cases.propose)
 app.command("explain")(cases.explain)
 app.command("approve")(cases.approve)
 app.command("reject")(cases.reject)
+app.command("intents")(unknowns.intents)
+app.command("conclude")(unknowns.conclude)
 app.command("generate")(generate.generate)
 app.command("rehearse")(rehearse.rehearse)
 

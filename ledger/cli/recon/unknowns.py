@@ -1,0 +1,145 @@
+"""Unknowns: intents of unknown outcome, what statements say of them, and their end by that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from ledger.cli.entries import LedgerArgument
+from ledger.cli.output import BAD_EVIDENCE, GOOD, JsonOption, Output, QuietOption, table
+from ledger.cli.recon.room import Room
+from ledger.cli.remote import PATIENCE_S, ProblemError, Remote, ledger_path, open_remote
+from ledger.errors import NotFoundError
+
+RunOption = Annotated[str | None, typer.Option("--run", help="This run; the newest, without.")]
+
+_TAKEN_ALREADY = {"HANDED_OFF"}
+"""It became history since the run: there is nothing left to conclude."""
+
+
+def intents(
+    ledger: LedgerArgument, *, run_id: RunOption = None, as_json: JsonOption = False
+) -> None:
+    """List intents of unknown outcome, and what statements say of each. Exit 1: there are some."""
+    with open_remote() as remote:
+        found = _found(Room(remote, ledger), run_id)
+    Output(as_json).answer({"intents": found}, _listed(found))
+    raise typer.Exit(BAD_EVIDENCE if found else GOOD)
+
+
+def conclude(
+    ledger: LedgerArgument,
+    only: Annotated[
+        list[str] | None, typer.Argument(metavar="INTENT...", help="Only these intents.")
+    ] = None,
+    *,
+    run_id: RunOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Have everything judged, and write nothing.")
+    ] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """
+    End unknown outcomes by what statements say, and hand off what happened.
+
+    The provider's line or its complete files become the evidence. Sent again it changes nothing.
+    Evidence takes `recon:prepare`, the hand-off `intents:write`. Exit 1: some stay unknown.
+    """
+    output = Output(as_json, quiet)
+    done: list[dict[str, Any]] = []
+    with open_remote() as remote, output.progress("concluding", "intents") as tell:
+        found = _found(Room(remote, ledger), run_id)
+        wanted = found if not only else [each for each in found if each["intent"] in set(only)]
+        for missing in sorted(set(only or ()) - {each["intent"] for each in found}):
+            raise NotFoundError(f"the run has no unknown intent {missing[:63]}")
+        for each in wanted:
+            done.append(_conclude(remote, ledger, each, dry_run=dry_run))
+            tell(len(done), len(wanted))
+    left = [each for each in done if each["state"] == "unknown"]
+    output.answer({"intents": done, "left": len(left)}, _told(done))
+    raise typer.Exit(BAD_EVIDENCE if left else GOOD)
+
+
+def _found(room: Room, run_id: str | None) -> list[dict[str, Any]]:
+    if run_id is None:
+        runs = room.all("runs")
+        if not runs:
+            raise NotFoundError("there is no run yet: begin one with `recon run`")
+        run_id = str(runs[-1]["id"])
+    found: list[dict[str, Any]] = room.get(f"runs/{run_id}").get("intents", [])
+    return found
+
+
+def _conclude(
+    remote: Remote, ledger: str, found: Mapping[str, Any], *, dry_run: bool
+) -> dict[str, Any]:
+    told = {"intent": found["intent"], "reason": found["reason"], "state": "unknown", "entry": None}
+    if found["conclusion"] is None:
+        return told
+    path = ledger_path(ledger, f"/intents/{found['intent']}")
+    query = {"dry_run": "true"} if dry_run else None
+    try:
+        # One key for each conclusion: whoever sends it, from whichever run, it is taken once.
+        after = remote.post(
+            f"{path}/evidence",
+            found["conclusion"],
+            key=f"recon/{found['intent']}/{found['conclusion']['outcome']}",
+            query=query,
+            patience_s=PATIENCE_S,
+        )
+        told["state"] = after["state"]
+        if found["conclusion"]["outcome"] != "executed" or dry_run:
+            return told
+        handed = remote.post(
+            f"{path}/handoff",
+            {"token": after["token"]},
+            key=f"recon/{found['intent']}",
+            patience_s=PATIENCE_S,
+        )
+    except ProblemError as refusal:
+        if refusal.problem.get("code") not in _TAKEN_ALREADY:
+            raise
+        return told | {"state": "handed_off", "entry": refusal.problem["details"]["entry"]}
+    return told | {"state": "handed_off", "entry": handed["id"]}
+
+
+def _listed(found: Sequence[Mapping[str, Any]]) -> str:
+    if not found:
+        return "no unknown outcome"
+    return table(
+        [
+            ("INTENT", "WHAT", "PROMISED", "STATEMENTS SAY", "BECAUSE"),
+            *(
+                (
+                    each["intent"],
+                    _what(each),
+                    each["promised_at"][:19],
+                    "too little"
+                    if each["conclusion"] is None
+                    else each["conclusion"]["outcome"].replace("_", " "),
+                    each["reason"],
+                )
+                for each in found
+            ),
+        ]
+    )
+
+
+def _told(done: Sequence[Mapping[str, Any]]) -> str:
+    if not done:
+        return "no unknown outcome"
+    return table(
+        [
+            (each["intent"], each["state"].replace("_", " "), each["entry"] or "", each["reason"])
+            for each in done
+        ]
+    )
+
+
+def _what(found: Mapping[str, Any]) -> str:
+    money = found["money"]
+    amount = f" {money['amount']} {money['currency']} {money['flow']}" if money else ""
+    return f"{found['type']}{amount} {found['business_key'] or found['subject'] or ''}".rstrip()

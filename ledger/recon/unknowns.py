@@ -15,11 +15,11 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ledger.dialog.intent import Outcome, State
 from ledger.dialog.intents import IntentLine
 from ledger.effect import Kind
 from ledger.forms.money import minor_units
 from ledger.forms.timestamps import format_time
+from ledger.intent import Outcome, State
 from ledger.recon.account import Account
 from ledger.recon.forward import evidence_of
 from ledger.recon.imports import statements_of

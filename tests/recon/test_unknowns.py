@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from ledger.dialog.intent import State, Step
 from ledger.dialog.intents import IntentLine
 from ledger.dialog.promise import parse_step
+from ledger.intent import State, Step
 from ledger.recon.coverage import Span, build_coverage
 from ledger.recon.matching import Item, Rules, Side, match
 from ledger.recon.statement import LineKind

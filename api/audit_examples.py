@@ -31,10 +31,20 @@ PERIOD: dict[str, Any] = {
     "totals_hash": _HASH,
     "preparer": "anna.accounting",
     "reviewer": "ben.audit",
+    "reviews": [
+        {
+            "reviewer": "ben.audit",
+            "seq": 47,
+            "id": _ID,
+            "entry_hash": _HASH,
+            "recorded_at": "2026-11-03T08:02:11.000001Z",
+        }
+    ],
     "checkpoint": "ledger.example/payments\n43\nAbcD...\n\n— ledger.example/payments AbcD...\n",
 }
 
-CLOSED = PERIOD | {"replayed": False}
+CLOSED = PERIOD | {"reviews": [], "replayed": False}
+REVIEWED = PERIOD | {"replayed": False}
 PERIODS: dict[str, Any] = {"world": "RML3", "periods": [PERIOD]}
 CLOSES: dict[str, Any] = {
     "reviewed": {"reviewer": "ben.audit"},

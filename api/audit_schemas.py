@@ -36,6 +36,19 @@ class SumOut(BaseModel):
     amount: str
 
 
+class ReviewOut(BaseModel):
+    """A close that another principal confirmed with a key of their own."""
+
+    reviewer: str
+    seq: int
+    id: str
+    entry_hash: str
+    recorded_at: str
+    receipt: dict[str, Any] | None = Field(
+        default=None, description="Proves it without the service; where one period is asked for."
+    )
+
+
 class PeriodOut(BaseModel):
     """A close as it stands in its ledger."""
 
@@ -58,8 +71,9 @@ class PeriodOut(BaseModel):
     )
     totals_hash: str = Field(description="SHA-256 over the totals by type, which a bundle shows.")
     preparer: str
-    reviewer: str | None = None
+    reviewer: str | None = Field(default=None, description="As the preparer states.")
     supersedes: str | None = None
+    reviews: list[ReviewOut] = Field(description="Who confirmed it with a key of their own.")
     checkpoint: str | None = Field(description="Signed note over it; null until it is signed.")
     replayed: bool | None = Field(default=None, description="It stood there already.")
 

@@ -20,6 +20,8 @@ from ledger.forms.timestamps import format_time
 
 PERIOD_CLOSED = "period.closed"
 """Type of the notice that closes one."""
+PERIOD_REVIEWED = "period.reviewed"
+"""Type of the notice by which somebody else confirms a close."""
 
 _CALENDAR = re.compile("([0-9]{4})(?:-(?:Q([1-4])|([0-9]{2})(?:-([0-9]{2}))?))?")
 _YEARS = range(2, 9_999)

@@ -32,6 +32,7 @@ from ledger.forms.grammar import moment, uuid
 
 router = APIRouter(prefix="/v1/ledgers/{ledger}", tags=["periods"])
 
+REVIEW_SCOPES = ("close", "recon:review")
 READ_SCOPES = ("entries:read", "close", "export", "verify")
 PeriodsRead = Annotated[Access, Depends(reach(*READ_SCOPES, within_periods=True))]
 
@@ -61,6 +62,22 @@ async def close_period(request: Request) -> Response:
         status=200 if replayed else 201,
         headers={"Location": f"/v1/ledgers/{access.ledger.name}/periods/{close.entry.id}"},
     )
+
+
+async def review_period(request: Request) -> Response:
+    """Confirm a close that another principal prepared."""
+    skin = skin_of(request)
+    access = await skin.write_access(request, *REVIEW_SCOPES)
+    if request.scope["query_string"]:
+        raise InvalidParameterError("this path has no parameters")
+    close, replayed = await run_in_threadpool(
+        lambda: skin.engine.closing.review(
+            access.ledger.name,
+            request.path_params["name"],
+            reviewer=access.credential.principal,
+        )
+    )
+    return json_answer(close.document() | {"replayed": replayed}, status=200 if replayed else 201)
 
 
 @router.get(
@@ -96,7 +113,11 @@ def get_period(request: Request, access: PeriodsRead, name: str) -> Response:
     Scope: one of `entries:read`, `close`, `export`, `verify`.
     """
     check_close(request, access, name)
-    return json_answer(skin_of(request).engine.closing.find(access.ledger.name, name).document())
+    engine, ledger = skin_of(request).engine, access.ledger.name
+    document = engine.closing.find(ledger, name).document()
+    for review in document["reviews"]:
+        review["receipt"] = engine.reader.receipt(ledger, review["seq"]).to_document()
+    return json_answer(document)
 
 
 def check_close(request: Request, access: Access, named: str) -> None:
@@ -114,6 +135,21 @@ def check_close(request: Request, access: Access, named: str) -> None:
         named = skin_of(request).engine.closing.find(access.ledger.name, named).data["name"]
     check_period(access.credential, named)
 
+
+_NAME = parameter("name", "path", {"type": "string"}, "Name of the period, such as 2026-10.")
+_WRITE_PROBLEMS = (
+    domain.PeriodError,
+    domain.PeriodClosedError,
+    domain.PushbackError,
+    domain.ClockUntrustedError,
+    domain.SignerUnavailableError,
+    domain.OutcomeUnknownError,
+    domain.LedgerBrokenError,
+    domain.RolledBackError,
+    domain.ForkedError,
+    domain.ForeignSignerError,
+    UnexpectedWriteError,
+)
 
 router.add_api_route(
     "/periods/{name}/close",
@@ -143,24 +179,30 @@ router.add_api_route(
             domain.MalformedJsonError,
             domain.MalformedEffectError,
             domain.TooLargeError,
-            domain.PeriodError,
-            domain.PeriodClosedError,
-            domain.PushbackError,
-            domain.ClockUntrustedError,
-            domain.SignerUnavailableError,
-            domain.OutcomeUnknownError,
-            domain.LedgerBrokenError,
-            domain.RolledBackError,
-            domain.ForkedError,
-            domain.ForeignSignerError,
-            UnexpectedWriteError,
+            *_WRITE_PROBLEMS,
         ),
     },
-    openapi_extra=body(PeriodCloseIn, examples.CLOSES)
-    | {
-        "parameters": [
-            LEDGER,
-            parameter("name", "path", {"type": "string"}, "Name of the period, such as 2026-10."),
-        ]
+    openapi_extra=body(PeriodCloseIn, examples.CLOSES) | {"parameters": [LEDGER, _NAME]},
+)
+
+router.add_api_route(
+    "/periods/{name}/review",
+    review_period,
+    methods=["POST"],
+    status_code=201,
+    response_class=Response,
+    route_class_override=LeanRoute,
+    operation_id=review_period.__name__,
+    summary="Confirm a close with a key of one's own",
+    description="The caller's principal, which must be another than the preparer's, is recorded "
+    "as a reviewer of the close, by an entry of the ledger. The period is named, or the close by "
+    "its id. Safe to repeat.\n\nScope: one of `close`, `recon:review`.",
+    responses={
+        201: answer("The close is reviewed.", PeriodOut, examples.REVIEWED),
+        200: answer(
+            "The caller reviewed it before.", PeriodOut, examples.REVIEWED | {"replayed": True}
+        ),
+        **problems(*ACCESS, InvalidParameterError, *_WRITE_PROBLEMS),
     },
+    openapi_extra={"parameters": [LEDGER, _NAME]},
 )

@@ -9,8 +9,9 @@ came meanwhile is added under the head's lock.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,7 +35,7 @@ from ledger.forms.names import check_principal_name
 from ledger.forms.notices import SUMS_MAX
 from ledger.forms.timestamps import format_time
 from ledger.note import parse_note
-from ledger.period import PERIOD_CLOSED, Period, build_period
+from ledger.period import PERIOD_CLOSED, PERIOD_REVIEWED, Period, build_period
 from ledger.ports import AppendTransaction
 from ledger.registry.ledgers import build_notice
 from ledger.storage.database import driver_connection
@@ -60,6 +61,12 @@ join entries e on e.ledger = p.ledger and e.seq = p.seq
 left join period_checkpoints c on c.ledger = p.ledger and c.seq = p.seq
 left join periods s on s.ledger = p.ledger and s.supersedes = p.id
 where p.ledger = %s order by p.seq
+"""
+
+# As bytes, "0" is the one after "/".
+SELECT_REVIEWS = """
+select body from entries where ledger = %s
+    and key >= '_period.reviewed/' and key < '_period.reviewed0' order by seq
 """
 
 # From the hashed bytes and not from the columns beside them; the database sums, so that the
@@ -90,6 +97,8 @@ class Close:
     """The checkpoint it is proved under; both None until one is signed."""
     superseded_by: str | None
     """Id of the close that corrects it."""
+    reviews: tuple[Entry, ...] = ()
+    """The entries by which others than the preparer confirmed it, each with a key of their own."""
 
     @property
     def data(self) -> dict[str, Any]:
@@ -114,6 +123,16 @@ class Close:
             "state": "closed" if self.superseded_by is None else "superseded",
             "superseded_by": self.superseded_by,
             **self.data,
+            "reviews": [
+                {
+                    "reviewer": (each.effect.data or {})["reviewer"],
+                    "seq": each.seq,
+                    "id": each.id,
+                    "entry_hash": each.hash.hex(),
+                    "recorded_at": each.recorded_at,
+                }
+                for each in self.reviews
+            ],
             "checkpoint": None if note is None else note.decode(),
         }
 
@@ -216,6 +235,44 @@ class Closing:
                 return self._proved(ledger, self.find(ledger, entry.id)), replayed
         raise PushbackError(f"other periods of ledger {ledger} are being closed", ledger=ledger)
 
+    def review(self, ledger: str, named: str, *, reviewer: str) -> tuple[Close, bool]:
+        """
+        Confirm a close that somebody else prepared; safe to repeat.
+
+        Args:
+            ledger: Its name.
+            named: Name of the period, or id of the close.
+            reviewer: The principal whose key confirms it.
+
+        Returns:
+            The close with its reviews, and whether this one stood there already.
+
+        Raises:
+            NotFoundError: There is no such close.
+            PeriodError: The reviewer prepared it.
+            PeriodClosedError: Another close has taken its place.
+            PushbackError, OutcomeUnknownError, LedgerBrokenError: As `Appender.append`.
+        """
+        close = self.find(ledger, named)
+        _check_people(close.data["preparer"], reviewer)
+        if close.superseded_by is not None:
+            raise PeriodClosedError(
+                f"close {close.entry.id} is superseded: review {close.superseded_by}",
+                close=close.superseded_by,
+            )
+        key = f"_{PERIOD_REVIEWED}/{close.entry.id}/{reviewer}"
+        data = {
+            "name": close.data["name"],
+            "close": close.entry.id,
+            "close_hash": close.entry.hash.hex(),
+            "reviewer": reviewer,
+        }
+        with self._lock:
+            _, replayed = self._appender.append_notice(
+                ledger, key, lambda _transaction: build_notice(PERIOD_REVIEWED, key, data)
+            )
+        return self.find(ledger, close.entry.id), replayed
+
     def closes(self, ledger: str) -> list[Close]:
         """
         Every close of a ledger, superseded ones too, oldest first.
@@ -227,7 +284,10 @@ class Closing:
         self._time_zone(ledger)
         with driver_connection(self._engine) as connection:
             rows = connection.execute(SELECT_CLOSES, (ledger,), binary=True).fetchall()
-        return [_close(*row) for row in rows]
+            told = connection.execute(SELECT_REVIEWS, (ledger,), binary=True).fetchall()
+        reviews = _by_close(body for (body,) in told)
+        closes = [_close(*row) for row in rows]
+        return [replace(each, reviews=tuple(reviews[each.entry.id])) for each in closes]
 
     def find(self, ledger: str, named: str) -> Close:
         """
@@ -425,6 +485,15 @@ def _from_seq(standing: Sequence[Close], period: Period, supersedes: str | None)
         return 0
     # A correction covers what its predecessor did; any other begins with the close before it.
     return int(newest.data["from_seq"]) if supersedes is not None else newest.entry.seq
+
+
+def _by_close(bodies: Iterable[bytes]) -> Mapping[str, list[Entry]]:
+    found: dict[str, list[Entry]] = defaultdict(list)
+    for body in bodies:
+        entry = parse_entry(body)
+        if isinstance(entry, Entry) and entry.effect.data is not None:
+            found[entry.effect.data["close"]].append(entry)
+    return found
 
 
 def _close(

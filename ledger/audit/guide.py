@@ -8,7 +8,7 @@ _GUIDE = """\
 # {ledger}, period {period}
 
 Entries {first} to {last} of the ledger `{origin}`, from {from_at} to {to_at} ({time_zone}); closed
-at {closed_at} by {preparer}, reviewed by {reviewer}. {claim}
+at {closed_at} by {preparer}; reviewer, as {preparer} states: {reviewer}. {claim}
 
 ## Verify it
 
@@ -44,7 +44,7 @@ own: the formats are RFC 6962, RFC 8032, RFC 8785 and C2SP tlog-checkpoint and s
 | `statements/` | reconciliations: figures (.json), prints, lists; signed ones and unsigned ones |
 | `tables/`, `workbook.xlsx` | views for people, made of the entries |
 | `keys/`, `policy.txt` | public keys |
-| `envelope/` | what was added after signing: who got it when, timestamps |
+| `envelope/` | what was added after signing: reviews of the close, who got it when, timestamps |
 
 Cells of tables that begin with one of = + - @ have an apostrophe before it, but for numbers.
 Omissions: `erased` was destroyed on request, and every proof stays valid; `withheld` was left out

@@ -51,7 +51,8 @@ FORMAT = "effect-ledger/audit-bundle/v1"
 SIGNED = "effect-ledger/bundle/v1"
 """First line of the note that signs a manifest; its second is the origin, its third the hash."""
 ENVELOPE = "envelope/"
-"""What may be added to a bundle after it was signed: timestamps, custody."""
+"""What may be added to a bundle after it was signed: reviews of the close, timestamps, custody."""
+REVIEWS = "reviews.jsonl"
 UNSIGNED = ("manifest.json", "manifest.sig")
 STATEMENTS = "statements/index.json"
 STATEMENT = "effect-ledger/reconciliation-statement/v1"
@@ -80,7 +81,7 @@ NOT_CHECKED = (
     "witnesses and timestamps over the checkpoints",
     "workbook.xlsx beyond its hash: it shows what the tables show",
     "whose the posters' keys are, where posters sign: the bundle says so itself",
-    "anything in envelope/, which was added after signing",
+    "custody in envelope/, which was added after signing",
 )
 
 Json = Any
@@ -106,7 +107,7 @@ RANKS = (
     *("tree.before", "inclusion.bad", "payload.changed", "payload.missing", "payload.added"),
     *("totals.wrong", "table.edited", "manifest.totals", "reference.bad", "receipt.other"),
     *("statement.missing", "statement.forged", "statement.changed", "statement.checkpoint"),
-    *("statement.people", "statement.sums", "statement.unreadable"),
+    *("statement.people", "statement.sums", "statement.unreadable", "review.bad"),
     *("previous.gap", "previous.overlap", "previous.other", "previous.forked", "previous.bad"),
     *("file.missing", "file.truncated", "file.changed", "file.rows", "file.added"),
 )
@@ -354,6 +355,18 @@ class Checkpoint:
         if not re.fullmatch("0|[1-9][0-9]{0,18}", size) or len(octets) != 32 or end:
             raise ValueError("not a checkpoint")
         return cls(origin, int(size), octets)
+
+
+def read_proof(text: str) -> tuple[int, list[bytes], Note]:
+    """Index, hashes and checkpoint of a proof (C2SP tlog-proof); ValueError for anything else."""
+    head, _, note = text.partition("\n\n")
+    first, *lines = head.split("\n")
+    if lines and lines[0].startswith("extra "):
+        del lines[0]
+    if first != "c2sp.org/tlog-proof@v1" or not lines or not lines[0].startswith("index "):
+        raise ValueError("no proof of inclusion")
+    hashes = [base64.b64decode(each, validate=True) for each in lines[1:]]
+    return int(lines[0].removeprefix("index ")), hashes, Note.parse(note.encode())
 
 
 # ---- Totals and tables: written by the service and recomputed here by the same code -----------
@@ -654,16 +667,18 @@ class Bundle:
     manifest: dict[str, Json]
     manifest_bytes: bytes
     files: dict[str, dict[str, Json]] = field(default_factory=dict)
+    packed: Path | None = None
+    """The .zip file that it was unpacked from; its envelope is beside it."""
 
     @classmethod
-    def open(cls, base: Path) -> Bundle:
+    def open(cls, base: Path, packed: Path | None = None) -> Bundle:
         """Read the manifest; nothing of it is checked yet."""
         path = base / "manifest.json"
         if not path.is_file():
             raise DamageError("manifest.missing", f"there is no manifest.json in {base}")
         data = _read_small(path)
         manifest = _parse(data, "manifest.unreadable", "manifest.json")
-        bundle = cls(base, manifest, data)
+        bundle = cls(base, manifest, data, packed=packed)
         if manifest.get("format") != FORMAT:
             raise DamageError(
                 "manifest.format",
@@ -685,6 +700,13 @@ class Bundle:
         if not found.is_file() or found.is_symlink():
             raise DamageError("file.missing", f"{path} is missing")
         return _read_small(found)
+
+    def added(self, name: str) -> bytes | None:
+        """A file that was added after signing: in envelope/, or beside the .zip; None without."""
+        found = self.base / ENVELOPE / name
+        if self.packed is not None and not found.exists():
+            found = self.packed.with_name(f"{self.packed.stem}.{name}")
+        return _read_small(found) if found.is_file() and not found.is_symlink() else None
 
     def lines(self, path: str) -> Iterator[bytes]:
         """The lines of a file of the bundle, without their ends."""
@@ -752,6 +774,8 @@ class Verdict:
     left: list[str] = field(default_factory=list)
     """What was asked for and cannot be said of this bundle."""
     entries: int = 0
+    reviews: list[dict[str, Json]] = field(default_factory=list)
+    """Who confirmed the close with a key of their own: reviewer, seq, recorded_at."""
     trusted: bool = False
 
     @property
@@ -805,6 +829,7 @@ class Verification:
             ("every file's size and hash, and that there is no other", self._files),
             ("the close of the period", self._close),
             (None, self._evidence),
+            (None, self._reviews),
         ]
         if previous is not None:
             steps.append((JOINED, partial(self._previous, previous)))
@@ -1039,6 +1064,62 @@ class Verification:
             "completeness is not claimed: this is a selection, by "
             + json.dumps(self.manifest["filter"])
         )
+
+    # ---- Who reviewed the close ----
+
+    def _reviews(self) -> None:
+        """Entries after the close by which others confirmed it, each with its own proof."""
+        for number, line in enumerate((self.bundle.added(REVIEWS) or b"").splitlines(), 1):
+            try:
+                self.verdict.reviews.append(self._review(line))
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise DamageError(
+                    "review.bad", f"line {number} of {REVIEWS} is no receipt of a review"
+                ) from error
+        confirmed = {each["reviewer"] for each in self.verdict.reviews}
+        self.verdict.checked += [
+            f"that {each['reviewer']} confirmed the close with a key of their own: entry "
+            f"{each['seq']}, at {each['recorded_at']}"
+            for each in self.verdict.reviews
+        ]
+        named = self.manifest["close"].get("reviewer")
+        if named is not None and named not in confirmed:
+            self.verdict.notes.append(
+                f"{named} reviewed the close by the word of its preparer; nothing here shows that "
+                "they confirmed it with a key of their own"
+            )
+
+    def _review(self, line: bytes) -> dict[str, Json]:
+        receipt = json.loads(line)
+        encoded = receipt["entry"].encode()
+        entry = json.loads(encoded)
+        effect, close = entry["effect"], self.manifest["close"]
+        data = effect["data"]
+        about = (data["close"], data["close_hash"], entry["ledger"])
+        if (effect["kind"], effect["type"]) != ("notice", "period.reviewed") or about != (
+            close["id"],
+            close["entry_hash"],
+            self.manifest["ledger"],
+        ):
+            raise DamageError("review.bad", "a review in envelope/ is of another close")
+        if data["reviewer"] == close["preparer"]:
+            raise DamageError(
+                "review.bad", f"{data['reviewer']} prepared the close, and reviewed it too"
+            )
+        index, hashes, note = read_proof(receipt["proof"])
+        note.check(self.keys, "the checkpoint of a review")
+        checkpoint = Checkpoint.parse(note.text)
+        root = root_from_inclusion(leaf_hash(encoded), index, checkpoint.size, hashes)
+        if (
+            root != checkpoint.root
+            or index != entry["seq"]
+            or checkpoint.origin != self.manifest["origin"]
+        ):
+            raise DamageError(
+                "review.bad", f"the review by {data['reviewer']} is not in the tree that was signed"
+            )
+        told = {name: entry[name] for name in ("seq", "recorded_at")}
+        return {"reviewer": data["reviewer"], **told}
 
     # ---- Statements of reconciliations ----
 
@@ -1735,7 +1816,7 @@ def open_bundle(path: Path, opened: ExitStack) -> Bundle:
         ) from error
     inner = [each for each in base.iterdir() if each.is_dir()]
     is_wrapped = not (base / "manifest.json").exists() and len(inner) == 1
-    return Bundle.open(inner[0] if is_wrapped else base)
+    return Bundle.open(inner[0] if is_wrapped else base, path)
 
 
 def _check_unpacked_size(path: Path, packed: zipfile.ZipFile) -> None:
@@ -1791,6 +1872,7 @@ def document(verdict: Verdict, manifest: dict[str, Json]) -> dict[str, Json]:
         "range": manifest.get("range"),
         "complete": manifest.get("complete"),
         "entries": verdict.entries,
+        "reviews": verdict.reviews,
         "first_bad": None if first is None else {"code": first.code, "message": first.message},
         "findings": [
             {"code": each.code, "message": each.message} for each in [first, *others] if each

@@ -7,7 +7,7 @@ import re
 import shutil
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,7 +21,7 @@ from ledger.errors import CommitmentError, LedgerError, MalformedProofError, Set
 
 POLL_S = 0.2
 PACKED = ".zip"
-CUSTODY = "envelope/custody.jsonl"
+ENVELOPE = "envelope"
 _NUMBERS = re.compile("[0-9]+(?:[ ,\\n]+[0-9]+)*")
 
 
@@ -77,11 +77,12 @@ def fetch_bundle(remote: Remote, wanted: Wanted, output: Output) -> None:
     _check_hash(part, bundle["bundle_hash"])
     if packed_only:
         part.replace(wanted.out)
-        custody = wanted.out.with_name(f"{wanted.out.stem}.custody.jsonl")
     else:
         _unpack(part, wanted.out)
-        custody = wanted.out / CUSTODY
-    _tell_custody(custody, job)
+    custody = _add(wanted.out, "custody.jsonl", _custody(job))
+    reviews = _reviews(remote, wanted.ledger, job["close"])
+    if reviews:
+        _add(wanted.out, "reviews.jsonl", _lines(each["receipt"] for each in reviews))
     document = {
         "ledger": wanted.ledger,
         "export": job["id"],
@@ -89,6 +90,7 @@ def fetch_bundle(remote: Remote, wanted: Wanted, output: Output) -> None:
         "custody": str(custody),
         "period": job["period"],
         "close": job["close"],
+        "reviewed_by": [each["reviewer"] for each in reviews],
         "payloads": job["payloads"],
         **{name: value for name, value in bundle.items() if name not in {"custody", "available"}},
     }
@@ -149,14 +151,26 @@ def _unpack(part: Path, out: Path) -> None:
     part.unlink()
 
 
-def _tell_custody(path: Path, job: Mapping[str, Any]) -> None:
+def _add(out: Path, name: str, data: bytes) -> Path:
+    """Put a file beside what was signed: into the directory's envelope, or beside the .zip."""
+    path = out.with_name(f"{out.stem}.{name}") if out.suffix == PACKED else out / ENVELOPE / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(
-        b"".join(
-            orjson.dumps({"export_id": job["id"], **each}) + b"\n"
-            for each in job["bundle"]["custody"]
-        )
-    )
+    path.write_bytes(data)
+    return path
+
+
+def _custody(job: Mapping[str, Any]) -> bytes:
+    return _lines({"export_id": job["id"], **each} for each in job["bundle"]["custody"])
+
+
+def _reviews(remote: Remote, ledger: str, close: str) -> list[dict[str, Any]]:
+    """Those who confirmed the close with a key of their own, as far as a checkpoint covers it."""
+    told = remote.get(ledger_path(ledger, f"/periods/{close}"), patience_s=PATIENCE_S)
+    return [each for each in told["reviews"] if each["receipt"]["level"] != "unsigned"]
+
+
+def _lines(documents: Iterable[Mapping[str, Any]]) -> bytes:
+    return b"".join(orjson.dumps(each) + b"\n" for each in documents)
 
 
 def _prose(document: Mapping[str, Any]) -> str:
@@ -165,6 +179,7 @@ def _prose(document: Mapping[str, Any]) -> str:
         period=document["period"],
         entries=f"{document['entries']:,}"
         + ("" if document["complete"] else " selected; completeness is not claimed"),
+        reviewed_by=", ".join(document["reviewed_by"]) or None,
         payloads=document["payloads"],
         left_out=omitted or None,
         manifest=f"sha256 {document['manifest_hash']}",

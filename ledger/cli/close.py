@@ -60,6 +60,39 @@ def close(
     output.answer(closed, _prose(closed))
 
 
+def review(
+    ledger: Annotated[str, typer.Argument(metavar="LEDGER", help="Name of the ledger.")],
+    name: Annotated[
+        str, typer.Argument(metavar="PERIOD", help="Name of a closed period, or id of a close.")
+    ],
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """
+    Confirm a close that somebody else prepared, with a key of your own.
+
+    The ledger records it as an entry; bundles and reports then say that the close is confirmed
+    by its reviewer, and not only named so by its preparer. Again changes nothing.
+    """
+    path = ledger_path(ledger, f"/periods/{quote(name, safe='')}/review")
+    with open_remote() as remote:
+        reviewed = remote.post(path, {}, patience_s=CLOSE_PATIENCE_S)
+    newest = reviewed["reviews"][-1]
+    before = " already" if reviewed["replayed"] else ""
+    told = facts(
+        period=reviewed["name"],
+        close=f"seq {reviewed['seq']}, {reviewed['id']}",
+        preparer=reviewed["preparer"],
+        reviews=", ".join(
+            f"{each['reviewer']} (seq {each['seq']})" for each in reviewed["reviews"]
+        ),
+        recorded_at=newest["recorded_at"],
+    )
+    Output(as_json).answer(
+        reviewed, f"{WORLDS['RML3']}: you have reviewed the close{before}.\n{told}"
+    )
+
+
 def _prose(closed: Mapping[str, Any]) -> str:
     entries = closed["to_seq"] - closed["from_seq"] + 1
     before = " already, in the same way" if closed["replayed"] else ""
@@ -70,7 +103,7 @@ def _prose(closed: Mapping[str, Any]) -> str:
         else "none",
         close=f"seq {closed['seq']}, {closed['id']}",
         preparer=closed["preparer"],
-        reviewer=closed.get("reviewer"),
+        reviewer=_reviewer(closed),
         supersedes=closed.get("supersedes"),
         root=closed["root"],
         signed=None if closed["checkpoint"] else "not yet; the next write signs it",
@@ -86,3 +119,18 @@ def _prose(closed: Mapping[str, Any]) -> str:
     parts += ["Entries", table(counts)] if counts else []
     parts += ["Money, as it was recorded", table(sums)] if sums else []
     return "\n".join(parts)
+
+
+def _reviewer(closed: Mapping[str, Any]) -> str | None:
+    """Whom the preparer names, and whether they said so themselves."""
+    confirmed = ", ".join(
+        f"{each['reviewer']}, confirmed by own key (seq {each['seq']})"
+        for each in closed["reviews"]
+    )
+    named = closed.get("reviewer")
+    if named is None or named in {each["reviewer"] for each in closed["reviews"]}:
+        return confirmed or None
+    how = f"effect-ledger review {closed['ledger']} {closed['name']}"
+    return f"{named}, named by the preparer; confirmed by own key with {how}" + (
+        f"; {confirmed}" if confirmed else ""
+    )

@@ -166,6 +166,15 @@ def _closed(value: Any, pointer: str) -> Any:
     return parsed
 
 
+_reviewed = members(
+    {
+        "name": check_period_name,
+        "close": uuid,
+        "close_hash": _hash,
+        "reviewer": check_principal_name,
+    }
+)
+
 _erased = members(
     {
         "payloads": items(
@@ -241,6 +250,7 @@ SCHEMAS: Mapping[str, Callable[[Any, str], Any]] = {
     "hold.placed": _placed,
     "hold.released": _released,
     "period.closed": _closed,
+    "period.reviewed": _reviewed,
     "checkpoint.recorded": _recorded,
     "export.issued": _issued,
     "export.downloaded": _downloaded,
@@ -264,6 +274,8 @@ Type of notice -> parser of its `data`.
                          reviewer?, supersedes?}; `to_seq` is one below the notice's own seq,
                          `totals_hash` is over the totals by type (see `audit.verify`), and
                          `sums` is absent only where they are too many
+    period.reviewed      {name, close, close_hash, reviewer}: the principal whose own key confirmed
+                         a close, never its preparer
     checkpoint.recorded  {ledger, origin, size, root}
     export.issued        {export_id, ledger?, principal?, period?, from_seq, to_seq, root,
                          manifest_hash}
@@ -271,7 +283,7 @@ Type of notice -> parser of its `data`.
     recon.decided        {act: override|match|unmatch|signoff, decision_id, decision_hash,
                          principal}; the hash is SHA-256 of what was decided, as canonical JSON
 
-Hashes and posters' keys are hexadecimal; entry, supersedes, hold_id, export_id and
+Hashes and posters' keys are hexadecimal; entry, close, supersedes, hold_id, export_id and
 decision_id are UUIDs.
 Why something was done is the effect's `reason`; who did it, its `actor`.
 """

@@ -79,6 +79,7 @@ def test_every_published_path_is_described(document: dict[str, Any]) -> None:
         ("GET", f"{base}/periods"),
         ("GET", f"{base}/periods/{{name}}"),
         ("POST", f"{base}/periods/{{name}}/close"),
+        ("POST", f"{base}/periods/{{name}}/review"),
         ("POST", f"{base}/intents"),
         ("GET", f"{base}/intents"),
         ("GET", f"{base}/intents/{{id}}"),

@@ -189,3 +189,37 @@ def test_closing_needs_its_scope_and_listing_one_of_four(api):
 
 def test_the_registry_has_no_periods_of_callers(api):
     assert api.on("_registry").post("/periods/2026-03/close", {}).status_code == 403
+
+
+def test_a_reviewer_confirms_a_close_with_a_key_of_their_own(api):
+    post(api, "a", occurred_at=MARCH)
+    closed = close(api, "2026-03", reviewer="ben")
+    ben = api.with_key("recon:review", "entries:read", principal="ben")
+    first, again = (ben.post("/periods/2026-03/review", {}) for _ in range(2))
+
+    assert (first.status_code, again.status_code) == (201, 200)
+    [review] = again.json()["reviews"]
+    told = entry(api, review["seq"])
+    assert (told["effect"]["type"], told["effect"]["data"]) == (
+        "period.reviewed",
+        {
+            "name": "2026-03",
+            "close": closed["id"],
+            "close_hash": closed["entry_hash"],
+            "reviewer": "ben",
+        },
+    )
+    [shown] = ben.get("/periods/2026-03").json()["reviews"]
+    assert shown["receipt"]["level"] == "log-signed"
+    assert closed["reviews"] == []
+
+
+def test_nobody_reviews_what_they_prepared_or_may_not_or_is_superseded(api):
+    closed = close(api, "2026-03")
+    assert api.post("/periods/2026-03/review", {}).json()["code"] == "NO_SUCH_PERIOD"
+    stranger = api.with_key("export", principal="ben")
+    assert stranger.post("/periods/2026-03/review", {}).status_code == 403
+    close(api, "2026-03", reviewer="eve", supersedes=closed["id"])
+    ben = api.with_key("close", principal="ben")
+    assert ben.post(f"/periods/{closed['id']}/review", {}).json()["code"] == "PERIOD_CLOSED"
+    assert ben.post("/periods/2026-04/review", {}).status_code == 404

@@ -165,6 +165,47 @@ def test_a_receipt_that_somebody_kept_is_found_in_the_bundle(taken, tmp_path):
     assert (code, told["first_bad"]["code"]) == (1, "receipt.other")
 
 
+@pytest.fixture(scope="module")
+def reviewed(house, room, taken, tmp_path_factory) -> Path:
+    """March, with the receipt of a review in its envelope."""
+    ledger = orjson.loads((taken.march / "manifest.json").read_bytes())["ledger"]
+    close, _ = room.closing.review(ledger, "2026-03", reviewer="ben")
+    bundle = shutil.copytree(taken.march, tmp_path_factory.mktemp("reviewed") / "march")
+    receipt = house.reader.receipt(ledger, close.reviews[0].seq).to_document()
+    (bundle / "envelope").mkdir()
+    (bundle / "envelope" / "reviews.jsonl").write_bytes(orjson.dumps(receipt) + b"\n")
+    return bundle
+
+
+def test_a_reviewer_who_is_only_named_is_told_from_one_who_confirmed(taken, reviewed):
+    code, named = run(taken.march, "--vkey", taken.vkey)
+    assert (code, named["reviews"]) == (0, [])
+    assert "ben reviewed the close by the word of its preparer" in named["notes"][0]
+
+    code, told = run(reviewed, "--vkey", taken.vkey)
+    assert (code, told["notes"]) == (0, [])
+    assert [each["reviewer"] for each in told["reviews"]] == ["ben"]
+
+
+@pytest.mark.parametrize(
+    ("made_up", "says"),
+    [
+        ((b"ben", b"eve"), "is not in the tree that was signed"),
+        ((b"ben", b"anna"), "prepared the close, and reviewed it too"),
+        ((b"period.reviewed", b"period.reviewer"), "is of another close"),
+        ((b"tlog-proof@v1", b"tlog-proof@v2"), "no receipt of a review"),
+    ],
+)
+def test_a_review_that_was_made_up_is_found_out(taken, reviewed, tmp_path, made_up, says):
+    bundle = shutil.copytree(reviewed, tmp_path / "bundle")
+    path = bundle / "envelope" / "reviews.jsonl"
+    path.write_bytes(path.read_bytes().replace(*made_up))
+    code, told = run(bundle, "--vkey", taken.vkey)
+
+    assert (code, told["first_bad"]["code"]) == (1, "review.bad")
+    assert says in told["first_bad"]["message"]
+
+
 # ---- The same bytes ----
 
 

@@ -322,6 +322,15 @@ NOTICES: dict[str, tuple[str, dict[str, Any]]] = {
         "period.closed",
         {**CLOSED, "from_seq": 0, "to_seq": -1, "counts": {}, "sums": []},
     ),
+    "period-reviewed": (
+        "period.reviewed",
+        {
+            "name": "2026-02",
+            "close": ID.format(5),
+            "close_hash": HASH,
+            "reviewer": "ben.audit",
+        },
+    ),
     "checkpoint-recorded": (
         "checkpoint.recorded",
         {"ledger": LEDGER, "origin": ORIGIN, "size": 42, "root": ROOT},

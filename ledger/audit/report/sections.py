@@ -175,7 +175,7 @@ def _conclusion(
             ("Report id", _report_id(manifest)),
             ("As of", f"{manifest['created_at']} (UTC), the close of the period"),
             ("Prepared by", _escaped(manifest["close"].get("preparer", "not stated"))),
-            ("Reviewed by", _escaped(manifest["close"].get("reviewer", "nobody"))),
+            ("Reviewed by", _escaped(_reviewers(manifest["close"], verdict))),
             ("Program", f"Effect Ledger {__version__}"),
         ]
     )
@@ -183,6 +183,18 @@ def _conclusion(
         "This report is a view of a bundle. The bundle is the evidence: it can be verified "
         "without this report, and without the service that made it."
     )
+
+
+def _reviewers(close: Mapping[str, Any], verdict: verify.Verdict) -> str:
+    """Who reviewed the close, and whether they said so with a key of their own."""
+    told = [
+        f"{each['reviewer']}: confirmed by own key, entry {each['seq']}, at {each['recorded_at']}"
+        for each in verdict.reviews
+    ]
+    named = close.get("reviewer")
+    if named is not None and named not in {each["reviewer"] for each in verdict.reviews}:
+        told.append(f"{named}: named by preparer, not confirmed by own key")
+    return "; ".join(told) or "nobody"
 
 
 def _report_id(manifest: Mapping[str, Any]) -> str:

@@ -33,7 +33,16 @@ def judge_bundle(output: Output, path: Path, trust: Trust, previous: Path | None
         level="log-signed" if verdict.code == verifier.GOOD else None,
         document={
             name: told[name]
-            for name in ("ledger", "origin", "period", "range", "complete", "entries", "findings")
+            for name in (
+                "ledger",
+                "origin",
+                "period",
+                "range",
+                "complete",
+                "entries",
+                "findings",
+                "reviews",
+            )
         }
         | {"checked": verdict.checked, "notes": verdict.notes},
         told={
@@ -41,6 +50,7 @@ def judge_bundle(output: Output, path: Path, trust: Trust, previous: Path | None
             "period": period.get("name"),
             "entries": f"{verdict.entries:,}, of seq {span.get('from_seq')} to "
             f"{span.get('to_seq')}, each read and hashed here",
+            "reviewed by": ", ".join(each["reviewer"] for each in verdict.reviews) or None,
             "notes": "; ".join(verdict.notes) or None,
         },
         not_checked=told["not_checked"],

@@ -94,5 +94,6 @@ EXPORTED: dict[str, Any] = EXPORT | {
                 "digest": _HASH,
             }
         ],
+        "timestamp": None,
     },
 }

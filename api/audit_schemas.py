@@ -118,6 +118,15 @@ class CustodyOut(BaseModel):
     digest: str
 
 
+class TimestampOut(BaseModel):
+    """What a timestamp authority said of the manifest; no part of what was signed."""
+
+    at: str | None = None
+    authority: str | None = None
+    token: str | None = Field(default=None, description="RFC 3161 reply, base64.")
+    error: str | None = Field(default=None, description="Why there is none.")
+
+
 class BundleOut(BaseModel):
     """A bundle that was made."""
 
@@ -130,6 +139,7 @@ class BundleOut(BaseModel):
     omissions: dict[str, int] = Field(description="Payloads left out, by reason.")
     available: bool = Field(description="Kept for a day; made again, it has the same bytes.")
     custody: list[CustodyOut]
+    timestamp: TimestampOut | None = Field(description="Null where no authority is asked.")
 
 
 class ExportOut(BaseModel):

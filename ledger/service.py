@@ -8,6 +8,7 @@ HTTP or a terminal, is built on this; nothing here knows of it.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,12 +19,12 @@ from ledger.anchoring.anchors import Anchors
 from ledger.anchoring.dating import Dating
 from ledger.anchoring.recorder import Recorder
 from ledger.anchoring.rounds import ANCHORING_LOCK, Anchoring, Duty
-from ledger.anchoring.stamper import Stamper
+from ledger.anchoring.stamper import Stamper, ask_timestamp
 from ledger.anchoring.tsa import HttpAuthority
 from ledger.append import Appender
 from ledger.audit.access import Accesses
 from ledger.audit.closing import Closing
-from ledger.audit.exports import Exports
+from ledger.audit.exports import Exports, Stamp
 from ledger.clock import SystemClock
 from ledger.copies.restore import Restorer
 from ledger.dialog.intents import Intents
@@ -33,7 +34,7 @@ from ledger.errors import LedgerBrokenError, LedgerError, SettingsError
 from ledger.forms.names import REGISTRY
 from ledger.note import VerifierKey
 from ledger.policy import Policy
-from ledger.ports import LedgerRecord
+from ledger.ports import LedgerRecord, NotAnswered
 from ledger.publisher import Publisher, load_policy
 from ledger.reader import Reader
 from ledger.recon.filing import filed_statements
@@ -41,7 +42,7 @@ from ledger.recon.office import Office, open_office
 from ledger.registry.credentials import Credentials
 from ledger.registry.ledgers import Registry
 from ledger.registry.stops import Stops
-from ledger.rfc3161 import Authorities, load_authorities
+from ledger.rfc3161 import Authorities, Timestamp, load_authorities
 from ledger.rotation import Rotation
 from ledger.sequencer import Sequencer
 from ledger.settings import Settings
@@ -246,6 +247,7 @@ def _compose(
         keys=keys,
         conninfo=conninfo,
         statements=filed_statements,
+        stamp=_stamp_of(settings, authorities, opened),
     )
     exports.begin()
     opened.callback(exports.end, VERIFICATIONS_PATIENCE_S)
@@ -341,6 +343,22 @@ def _compose(
         ),
         rounds=rounds,
     )
+
+
+def _stamp_of(
+    settings: Settings, authorities: Authorities | None, opened: ExitStack
+) -> Stamp | None:
+    """How manifests of bundles are timestamped: one after another, by the authority that is set."""
+    if authorities is None or settings.tsa_url is None:
+        return None
+    transport, lock = HttpAuthority(settings.tsa_url), threading.Lock()
+    opened.callback(transport.close)
+
+    def stamp(octets: bytes) -> tuple[bytes, Timestamp] | NotAnswered:
+        with lock:
+            return ask_timestamp(transport, octets, authorities)
+
+    return stamp
 
 
 def _authorities(settings: Settings) -> Authorities | None:

@@ -18,7 +18,7 @@ from ledger.note import parse_note
 from ledger.ports import NotAnswered, TimestampTransport
 from ledger.reader import Reader
 from ledger.registry.stops import Stops
-from ledger.rfc3161 import Authorities, build_query, verify_timestamp
+from ledger.rfc3161 import Authorities, Timestamp, build_query, verify_timestamp
 
 logger = logging.getLogger(__name__)
 
@@ -109,12 +109,27 @@ class Stamper:
         return None
 
     def _stamp(self, size: int, octets: bytes) -> bool:
-        query = build_query(octets)
-        token = self._transport.ask(query.encoded)
-        if isinstance(token, NotAnswered):
-            logger.warning("%s is not timestamped: %s", REGISTRY, token.reason)
+        answer = ask_timestamp(self._transport, octets, self._authorities)
+        if isinstance(answer, NotAnswered):
+            logger.warning("%s is not timestamped: %s", REGISTRY, answer.reason)
             return False
-        timestamp = verify_timestamp(token, octets, self._authorities, nonce=query.nonce)
+        token, timestamp = answer
         self._anchors.keep_timestamped(REGISTRY, size, octets, token, timestamp)
         logger.info("%s is timestamped at size %d by %s", REGISTRY, size, timestamp.authority)
         return True
+
+
+def ask_timestamp(
+    transport: TimestampTransport, octets: bytes, authorities: Authorities
+) -> tuple[bytes, Timestamp] | NotAnswered:
+    """
+    A token over `octets` that verifies, and what it says; NotAnswered where nobody answers.
+
+    Raises:
+        TimestampError, MalformedProofError: What the authority replies is no token to keep.
+    """
+    query = build_query(octets)
+    token = transport.ask(query.encoded)
+    if isinstance(token, NotAnswered):
+        return token
+    return token, verify_timestamp(token, octets, authorities, nonce=query.nonce)

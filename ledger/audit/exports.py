@@ -7,6 +7,7 @@ a process of its own, so that writers keep their interpreter; it is signed in th
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import logging
 import multiprocessing
@@ -34,7 +35,9 @@ from ledger.audit.selection import Selection
 from ledger.audit.source import Source
 from ledger.errors import LedgerError, NotFoundError, OverloadedError
 from ledger.forms.grammar import UUID
-from ledger.ports import FiledStatements, LedgerRecord
+from ledger.forms.timestamps import format_time
+from ledger.ports import FiledStatements, LedgerRecord, NotAnswered
+from ledger.rfc3161 import Timestamp
 from ledger.signing.key_history import current
 from ledger.storage.database import WRITER, Conninfo, connect, driver_connection
 from ledger.vault import Vault
@@ -90,6 +93,10 @@ where ledger = %s and requested = %s and state = 'done' order by started_at, id 
 """
 
 
+Stamp = Callable[[bytes], tuple[bytes, Timestamp] | NotAnswered]
+"""Asks an authority for a timestamp over octets; see `anchoring.stamper.ask_timestamp`."""
+
+
 class BundleSigner(Protocol):
     """Signs bundles with a ledger's own key."""
 
@@ -130,6 +137,7 @@ class Exports:
         vault: Vault,
         conninfo: Conninfo,
         statements: FiledStatements,
+        stamp: Stamp | None = None,
     ) -> None:
         """
         Make bundles in `directory`.
@@ -144,6 +152,7 @@ class Exports:
             vault: Opens payloads.
             conninfo: How jobs connect.
             statements: Reads the statements of reconciliations that go with a period.
+            stamp: Has manifests timestamped; None where no authority is asked.
         """
         self._engine = engine
         self._directory = directory
@@ -154,6 +163,7 @@ class Exports:
         self._vault = vault
         self._conninfo = conninfo
         self._statements = statements
+        self._stamp = stamp
         self._lock = threading.Lock()
         self._threads: set[threading.Thread] = set()
         self._ending = threading.Event()
@@ -254,6 +264,7 @@ class Exports:
         bundle = None
         if state == "done":
             bundle = {name: value for name, value in result.items() if name != "previous_manifest"}
+            bundle.setdefault("timestamp", None)
             bundle["available"] = _is_kept(self._packed(id))
         return {
             "id": id,
@@ -376,7 +387,26 @@ class Exports:
             "complete": request.selection.is_complete,
             "omissions": dict(written.omissions),
             "custody": [told | {"digest": digest.hex()}],
+            "timestamp": self._timestamp(job.id, written.manifest),
             "previous_manifest": request.previous_manifest,
+        }
+
+    def _timestamp(self, job: str, manifest: bytes) -> dict[str, str] | None:
+        """An authority's token over the manifest; a bundle is as good without it."""
+        if self._stamp is None:
+            return None
+        try:
+            answer = self._stamp(manifest)
+        except LedgerError as error:
+            answer = NotAnswered(reason=error.message)
+        if isinstance(answer, NotAnswered):
+            logger.warning("the manifest of export %s is not timestamped: %s", job, answer.reason)
+            return {"error": answer.reason}
+        token, timestamp = answer
+        return {
+            "at": format_time(timestamp.at),
+            "authority": timestamp.authority,
+            "token": base64.b64encode(token).decode(),
         }
 
     def _write(self, job: _Job, building: Path) -> Written:

@@ -53,6 +53,7 @@ SIGNED = "effect-ledger/bundle/v1"
 ENVELOPE = "envelope/"
 """What may be added to a bundle after it was signed: reviews of the close, timestamps, custody."""
 REVIEWS = "reviews.jsonl"
+TIMESTAMP = "manifest.tsr"
 UNSIGNED = ("manifest.json", "manifest.sig")
 STATEMENTS = "statements/index.json"
 STATEMENT = "effect-ledger/reconciliation-statement/v1"
@@ -65,6 +66,11 @@ UNPACKED_TIMES_MAX = 100
 PROGRESS_EVERY = 1024
 GOOD, BAD, UNKNOWN = 0, 1, 2
 
+STAMPED = (
+    "whose word the timestamp in manifest.tsr is: no certificate of an authority is known here. "
+    "openssl ts -verify -data manifest.json -in envelope/manifest.tsr -CAfile ROOTS, or "
+    "effect-ledger verify BUNDLE --tsa-certificates ROOTS"
+)
 JOINED = "that the previous bundle ends where this one begins"
 NOT_JOINED = (
     "whether the previous bundle ends where this one begins: a selection has nothing that proves "
@@ -108,6 +114,7 @@ RANKS = (
     *("totals.wrong", "table.edited", "manifest.totals", "reference.bad", "receipt.other"),
     *("statement.missing", "statement.forged", "statement.changed", "statement.checkpoint"),
     *("statement.people", "statement.sums", "statement.unreadable", "review.bad"),
+    "timestamp.bad",
     *("previous.gap", "previous.overlap", "previous.other", "previous.forked", "previous.bad"),
     *("file.missing", "file.truncated", "file.changed", "file.rows", "file.added"),
 )
@@ -367,6 +374,37 @@ def read_proof(text: str) -> tuple[int, list[bytes], Note]:
         raise ValueError("no proof of inclusion")
     hashes = [base64.b64decode(each, validate=True) for each in lines[1:]]
     return int(lines[0].removeprefix("index ")), hashes, Note.parse(note.encode())
+
+
+def read_token(reply: bytes) -> tuple[bytes, str]:
+    """
+    What a timestamp (RFC 3161 Section 2.4.2, DER) is over, and its time; its signature is not read.
+
+    ValueError and IndexError for anything else, also for another hash than SHA-256.
+    """
+    response = _children(_children(reply)[0])
+    signed = _children(_children(_children(response[1])[1])[0])
+    told = _children(_children(_children(_children(signed[2])[1])[0])[0])
+    algorithm, digest = _children(told[2])
+    if _children(algorithm)[0] != bytes.fromhex("608648016503040201"):
+        raise ValueError("not over a SHA-256")
+    year, month, day, hour, minute, second = re.findall("^....|..", told[4].decode()[:14])
+    return digest, f"{year}-{month}-{day}T{hour}:{minute}:{second}Z"
+
+
+def _children(content: bytes) -> list[bytes]:
+    """The contents of the elements that some content is made of (X.690)."""
+    found, at = [], 0
+    while at < len(content):
+        length, at = content[at + 1], at + 2
+        if length & 0x80:
+            octets = length & 0x7F
+            length, at = int.from_bytes(content[at : at + octets], "big"), at + octets
+        if at + length > len(content):
+            raise ValueError("an element is cut short")
+        found.append(content[at : at + length])
+        at += length
+    return found
 
 
 # ---- Totals and tables: written by the service and recomputed here by the same code -----------
@@ -776,6 +814,9 @@ class Verdict:
     entries: int = 0
     reviews: list[dict[str, Json]] = field(default_factory=list)
     """Who confirmed the close with a key of their own: reviewer, seq, recorded_at."""
+    token: bytes | None = None
+    """RFC 3161 timestamp of the manifest, where there is one."""
+    manifest_bytes: bytes = b""
     trusted: bool = False
 
     @property
@@ -830,6 +871,7 @@ class Verification:
             ("the close of the period", self._close),
             (None, self._evidence),
             (None, self._reviews),
+            (None, self._timestamp),
         ]
         if previous is not None:
             steps.append((JOINED, partial(self._previous, previous)))
@@ -1120,6 +1162,23 @@ class Verification:
             )
         told = {name: entry[name] for name in ("seq", "recorded_at")}
         return {"reviewer": data["reviewer"], **told}
+
+    def _timestamp(self) -> None:
+        """A timestamp that was added is of this manifest; whose it is, others say."""
+        token = self.bundle.added(TIMESTAMP)
+        if token is None:
+            return
+        try:
+            digest, at = read_token(token)
+        except (ValueError, IndexError, UnicodeDecodeError) as error:
+            raise DamageError("timestamp.bad", f"{TIMESTAMP} is no timestamp (RFC 3161)") from error
+        if digest != hashlib.sha256(self.bundle.manifest_bytes).digest():
+            raise DamageError(
+                "timestamp.bad", f"{TIMESTAMP} is a timestamp of something else than this manifest"
+            )
+        self.verdict.token, self.verdict.manifest_bytes = token, self.bundle.manifest_bytes
+        self.verdict.notes.append(f"{TIMESTAMP} says that this manifest was there at {at}")
+        self.verdict.left.append(STAMPED)
 
     # ---- Statements of reconciliations ----
 

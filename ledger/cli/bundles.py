@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 import shutil
@@ -14,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from ledger.audit.parquet import check_parquet, write_parquet
 from ledger.cli.output import Output, facts
 from ledger.cli.remote import PATIENCE_S, WORLDS, Remote, ledger_path
 from ledger.cli.words import read_file
@@ -34,6 +36,7 @@ class Wanted:
     out: Path
     filter: Mapping[str, Any]
     payloads: bool
+    parquet: bool
 
 
 def read_sample(text: str) -> list[int]:
@@ -60,6 +63,10 @@ def fetch_bundle(remote: Remote, wanted: Wanted, output: Output) -> None:
         ProblemError, UnreachableError: As `Remote.send`.
     """
     packed_only = wanted.out.suffix == PACKED
+    if wanted.parquet:
+        if packed_only:
+            raise SettingsError("Parquet goes into a bundle's envelope: give --out a directory")
+        check_parquet()
     _check_free(wanted.out, packed_only)
     job = _make(remote, wanted, output)
     bundle = job["bundle"]
@@ -83,6 +90,11 @@ def fetch_bundle(remote: Remote, wanted: Wanted, output: Output) -> None:
     reviews = _reviews(remote, wanted.ledger, job["close"])
     if reviews:
         _add(wanted.out, "reviews.jsonl", _lines(each["receipt"] for each in reviews))
+    timestamp = bundle["timestamp"] or {}
+    if "token" in timestamp:
+        _add(wanted.out, "manifest.tsr", base64.b64decode(timestamp["token"]))
+    if wanted.parquet:
+        write_parquet(wanted.out, wanted.out / ENVELOPE / "parquet")
     document = {
         "ledger": wanted.ledger,
         "export": job["id"],
@@ -183,9 +195,18 @@ def _prose(document: Mapping[str, Any]) -> str:
         payloads=document["payloads"],
         left_out=omitted or None,
         manifest=f"sha256 {document['manifest_hash']}",
+        timestamped=_timestamped(document["timestamp"]),
         packed=f"{document['bytes']:,} bytes, sha256 {document['bundle_hash']}",
     )
     return (
         f"{WORLDS['RML3']}: {document['out']} is the bundle.\n{told}\n"
         f"Verify it: effect-ledger verify {document['out']} --vkey VKEY"
     )
+
+
+def _timestamped(timestamp: Mapping[str, str] | None) -> str | None:
+    if timestamp is None:
+        return None
+    if "error" in timestamp:
+        return f"no: {timestamp['error']}"
+    return f"{timestamp['at']} by {timestamp['authority']}"

@@ -50,6 +50,10 @@ def export(
     sample: Annotated[
         str | None, typer.Option(help="Only these: numbers of entries (3,17,39), or @FILE.")
     ] = None,
+    parquet: Annotated[
+        bool,
+        typer.Option("--parquet", help="Also the tables as Parquet, in DIR/envelope/parquet."),
+    ] = False,
     payloads: Annotated[
         bool, typer.Option(help="Whether words and documents come along where they may.")
     ] = True,
@@ -94,7 +98,9 @@ def export(
     chosen: dict[str, Any] = {key: word for key, word in words.items() if word is not None}
     if sample is not None:
         chosen["seqs"] = read_sample(sample)
-    wanted = Wanted(ledger=named, period=period, out=out, filter=chosen, payloads=payloads)
+    wanted = Wanted(
+        ledger=named, period=period, out=out, filter=chosen, payloads=payloads, parquet=parquet
+    )
     with open_remote() as remote:
         fetch_bundle(remote, wanted, output)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ledger.audit.access import Accesses, Accessor
 from ledger.audit.closing import Closing
-from ledger.audit.exports import Exports
+from ledger.audit.exports import Exports, Stamp
 from ledger.audit.selection import Selection
 from ledger.recon.filing import filed_statements
 from tests.faults.house import House, asks, eur, refund
@@ -47,7 +47,7 @@ class Room:
         return into / told["bundle"]["name"]
 
 
-def open_room(house: House, directory: Path) -> Room:
+def open_room(house: House, directory: Path, stamp: Stamp | None = None) -> Room:
     """A room whose bundles are made in `directory`."""
     closing = Closing(house.engine, house.open_appender())
     exports = Exports(
@@ -59,6 +59,7 @@ def open_room(house: House, directory: Path) -> Room:
         vault=house.vault,
         conninfo=house.conninfo,
         statements=filed_statements,
+        stamp=stamp,
     )
     return Room(house=house, closing=closing, exports=exports)
 

@@ -99,6 +99,31 @@ def test_a_selection_says_that_it_is_one(shell, vkey, tmp_path):
     assert "completeness is not claimed" in verified["notes"][0]
 
 
+def test_a_reviewer_confirms_and_tables_are_parquet_in_the_envelope(shell, vkey, tmp_path):
+    made = shell.good("key", "create", "--name", "ben.audit", "--scope", "close")
+    ben = shell.set(KEY=made["key"])
+    reviewed = ben.good("review", "shop", "2026-04")
+    again = ben.run("review", "shop", "2026-04")
+    alone = shell.run("review", "shop", "2026-04")
+    out = tmp_path / "april"
+    told = shell.good("export", "shop", "--period", "2026-04", "--out", out, "--parquet")
+    packed = shell.run(
+        *("export", "shop", "--period", "2026-04", "--out", tmp_path / "april.zip", "--parquet")
+    )
+    zipped = tmp_path / "zipped.zip"
+    shell.good("export", "shop", "--period", "2026-04", "--out", zipped)
+
+    assert [each["reviewer"] for each in reviewed["reviews"]] == ["ben.audit"]
+    assert "you have reviewed the close already" in again.out
+    assert (alone.code, "cannot review it too" in alone.err) == (2, True)
+    assert told["reviewed_by"] == ["ben.audit"]
+    assert (out / "envelope/parquet/entries.parquet").is_file()
+    assert (packed.code, "give --out a directory" in packed.err) == (2, True)
+    for bundle in (out, zipped):
+        [review] = shell.good("verify", bundle, "--vkey", vkey)["reviews"]
+        assert review["reviewer"] == "ben.audit"
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -18,19 +18,28 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 
 import orjson
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pyarrow import parquet
+from typer.testing import CliRunner
 
+from ledger.anchoring.stamper import ask_timestamp
+from ledger.anchoring.tsa import HttpAuthority
 from ledger.audit import verify
 from ledger.audit.exports import KEPT_S
+from ledger.audit.parquet import write_parquet
 from ledger.audit.selection import Selection
 from ledger.canonical import canonical_bytes
+from ledger.cli.main import app
 from ledger.entry import PosterSignature, effect_signing_bytes
 from ledger.errors import NotFoundError
+from ledger.rfc3161 import load_authorities
 from tests.faults.house import House, asks, open_house
+from tests.integration.authorities import authority, listening
 from tests.integration.rooms import (
     AUDITOR,
     EVERYTHING,
@@ -204,6 +213,65 @@ def test_a_review_that_was_made_up_is_found_out(taken, reviewed, tmp_path, made_
 
     assert (code, told["first_bad"]["code"]) == (1, "review.bad")
     assert says in told["first_bad"]["message"]
+
+
+def test_a_timestamp_of_the_manifest_stands_beside_what_was_signed(house, taken, tmp_path):
+    """Where an authority answers; where it is away the bundle is as good, and says so."""
+    ledger = orjson.loads((taken.march / "manifest.json").read_bytes())["ledger"]
+    tsa = authority(tmp_path / "tsa")
+    authorities = load_authorities(tsa.root)
+    with listening(tsa) as where:
+        transport = HttpAuthority(where)
+        room = open_room(
+            house,
+            tmp_path / "made",
+            lambda octets: ask_timestamp(transport, octets, authorities),
+        )
+        told, packed = room.made(ledger, "2026-03")
+        tsa.refuses = True
+        away, packed_again = room.made(ledger, "2026-03")
+        transport.close()
+    assert packed.read_bytes() == packed_again.read_bytes()
+    assert "answers 503" in away["bundle"]["timestamp"]["error"]
+
+    bundle = shutil.copytree(taken.march, tmp_path / "bundle")
+    token = base64.b64decode(told["bundle"]["timestamp"]["token"])
+    (bundle / "envelope").mkdir()
+    (bundle / "envelope" / "manifest.tsr").write_bytes(token)
+    code, found = run(bundle, "--vkey", taken.vkey)
+    assert (code, verify.STAMPED in found["not_checked"]) == (0, True)
+    assert f"was there at {told['bundle']['timestamp']['at'][:19]}Z" in " ".join(found["notes"])
+    command = ("verify", str(bundle), "--vkey", taken.vkey, "--json")
+    done = CliRunner().invoke(app, [*command, "--tsa-certificates", str(tsa.root)])
+    judged = orjson.loads(done.stdout)
+    assert judged["timestamp"]["at"] == told["bundle"]["timestamp"]["at"]
+    assert verify.STAMPED not in judged["not_checked"]
+    other = authority(tmp_path / "other")
+    done = CliRunner().invoke(app, [*command, "--tsa-certificates", str(other.root)])
+    refused = orjson.loads(done.stdout)
+    assert (refused["verified"], refused["first_bad"]["check"]) == (False, "timestamp")
+
+    elsewhere = shutil.copytree(taken.april, tmp_path / "april")
+    (elsewhere / "envelope").mkdir()
+    for octets, says in ((token, "something else than this"), (token[:-9], "no timestamp")):
+        (elsewhere / "envelope" / "manifest.tsr").write_bytes(octets)
+        code, found = run(elsewhere, "--vkey", taken.vkey)
+        assert (code, found["first_bad"]["code"]) == (1, "timestamp.bad")
+        assert says in found["first_bad"]["message"]
+
+
+def test_tables_are_parquet_for_those_who_compute(taken, tmp_path):
+    """Row by row what the tables say, typed; and the same bytes each time with one release."""
+    first, again = (write_parquet(taken.march, tmp_path / name) for name in ("a", "b"))
+    assert [path.name for path in first] == [f"{table}.parquet" for table in verify.COLUMNS]
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in again]
+    for path in first:
+        lines = (taken.march / "tables" / f"{path.stem}.csv").read_text().splitlines()
+        assert parquet.read_table(path).num_rows == len(lines) - 1
+    table = parquet.read_table(tmp_path / "a" / "entries.parquet")
+    assert table.column("seq").to_pylist() == list(range(18))
+    assert sum(each for each in table.column("amount").to_pylist() if each) == Decimal("166.00")
+    assert table.schema.field("recorded_at").type.tz == "UTC"
 
 
 # ---- The same bytes ----

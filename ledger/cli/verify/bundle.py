@@ -9,6 +9,8 @@ from ledger.audit import verify as verifier
 from ledger.cli.output import Output
 from ledger.cli.verify.judgement import VERDICTS, Judgement
 from ledger.cli.verify.trust import Trust
+from ledger.forms.timestamps import format_time
+from ledger.rfc3161 import Timestamp, verify_timestamp
 from ledger.verify import Verdict
 
 _LEFT_OUT = ("entry.missing", "previous.", "tree.")
@@ -25,6 +27,7 @@ def judge_bundle(output: Output, path: Path, trust: Trust, previous: Path | None
     with output.progress("Verifying the bundle", "entries") as tell:
         verdict, manifest = verifier.verify(path, keys, previous=previous, progress=tell)
     told = verifier.document(verdict, manifest)
+    timestamp = _timestamp(verdict, trust)
     period, span = told["period"] or {}, told["range"] or {}
     first = verdict.first
     return Judgement(
@@ -44,22 +47,42 @@ def judge_bundle(output: Output, path: Path, trust: Trust, previous: Path | None
                 "reviews",
             )
         }
-        | {"checked": verdict.checked, "notes": verdict.notes},
+        | {
+            "checked": verdict.checked,
+            "notes": verdict.notes,
+            "timestamp": timestamp
+            and {"at": format_time(timestamp.at), "authority": timestamp.authority},
+        },
         told={
             "origin": told["origin"],
             "period": period.get("name"),
             "entries": f"{verdict.entries:,}, of seq {span.get('from_seq')} to "
             f"{span.get('to_seq')}, each read and hashed here",
             "reviewed by": ", ".join(each["reviewer"] for each in verdict.reviews) or None,
+            "timestamped": timestamp and f"{format_time(timestamp.at)} by {timestamp.authority}",
             "notes": "; ".join(verdict.notes) or None,
         },
-        not_checked=told["not_checked"],
+        not_checked=[
+            each for each in told["not_checked"] if timestamp is None or each != verifier.STAMPED
+        ],
         first_bad=None
         if first is None
         else {"check": first.code, "seq": None, "message": first.message},
         findings_total=len(verdict.findings),
         authenticated=verdict.trusted,
     )
+
+
+def _timestamp(verdict: verifier.Verdict, trust: Trust) -> Timestamp | None:
+    """
+    What an authority that is trusted says of the manifest; None without it.
+
+    Raises:
+        TimestampError, MalformedProofError: What came with the bundle is not its word.
+    """
+    if verdict.token is None or trust.authorities is None:
+        return None
+    return verify_timestamp(verdict.token, verdict.manifest_bytes, trust.authorities)
 
 
 def _verdicts(verdict: verifier.Verdict, *, complete: bool) -> dict[str, Verdict]:

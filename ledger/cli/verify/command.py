@@ -89,7 +89,9 @@ def _judge(output: Output, what: str, trust: Trust, previous: Path | None) -> Ju
     """The judgement of evidence by the kind it is of; each kind has its module."""
     is_url = urlsplit(what).scheme in {"http", "https"}
     if not is_url and is_bundle(Path(what)):
-        return judge_bundle(output, Path(what), trust, previous)
+        return _judged(
+            "the bundle", what, lambda: judge_bundle(output, Path(what), trust, previous)
+        )
     if is_url and _is_ledger(what):
         return _judged("the ledger", what, lambda: judge_service(output, what, trust))
     trust.require_logs()

@@ -2,8 +2,8 @@
 Breaks: the life of a difference that a person has to close. A fold over its events.
 
     open -> assigned -> proposed -> approved -> closed
-      ^---------------- rejected ---'             |
-      '------------------- reopened --------------'
+      ^---------------- rejected ---+---'          |
+      '------------------- reopened ---------------'
 
 A proposal goes by what was seen: a run that sees something else takes it back.
 Nothing is edited: what was proposed and rejected stands in the events.
@@ -30,6 +30,7 @@ class Action(StrEnum):
     ASSIGNED = "assigned"
     PROPOSED = "proposed"
     REJECTED = "rejected"
+    """By a person or, once it was approved, by the ledger: the entry was not recorded."""
     APPROVED = "approved"
     CLOSED = "closed"
     REOPENED = "reopened"

@@ -13,12 +13,19 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from ledger.effect import Rules, build_effect
-from ledger.entry import Entry
-from ledger.errors import BreakError, MalformedEffectError, NotFoundError
+from ledger.entry import Entry, parse_entry
+from ledger.errors import (
+    BreakError,
+    IdempotencyConflictError,
+    MalformedEffectError,
+    NotFoundError,
+    PossibleRepeatError,
+    RejectedError,
+)
 from ledger.forms.grammar import wrong
 from ledger.forms.payload import build_payloads
 from ledger.forms.timestamps import format_time
-from ledger.reader import Reader
+from ledger.reader import EntryFilter, Reader
 from ledger.recon.account import build_account
 from ledger.recon.breaks import (
     Action,
@@ -208,6 +215,40 @@ class Casework:
         if found.status is not Status.APPROVED:
             self._add(ledger, row, found, Action.APPROVED, by=by, document={})
         return Approved(submission=submission, resolution=found.proposal["resolution"])
+
+    def refuse(
+        self, ledger: str, break_id: str, *, by: str, approved: Approved, error: RejectedError
+    ) -> Entry:
+        """
+        Say what it means that the ledger did not take an entry that was approved.
+
+        Where the break's own key is taken, somebody else's approval recorded it: the entry, which
+        `close` is told. Otherwise nothing is recorded, and the break is open again.
+
+        Raises:
+            BreakError: Another entry tells this already: of two breaks about one movement that
+                were approved at once, or of two runs. It is named.
+            RejectedError: Any other reason why it was not taken.
+        """
+        if isinstance(error, IdempotencyConflictError):
+            page = self._reader.page(ledger, EntryFilter(key=approved.submission.effect.key))
+            entry = parse_entry(page.entries[0].encoded)
+            assert isinstance(entry, Entry), "keys of breaks are given to effects alone"
+            return entry
+        told_by = error.details.get("id") if isinstance(error, PossibleRepeatError) else None
+        row = self._row(ledger, break_id)
+        found = fold(row.events)
+        if found.status is Status.APPROVED:
+            document = {"note": error.message, "told_by": told_by}
+            self._add(ledger, row, found, Action.REJECTED, by=by, document=document)
+        if told_by is None:
+            raise error
+        raise BreakError(
+            f"{told_by} tells this already, and this break is open again: run the reconciliation "
+            "again; where both happened, propose an `entry` that names it in `repeat_of`",
+            entry=told_by,
+            seq=error.details.get("seq"),
+        ) from error
 
     def close(
         self, ledger: str, break_id: str, *, by: str, approved: Approved, entry: Entry

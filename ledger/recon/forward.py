@@ -15,6 +15,7 @@ from ledger.entry import Entry, parse_entry
 from ledger.errors import BreakError
 from ledger.forms.money import exponent, format_amount
 from ledger.reader import EntryFilter, Reader
+from ledger.recon.matching.link import digest_of
 from ledger.recon.statement import LineKind
 
 FOUND_MAX = 20
@@ -26,6 +27,8 @@ Seen = Mapping[str, Any]
 def draft_entry(seen: Seen, reader: Reader, ledger: str, rules: Rules) -> dict[str, Any]:
     """
     The entry that makes the ledger say what statements say, as an item of a batch without key.
+
+    Its `business_key` says what it is, so that of two that are approved at once one is recorded.
 
     Raises:
         BreakError: What both sides say does not tell which entry that is.
@@ -92,14 +95,14 @@ def draft_explanation(seen: Seen, words: str, reason: str) -> dict[str, Any]:
     if told:
         return common | {"corrects": _entry_id(told[0])}
     line = seen["items"][0]
-    external = {"system": line["provider"] or line["account"], "ref": _ref(line)}
+    external = {"system": _system(line), "ref": _ref(line)}
     return common | {"corrects_external": external, "observed": True, "evidence": evidence_of(line)}
 
 
 def evidence_of(line: Seen) -> list[dict[str, str]]:
     """Where a statement says it: the provider's id of the movement, or the bank's line."""
     rel = "bank_line" if line["side"] == "bank" else "transaction"
-    return [{"system": line["provider"] or line["account"], "rel": rel, "ref": _ref(line)}]
+    return [{"system": _system(line), "rel": rel, "ref": _ref(line)}]
 
 
 def _is_one_too_many(seen: Seen, told: Sequence[Seen]) -> bool:
@@ -119,6 +122,7 @@ def _of_line(line: Seen, reader: Reader, ledger: str, rules: Rules) -> dict[str,
         "occurred_at": f"{line['day']}T12:00:00Z",
         "evidence": evidence_of(line),
         "observed": True,
+        "business_key": _business_key(_system(line), _ref(line), line["currency"]),
     }
     if kind is LineKind.REFUND_FAILED:
         refund = _find(reader, ledger, line, line.get("ids", ()), Kind.REFUND)
@@ -166,10 +170,12 @@ def _changed(
     """The movement of the ledger, changed by `delta`."""
     flow = "in" if int(item["minor"]) > 0 else "out"
     evidence = [each for line in found[:1] for each in evidence_of(line)]
+    becomes = str(int(item["minor"]) + delta)
     return {
         "kind": "adjustment",
         "type": type_,
         "reason": "recon.difference",
+        "business_key": _business_key(_entry_id(item), becomes),
         "corrects": _entry_id(item),
         "money": _money(delta if flow == "in" else -delta, item["currency"], flow, rules),
     } | ({"evidence": evidence, "observed": True} if evidence else {})
@@ -202,6 +208,19 @@ def _citing(reader: Reader, ledger: str, evidence: str) -> Iterator[Entry]:
 
 def _original(line: Seen) -> list[str]:
     return [line["original_id"]] if line.get("original_id") else []
+
+
+def _business_key(*names: str) -> str:
+    """
+    What the entry is, whichever break or run it is drafted for: the ledger takes one of its kind.
+
+    A hash, for a bank's reference may be an account number.
+    """
+    return f"recon/{digest_of(*names)}"
+
+
+def _system(line: Seen) -> str:
+    return str(line["provider"] or line["account"])
 
 
 def _ref(line: Seen) -> str:

@@ -74,8 +74,8 @@ class Desk:
         assert status in {200, 201}, answer
         return answer
 
-    def run(self, today: str, period: str = "2026-03") -> Any:
-        begun = self.post("runs", period=period, today=today)
+    def run(self, today: str, period: str = "2026-03", **asked: Any) -> Any:
+        begun = self.post("runs", period=period, today=today, **asked)
         ends_at = time.monotonic() + 30
         while True:
             found = self.get(f"runs/{begun['id']}")

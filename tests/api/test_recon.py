@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import threading
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -207,6 +210,83 @@ def test_an_explained_break_stays_closed_while_it_is_the_same(preparer, reviewer
     again = preparer.run(today="2026-03-21")
     assert (again["tied"], again["remaining"]) == (True, 0)
     assert preparer.get(path)["status"] == "closed"
+
+
+def test_of_two_breaks_about_one_refund_that_are_approved_at_once_one_is_recorded(
+    preparer, reviewer
+):
+    """Two sources tell of it, each in a run of its own; the ledger's lock decides."""
+    record(preparer.api)
+    preparer.post("sources", **(SOURCE | {"name": "stripe-again"}))
+    missing = "txn_B,2026-03-04 10:00:00,eur,-9.99,0,-9.99,refund,re_B,ch_A"
+    content = "\n".join([HEADING, CHARGE, REFUND, missing, ""]).encode()
+    for source in ("stripe-eur", "stripe-again"):
+        preparer.send("imports", content, source=source)
+        preparer.run(today="2026-03-20", sources=[source])
+    paths = [f"breaks/{each['id']}/events" for each in preparer.get("breaks")["items"]]
+    assert len(paths) == 2
+    for path in paths:
+        preparer.post(path, action="propose", resolution="entry")
+
+    others = Desk(preparer.api.with_key("recon:review", principal="ann"))
+    desks, start = (reviewer, others), threading.Barrier(2)
+
+    def approve(at: int) -> tuple[int, Any]:
+        start.wait()
+        return desks[at].send(paths[at], b'{"action": "approve"}')
+
+    with ThreadPoolExecutor(2) as pool:
+        answers = sorted(pool.map(approve, (0, 1)), key=lambda answer: answer[0])
+
+    refunds = preparer.api.with_key("entries:read").get("/entries", type="provider.refund").json()
+    [entry] = refunds["entries"]
+    assert [status for status, _ in answers] == [201, 409]
+    assert answers[0][1]["closed_by"]["entry"] == entry["entry"]["id"]
+    assert answers[1][1]["details"]["entry"] == entry["entry"]["id"], answers[1]
+    # The other break waits for evidence, which the next run has.
+    assert [each["status"] for each in preparer.get("breaks")["items"]] == ["open"]
+
+
+def test_one_break_that_two_approve_at_once_is_closed_for_both(preparer, reviewer):
+    record(preparer.api)
+    preparer.bring(CHARGE, REFUND, FAILURE)
+    preparer.run(today="2026-03-20")
+    [broken] = preparer.get("breaks")["items"]
+    path = f"breaks/{broken['id']}/events"
+    preparer.post(path, action="propose", resolution="entry")
+    others = Desk(preparer.api.with_key("recon:review", principal="ann"))
+    start = threading.Barrier(2)
+
+    def approve(desk: Desk) -> tuple[int, Any]:
+        start.wait()
+        return desk.send(path, b'{"action": "approve"}')
+
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(approve, (reviewer, others)))
+
+    again = others.post(path, action="approve")
+    assert {status for status, _ in answers} <= {200, 201, 503}
+    closed = [answer for status, answer in answers if status < 300]
+    assert {answer["closed_by"]["entry"] for answer in closed} == {again["closed_by"]["entry"]}
+    entries = preparer.api.with_key("entries:read").get("/entries", type="refund.failed").json()
+    assert len(entries["entries"]) == 1
+
+
+def test_what_the_ledger_does_not_take_opens_the_break_again(preparer, reviewer):
+    """An adjustment that takes more than is left: it was approved, and is not recorded."""
+    record(preparer.api)
+    preparer.bring(CHARGE, REFUND, FAILURE)
+    preparer.run(today="2026-03-20")
+    [broken] = preparer.get("breaks")["items"]
+    path = f"breaks/{broken['id']}/events"
+    drafted = preparer.get(f"breaks/{broken['id']}")["draft"]
+    drafted |= {"observed": False, "money": drafted["money"] | {"amount": "-900.00"}}
+    preparer.post(path, action="propose", resolution="entry", entry=drafted)
+    status, refused = reviewer.send(path, b'{"action": "approve"}')
+
+    found = preparer.get(f"breaks/{broken['id']}")
+    assert (status, refused["code"]) == (409, "OVER_REFUND"), refused
+    assert (found["status"], found["events"][-1]["action"]) == ("open", "rejected")
 
 
 def test_statements_come_in_every_format(preparer):

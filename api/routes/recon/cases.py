@@ -31,7 +31,7 @@ from api.recon import (
 )
 from api.recon_schemas import EventIn, MatchIn, ReconOut, ReconPageOut, UnmatchIn
 from api.routes.writes import WRITE_PROBLEMS
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, RejectedError
 from ledger.forms.grammar import wrong
 from ledger.forms.names import check_principal_name
 from ledger.recon.casework import REASON
@@ -182,22 +182,24 @@ async def _approve(request: Request, access: Access, raw: bytes) -> Response:
         ledger=ledger, principal=by, submissions=(approved.submission,), with_receipts=False
     )
     [outcome] = await skin.record(posting)
-    if isinstance(outcome, LedgerError):
-        raise outcome
-    await run_in_threadpool(
-        lambda: casework.close(ledger, break_id, by=by, approved=approved, entry=outcome.entry)
-    )
-    closed = {
-        "id": break_id,
-        "status": "closed",
-        "closed_by": {
-            "by": approved.resolution,
-            "entry": outcome.entry.id,
-            "seq": outcome.entry.seq,
-        },
-    }
-    await run_in_threadpool(office.shelf.keep_answer, ledger, key, asked, closed)
-    return json_answer(closed | {"replayed": outcome.replayed}, status=201)
+
+    def conclude() -> dict[str, Any]:
+        if isinstance(outcome, RejectedError):
+            entry = casework.refuse(ledger, break_id, by=by, approved=approved, error=outcome)
+        elif isinstance(outcome, LedgerError):
+            # It may be recorded, or may be taken later: the break stays approved.
+            raise outcome
+        else:
+            entry = outcome.entry
+        casework.close(ledger, break_id, by=by, approved=approved, entry=entry)
+        closed_by = {"by": approved.resolution, "entry": entry.id, "seq": entry.seq}
+        closed = {"id": break_id, "status": "closed", "closed_by": closed_by}
+        office.shelf.keep_answer(ledger, key, asked, closed)
+        return closed
+
+    closed = await run_in_threadpool(conclude)
+    replayed = isinstance(outcome, LedgerError) or outcome.replayed
+    return json_answer(closed | {"replayed": replayed}, status=201)
 
 
 async def _found(skin: Skin, access: Access, break_id: str) -> dict[str, Any]:

@@ -329,8 +329,9 @@ class Casework:
     def _draft(self, ledger: str, seen: Mapping[str, Any], rules: Rules) -> dict[str, Any]:
         """The entry that would close a break, unless an intent becomes that entry."""
         keys = {item["key"] for item in seen["items"]}
-        newest = max(self._shelf.runs(ledger), key=lambda run: run.started_at, default=None)
-        for intent in () if newest is None else newest.output.get("intents", ()):
+        newest = self._shelf.newest_run(ledger)
+        run = None if newest is None else self._shelf.run(ledger, newest)
+        for intent in () if run is None else run.output.get("intents", ()):
             if keys & set(intent["lines"]):
                 raise BreakError(
                     f"this may be what became of intent {intent['intent']}, which would record it "

@@ -178,9 +178,7 @@ class Imports:
     def _same_file(
         self, ledger: str, stored: SourceRow, digest: str, reading: Reading
     ) -> ImportRow | None:
-        for row in self._shelf.imports(ledger):
-            if row.source != stored.name or row.sha256 != digest:
-                continue
+        for row in self._shelf.same_files(ledger, stored.name, digest):
             read_otherwise = (
                 row.source_version != stored.version
                 or row.document["parser"] != reading.parser

@@ -74,21 +74,12 @@ class Office:
         """The month board: source by day, by the newest run that saw these days."""
         counting = self.imports.counting(ledger)
         accounts = [build_account(row.document) for row in self.shelf.sources(ledger)]
-        run = max(
-            (
-                row
-                for row in self.shelf.runs(ledger)
-                if row.input["period_from"] <= last.isoformat()
-                and row.input["period_to"] >= first.isoformat()
-            ),
-            key=lambda row: row.started_at,
-            default=None,
-        )
+        run = self.shelf.newest_run(ledger, first, last)
         standings: list[Mapping[str, Any]] = []
         if run is not None:
             standings = [
                 document
-                for _, state, _, document in self.shelf.standings(ledger, run.id, limit=1_000_000)
+                for _, state, _, document in self.shelf.standings(ledger, run, limit=1_000_000)
                 if state != "matched"
             ]
         return build_board(
@@ -97,7 +88,7 @@ class Office:
             standings,
             days=[first + timedelta(days=at) for at in range((last - first).days + 1)],
             files=[(row.source, statements_of([row])) for row in counting],
-        ) | {"run": None if run is None else run.id}
+        ) | {"run": run}
 
 
 def open_office(

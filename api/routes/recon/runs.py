@@ -88,14 +88,13 @@ async def get_recon_runs(request: Request) -> Response:
         return [
             {
                 "id": row.id,
-                "period": row.input["period"],
+                "period": row.period,
                 "started_at": row.started_at.isoformat(),
                 "started_by": row.started_by,
-                "size": row.input["size"],
+                "size": row.size,
                 "output_digest": row.output_digest,
             }
-            for row in office.shelf.runs(access.ledger.name)
-            if given.get("period", row.input["period"]) == row.input["period"]
+            for row in office.shelf.run_heads(access.ledger.name, given.get("period"))
         ]
 
     return json_answer(page(await run_in_threadpool(rows), given))

@@ -31,7 +31,7 @@ from api.recon import (
 )
 from api.recon_schemas import EventIn, MatchIn, ReconOut, ReconPageOut, UnmatchIn
 from api.routes.writes import WRITE_PROBLEMS
-from ledger.errors import LedgerError, RejectedError
+from ledger.errors import BreakError, LedgerError, RejectedError
 from ledger.forms.grammar import wrong
 from ledger.forms.names import check_principal_name
 from ledger.recon.casework import REASON
@@ -170,14 +170,17 @@ async def _approve(request: Request, access: Access, raw: bytes) -> Response:
     answered = await run_in_threadpool(office.shelf.answer, ledger, key, asked)
     if answered is not None:
         return json_answer({**answered, "replayed": True})
-    before = await _found(skin, access, break_id)
-    if before["status"] == "closed" and before["proposal"] is not None:
-        # The answer of an earlier approval may have been lost on its way.
+    try:
+        approved = await run_in_threadpool(
+            lambda: casework.approve(ledger, break_id, by=by, rules=access.ledger.rules)
+        )
+    except BreakError:
+        before = await _found(skin, access, break_id)
+        if before["status"] != "closed" or before["proposal"] is None:
+            raise
+        # The answer of an earlier approval may have been lost on its way, or is another person's.
         closed = {"id": break_id, "status": "closed", "closed_by": before["closed_by"]}
         return json_answer(closed | {"replayed": True})
-    approved = await run_in_threadpool(
-        lambda: casework.approve(ledger, break_id, by=by, rules=access.ledger.rules)
-    )
     posting = Posting(
         ledger=ledger, principal=by, submissions=(approved.submission,), with_receipts=False
     )

@@ -47,7 +47,7 @@ def filed_statements(conninfo: str, asked: StatementsAsked) -> Iterator[FiledSta
         for run in _newest(shelf, asked):
             if run not in signed:
                 wanted[run] = []
-        rows = [row for row in shelf.runs(asked.ledger) if row.id in wanted]
+        rows = [shelf.run(asked.ledger, run) for run in wanted]
         for row in sorted(rows, key=lambda row: (row.input["period_from"], row.id)):
             yield _filed(shelf, asked.ledger, row, wanted[row.id])
     finally:

@@ -99,7 +99,8 @@ def match(
     pair_reversals(desk)
     pair_conversions(desk)
     ended("pass 5: cancelling pairs")
-    left = [each for each in payouts if each.item.key not in _linked(desk)]
+    linked = {item.key for link in desk.links for item in link.items}
+    left = [each for each in payouts if each.item.key not in linked]
     if with_bank:
         left = match_payouts(desk, left)
         suggest_payouts(desk, left, rules)
@@ -167,10 +168,6 @@ def _still_expected(desk: Desk, payouts: Iterable[Payout], *, with_bank: bool) -
         if (with_bank and (payout.line is None or payout.line.key not in cancelled))
         or (payout.line is not None and desk.is_open(payout.line))
     ]
-
-
-def _linked(desk: Desk) -> set[str]:
-    return {item.key for link in desk.links for item in link.items}
 
 
 def _input_digest(

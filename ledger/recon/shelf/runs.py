@@ -96,9 +96,7 @@ class RunRows(Rows):
         first, last = (day.isoformat() for day in days)
         return self._rows(SELECT_ENDED, (ledger, before, size, first, last))
 
-    def newest_run(
-        self, ledger: str, first: date = date.min, last: date = date.max
-    ) -> str | None:
+    def newest_run(self, ledger: str, first: date = date.min, last: date = date.max) -> str | None:
         """Id of the newest run that ended and whose period has some of these days."""
         found = self._rows(SELECT_NEWEST, (ledger, last.isoformat(), first.isoformat()))
         return found[0][0] if found else None

@@ -13,6 +13,7 @@ from typing import Any
 from ledger.client import requests
 from ledger.client.errors import (
     ClientError,
+    NotSent,
     OutcomeUnknown,
     ReceiptInvalid,
     ReceiptNotKept,
@@ -94,21 +95,24 @@ class Operations:
             key: Idempotency key.
             said: What the path says of the effect.
         """
-        request = requests.write(ledger_path(self.ledger, path), body, key=key)
+        request = requests.write(self._path(path), body, key=key)
+        # First, so that nothing is sent where it could not be proved.
+        trust = yield from self.trust()
         recorded = yield from exchange(request, read_recorded, self.patience)
         words = {**requests.said_in(request.content), "key": key, **(said or {})}
-        return (yield from self._proved(recorded, words))
+        return (yield from self._proved(recorded, trust, words))
 
     def batch(self, items: Iterable[Mapping[str, Any]], *, mode: str) -> Flow[list[ItemResult]]:
         """Record many; of an atomic batch all are recorded, or it is refused whole."""
         request = requests.batch(self._path("/batch"), items, mode=mode, dry_run=False)
         asked = requests.said_in(request.content)["items"]
+        trust = yield from self.trust()
         answered = yield from exchange(request, _item_reader(len(asked)), self.patience)
         results: list[ItemResult] = []
         for item, result in zip(asked, answered, strict=True):
             found = _item_result(item, result)
             if isinstance(found, Recorded):
-                found = yield from self._proved(found, item)
+                found = yield from self._proved(found, trust, item)
             results.append(found)
         return results
 
@@ -155,7 +159,8 @@ class Operations:
             "receipt": document,
         }
         told = Recorded(**members, replayed=True, body=members)
-        recorded = yield from self._proved(told, {})
+        trust = yield from self.trust()
+        recorded = yield from self._proved(told, trust, {})
         if recorded.verified is None:
             raise ReceiptInvalid(
                 MalformedProofError("the receipt is unsigned yet"), receipt=document, recorded=told
@@ -176,23 +181,40 @@ class Operations:
             return self.given
         if self.learned is not None:
             return self.learned
-        store, place = self.store, self.place
-        pinned = () if store is None else (yield Call(run=lambda: store.pinned(place)))
+        pinned = yield from self._pinned()
         if pinned:
             self.learned = Trust(keys=keys_of(pinned), policy=self.policy, by="pinned")
             return self.learned
         lines = yield from exchange(question(self._path()), read_keys, self.patience)
-        if store is not None:
-            yield Call(run=lambda: store.pin(place, lines))
+        yield from self._pin(lines)
         # Asked of the ledger itself in this life: a later one will find it pinned.
         self.learned = Trust(keys=keys_of(lines), policy=self.policy, by="learned")
         return self.learned
 
-    def _proved(self, recorded: Recorded, said: Mapping[str, Any]) -> Flow[Recorded]:
+    def _pinned(self) -> Flow[tuple[str, ...]]:
+        store, place = self.store, self.place
+        if store is None:
+            return ()
+        try:
+            found: tuple[str, ...] = yield Call(run=lambda: store.pinned(place))
+        except Exception as error:
+            raise _store_fails(error) from error
+        return found
+
+    def _pin(self, lines: Sequence[str]) -> Flow[None]:
+        store, place = self.store, self.place
+        if store is not None:
+            try:
+                yield Call(run=lambda: store.pin(place, lines))
+            except Exception as error:
+                raise _store_fails(error) from error
+
+    def _proved(self, recorded: Recorded, trust: Trust, said: Mapping[str, Any]) -> Flow[Recorded]:
         """The same, once its receipt is proved and kept."""
         if recorded.receipt is None:
-            return recorded
-        trust = yield from self.trust()
+            # Every answer to what is sent here has one; who took it out would have a reason.
+            missing = MalformedProofError("the answer has no receipt")
+            raise ReceiptInvalid(missing, receipt=None, recorded=recorded)
         held = proved(recorded, trust, ledger=self.ledger, said=said)
         store, place = self.store, self.place
         if store is not None:
@@ -234,6 +256,10 @@ class Operations:
 
     def _path(self, below: str = "") -> str:
         return ledger_path(self.ledger, below)
+
+
+def _store_fails(error: Exception) -> NotSent:
+    return NotSent(f"the store of receipts does not hold keys: {error}", reason="receipt.store")
 
 
 def _place(place: str | int) -> str:

@@ -38,11 +38,11 @@ class Recorded:
     replayed: bool
     """Whether the very same request was recorded before."""
     receipt: Mapping[str, Any] | None
-    """As it came; None where none was asked for."""
+    """As it came."""
     body: Mapping[str, Any]
     """The whole answer."""
     verified: VerifiedEntry | None = None
-    """What the receipt was found to prove; None where it is unsigned yet, or not there."""
+    """What the receipt was found to prove; None where it is unsigned yet."""
     trusted_by: TrustedBy | None = None
     """Why the keys under `verified` are believed."""
 

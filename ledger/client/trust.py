@@ -131,6 +131,12 @@ def _check_same(recorded: Recorded, receipt: Receipt, ledger: str, said: Mapping
             found=hashed,
         )
     entry = _members(receipt.entry)
+    if recorded.ledger != ledger:
+        raise InclusionError(
+            f"the answer is of ledger {recorded.ledger}, not of {ledger}",
+            expected=ledger,
+            found=recorded.ledger,
+        )
     expected = {
         "id": recorded.id,
         "ledger": ledger,

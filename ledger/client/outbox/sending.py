@@ -1,0 +1,204 @@
+"""
+Sending: rows that were taken go to the ledger, and each comes back with what became of it.
+
+All of them go as one atomic batch, in order: then none of a subject can be recorded before an
+earlier one, whatever is refused. Where one is refused nothing was recorded, and those before it go
+by themselves. Once it is the first, each subject's first row is asked about for itself: what that
+one is told is about it alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import orjson
+
+from ledger.client.errors import BudgetSpent, ClientError, OutcomeUnknown, Refused
+from ledger.client.recorded import Recorded
+
+UNAUTHENTICATED, FORBIDDEN, NOT_FOUND = 401, 403, 404
+SERVER_ERRORS = 500
+# About who asks, and where: the same row may pass tomorrow without anybody changing it.
+_ABOUT_THE_CALLER = frozenset({UNAUTHENTICATED, FORBIDDEN, NOT_FOUND})
+_TOLD = ("world", "action", "reason", "code", "status", "detail")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One effect that a relay has taken from the outbox."""
+
+    id: int
+    ledger: str
+    subject: str | None
+    target: str | None
+    """Key of the entry it corrects, where it is named by key."""
+    key: str
+    body: str
+    """An item of a batch, as JSON."""
+    tries: int
+    """How often it was taken, this time included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandedOff:
+    """It is history."""
+
+    row: Row
+    recorded: Recorded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """The ledger does not take it as it is: a person decides. Nothing was recorded."""
+
+    row: Row
+    problem: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Postponed:
+    """It is sent again later, under the same key."""
+
+    row: Row
+    problem: Mapping[str, Any] | None
+    """What stood in its way; None where it was not asked about."""
+    rests: bool = False
+    """It stood in its own way, so it rests by itself and others go on."""
+
+
+Outcome = HandedOff | Rejected | Postponed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """What became of the rows of one ledger."""
+
+    outcomes: Sequence[Outcome]
+    """One for each row."""
+    failure: ClientError | None = None
+    """The ledger as a whole could not be asked."""
+
+
+class Batch(Protocol):
+    """How a ledger is asked: `Client.batch`."""
+
+    def __call__(
+        self, items: Iterable[Mapping[str, Any]], *, mode: Literal["independent", "atomic"]
+    ) -> Sequence[Recorded | ClientError]:
+        """
+        Post these items, each under the key it has, as one batch.
+
+        Returns:
+            One answer for each.
+
+        Raises:
+            ClientError: None of them has an answer of its own. `Refused` says why, with the
+                items under `details` where an atomic batch was refused for one of them.
+        """
+        ...
+
+
+def send(rows: Sequence[Row], batch: Batch) -> Sent:
+    """
+    Hand off rows of one ledger, in order.
+
+    Args:
+        rows: In the order of their ids; of each subject the beginning of what is left of it.
+        batch: Posts to that ledger.
+    """
+    atomic = len(rows) > 1
+    try:
+        told = _ask(rows, batch, atomic=atomic)
+    except Refused as refusal:
+        if atomic and "items" in refusal.details:
+            return _send_some(rows, refusal.details.get("index"), batch)
+        return _failed(rows, refusal)
+    except ClientError as error:
+        return _failed(rows, error)
+    return Sent(outcomes=[told[row.id] for row in rows])
+
+
+def _send_some(rows: Sequence[Row], refused: Any, batch: Batch) -> Sent:
+    """Hand off what goes before the one that was refused, or find out who is refused."""
+    if isinstance(refused, int) and 0 < refused < len(rows):
+        some, atomic = list(rows[:refused]), refused > 1
+    else:
+        some, atomic = heads_of(rows), False
+    told: Mapping[int, Outcome] = {}
+    try:
+        told = _ask(some, batch, atomic=atomic)
+    except ClientError as error:
+        # Refused once more: somebody else wrote in between, and the next turn sees what is now.
+        if not (isinstance(error, Refused) and "items" in error.details):
+            return _failed(rows, error)
+    return Sent(outcomes=[told.get(row.id) or Postponed(row=row, problem=None) for row in rows])
+
+
+def heads_of(rows: Sequence[Row]) -> list[Row]:
+    """Rows that wait for no other one of these: each subject's first, and none before its target."""
+    heads: list[Row] = []
+    subjects: set[str | None] = set()
+    keys: set[str | None] = set()
+    for row in rows:
+        if row.subject not in subjects and row.target not in keys:
+            heads.append(row)
+        subjects.add(row.subject)
+        subjects.discard(None)
+        keys.add(row.key)
+    return heads
+
+
+def _ask(rows: Sequence[Row], batch: Batch, *, atomic: bool) -> Mapping[int, Outcome]:
+    items = [orjson.loads(row.body) for row in rows]
+    results = batch(items, mode="atomic" if atomic else "independent")
+    return {row.id: _outcome(row, result) for row, result in zip(rows, results, strict=True)}
+
+
+def _outcome(row: Row, result: Recorded | ClientError) -> Outcome:
+    if isinstance(result, Recorded):
+        return HandedOff(row=row, recorded=result)
+    problem = problem_of(result)
+    if isinstance(result, Refused) and not _may_pass_later(result):
+        return Rejected(row=row, problem=problem)
+    return Postponed(row=row, problem=problem, rests=True)
+
+
+def _failed(rows: Sequence[Row], error: ClientError) -> Sent:
+    # Alone, and still nothing sensible is answered: this row is what the service stumbles over.
+    stumbles = len(rows) == 1 and not (isinstance(error, Refused) and _is_the_callers(error))
+    problem = problem_of(error)
+    return Sent(
+        outcomes=[Postponed(row=row, problem=problem, rests=stumbles) for row in rows],
+        failure=error,
+    )
+
+
+def problem_of(error: ClientError) -> Mapping[str, Any]:
+    """What is kept beside a row of why it is not recorded."""
+    if isinstance(error, BudgetSpent):
+        return problem_of(error.last)
+    if isinstance(error, Refused):
+        return {name: error.problem.get(name) for name in _TOLD} | {"status": error.status}
+    code = "OUTCOME_UNKNOWN" if isinstance(error, OutcomeUnknown) else "NOT_ANSWERED"
+    return {
+        "world": error.world,
+        "action": error.action,
+        "reason": error.reason,
+        "code": code,
+        "status": None,
+        "detail": error.message,
+    }
+
+
+def _may_pass_later(refusal: Refused) -> bool:
+    return (
+        refusal.retryable
+        or _is_the_callers(refusal)
+        or (refusal.status or SERVER_ERRORS) >= SERVER_ERRORS
+    )
+
+
+def _is_the_callers(refusal: Refused) -> bool:
+    return refusal.status in _ABOUT_THE_CALLER

@@ -1,0 +1,148 @@
+"""
+Standing: what is in the outbox, what stands in its way, and what a person decides about it.
+
+A row that the ledger refused stays where it is, with the problem, and holds its subject. It goes on
+by a decision with a reason: released, to be sent again as it is, or withdrawn, never to be sent.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from ledger.client.outbox.link import Link, link_to
+from ledger.client.outbox.table import (
+    COUNT,
+    COUNT_BEHIND,
+    LOCK_TAKE,
+    RELEASE,
+    SELECT_LEDGERS,
+    SELECT_PARKED,
+    SELECT_TROUBLED,
+    WITHDRAW,
+)
+from ledger.errors import NotFoundError, SettingsError
+from ledger.forms.timestamps import format_time, parse_time
+
+STATES = ("waiting", "parked", "handed_off", "withdrawn")
+ROWS_SHOWN_MAX = 100
+REASON_MAX = 255
+
+
+def status(connection: Any) -> dict[str, Any]:
+    """
+    What is in the outbox.
+
+    Args:
+        connection: As for `add`.
+
+    Returns:
+        Rows by state, in all and by ledger; `behind`: how many wait for one that is parked;
+        `oldest_waiting_at` and `oldest_waiting_s`, None where nothing waits; `refused`: the rows
+        that are parked, with their problems; `troubled`: those that wait and met one. Of
+        both the first 100.
+    """
+    link = link_to(connection)
+    now = link.now()
+    ledgers: dict[str, dict[str, int]] = {}
+    oldest: str | None = None
+    for ledger, state, count, since in link.rows(COUNT, {}):
+        ledgers.setdefault(ledger, dict.fromkeys(STATES, 0))[state] = count
+        if state == "waiting":
+            oldest = min(oldest or _moment(since), _moment(since))
+    [(behind,)] = link.rows(COUNT_BEHIND, {})
+    return {
+        **{state: sum(counts[state] for counts in ledgers.values()) for state in STATES},
+        "behind": behind,
+        "oldest_waiting_at": oldest,
+        "oldest_waiting_s": oldest and max(0.0, (now - parse_time(oldest)).total_seconds()),
+        "ledgers": ledgers,
+        "refused": _listed(link, SELECT_PARKED),
+        "troubled": _listed(link, SELECT_TROUBLED),
+    }
+
+
+def release(connection: Any, key: str, *, reason: str, ledger: str | None = None) -> None:
+    """
+    Have a parked row sent again, as it is, in its old place; something else has changed.
+
+    In the transaction that `connection` is in; nothing is committed here.
+
+    Args:
+        connection: As for `add`.
+        key: Of the row.
+        reason: Why, in words that name nobody; kept beside the row.
+        ledger: Where several ledgers have the key.
+
+    Raises:
+        NotFoundError: No row under that key is parked.
+        SettingsError: Several ledgers have the key, or there is no reason.
+    """
+    _decide(connection, "released", RELEASE, key, reason, ledger)
+
+
+def withdraw(connection: Any, key: str, *, reason: str, ledger: str | None = None) -> None:
+    """
+    Decide that a row is never sent; what follows in its subject goes on.
+
+    Its key stays taken. What was sent and has no answer yet is not withdrawn: it may be history
+    already, and the relay finds out.
+
+    Args:
+        connection: As for `add`.
+        key: Of the row.
+        reason: Why, in words that name nobody; kept beside the row.
+        ledger: Where several ledgers have the key.
+
+    Raises:
+        NotFoundError: No row under that key is parked, or waits and was never sent.
+        SettingsError: Several ledgers have the key, or there is no reason.
+    """
+    _decide(connection, "withdrawn", WITHDRAW, key, reason, ledger)
+
+
+def _decide(
+    connection: Any, decided: str, statement: str, key: str, reason: str, ledger: str | None
+) -> None:
+    if not reason.strip() or len(reason) > REASON_MAX:
+        raise SettingsError(f"a decision needs a reason, of up to {REASON_MAX} characters")
+    link = link_to(connection)
+    if link.dialect == "postgresql":
+        # Not between what a relay sees and what it takes.
+        link.rows(LOCK_TAKE, {})
+    found = [name for (name,) in link.rows(SELECT_LEDGERS, {"key": key})]
+    if ledger is None and len(found) > 1:
+        raise SettingsError(f"the ledgers {', '.join(found)} have this key: say which")
+    decision = {"decided": decided, "at": format_time(link.now()), "reason": reason}
+    values = {
+        "ledger": ledger or next(iter(found), None),
+        "key": key,
+        "decision": orjson.dumps(decision).decode(),
+    }
+    if not link.rows(statement, values):
+        raise NotFoundError(f"no row of the outbox under this key can be {decided} now")
+
+
+def _listed(link: Link, statement: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": number,
+            "ledger": ledger,
+            "subject": subject,
+            "kind": kind,
+            "key": key,
+            "added_at": _moment(added_at),
+            "tries": tries,
+            "problem": problem and orjson.loads(problem),
+        }
+        for number, ledger, subject, kind, key, added_at, tries, problem in link.rows(
+            statement, {"rows_max": ROWS_SHOWN_MAX}
+        )
+    ]
+
+
+def _moment(value: datetime | str) -> str:
+    """A time as text; SQLite has it so already."""
+    return value if isinstance(value, str) else format_time(value.astimezone(UTC))

@@ -1,0 +1,267 @@
+"""
+Table: the outbox as the service's own database has it, and everything that is said to it.
+
+    waiting --> handed_off        recorded: an entry of the ledger
+       |  ^
+       v  | released
+     parked --> withdrawn         refused by the ledger, and a person decides
+
+Per subject, rows go in the order of their ids. That is the order of commits: in PostgreSQL a lock
+per subject is held from before the id is drawn to the commit, in SQLite there is one writer at a
+time. No mark of a highest id seen is kept anywhere, so a row that is committed late is not skipped.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ledger.client.outbox.link import Dialect
+
+NAME: Final = "effect_ledger_outbox"
+
+_POSTGRESQL = """\
+create table if not exists effect_ledger_outbox (
+    id         bigint generated always as identity primary key,
+    ledger     text collate "C" not null,
+    -- Rows of one subject are handed off in the order of their ids; those without, in any.
+    subject    text collate "C",
+    kind       text collate "C" not null,
+    -- Key of the entry that this one corrects, where it is named by its key.
+    target     text collate "C",
+    -- Idempotency key: fixed here, so that sending it again is safe for ever.
+    key        text collate "C" not null,
+    -- What is sent, as JSON.
+    body       text not null,
+    added_at   timestamptz not null default now(),
+    -- waiting -> handed_off; waiting -> parked -> waiting or withdrawn.
+    state      text collate "C" not null default 'waiting'
+               check (state in ('waiting', 'parked', 'handed_off', 'withdrawn')),
+    -- How often a relay took it.
+    tries      integer not null default 0,
+    -- The relay that has it now.
+    lease      text collate "C",
+    -- Not taken before: until then a relay has it, or it rests.
+    not_before timestamptz,
+    -- What the ledger said last where it did not record it, as JSON.
+    problem    text,
+    -- Why a person released or withdrew it, as JSON.
+    decision   text,
+    -- The entry that it became, and the receipt that proves it, as JSON.
+    entry_id   uuid,
+    seq        bigint,
+    receipt    text,
+    unique (ledger, key)
+);
+create index if not exists effect_ledger_outbox_waiting
+    on effect_ledger_outbox (id) where state = 'waiting';
+create index if not exists effect_ledger_outbox_held
+    on effect_ledger_outbox (ledger, subject, id)
+    where state = 'parked' or not_before is not null;
+"""
+
+_SQLITE = """\
+create table if not exists effect_ledger_outbox (
+    id         integer primary key autoincrement,
+    ledger     text not null,
+    -- Rows of one subject are handed off in the order of their ids; those without, in any.
+    subject    text,
+    kind       text not null,
+    -- Key of the entry that this one corrects, where it is named by its key.
+    target     text,
+    -- Idempotency key: fixed here, so that sending it again is safe for ever.
+    key        text not null,
+    -- What is sent, as JSON.
+    body       text not null,
+    added_at   text not null default (strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z'),
+    -- waiting -> handed_off; waiting -> parked -> waiting or withdrawn.
+    state      text not null default 'waiting'
+               check (state in ('waiting', 'parked', 'handed_off', 'withdrawn')),
+    -- How often a relay took it.
+    tries      integer not null default 0,
+    -- The relay that has it now.
+    lease      text,
+    -- Not taken before: until then a relay has it, or it rests.
+    not_before text,
+    -- What the ledger said last where it did not record it, as JSON.
+    problem    text,
+    -- Why a person released or withdrew it, as JSON.
+    decision   text,
+    -- The entry that it became, and the receipt that proves it, as JSON.
+    entry_id   text,
+    seq        integer,
+    receipt    text,
+    unique (ledger, key)
+);
+create index if not exists effect_ledger_outbox_waiting
+    on effect_ledger_outbox (id) where state = 'waiting';
+create index if not exists effect_ledger_outbox_held
+    on effect_ledger_outbox (ledger, subject, id)
+    where state = 'parked' or not_before is not null;
+"""
+
+DDL: Final[dict[Dialect, str]] = {"postgresql": _POSTGRESQL, "sqlite": _SQLITE}
+"""Statements that make the table, each ended by a semicolon; safe to repeat."""
+
+# ---- The service's transaction --------------------------------------------------------
+
+# Held to the end of the transaction. Ids of a subject are drawn under it, so that they are in
+# the order of commits; without it a later id could be seen first, and be handed off first.
+LOCK_SUBJECT: Final = """
+select pg_advisory_xact_lock(
+    hashtextextended(:subject, hashtextextended(:ledger, cast(:seed as bigint)))
+)
+"""
+LOCK_SEED: Final = 0x0B0C
+# A key that another transaction has just used is waited for, and nothing fails.
+INSERT: Final = """
+insert into effect_ledger_outbox (ledger, subject, kind, target, key, body)
+values (:ledger, :subject, :kind, :target, :key, :body)
+on conflict (ledger, key) do nothing
+returning id
+"""
+SELECT_BY_KEY: Final = """
+select id, body, state from effect_ledger_outbox where ledger = :ledger and key = :key
+"""
+
+# ---- The relay ------------------------------------------------------------------------
+
+# One take at a time. Skipping rows that others have locked would be the trap: a later row of a
+# subject would be free while the take of an earlier one is not yet committed.
+LOCK_TAKE: Final = """
+select pg_advisory_xact_lock(
+    hashtextextended('take', cast(cast('effect_ledger_outbox' as regclass) as bigint))
+)
+"""
+
+# A row is due where it waits for nobody and nothing, no row before it in its subject is held, and
+# what it corrects is handed off, or goes before it in the same subject. What is due of a subject
+# is the beginning of what is left of it, and a limit by id or by octets takes the beginning of that.
+_TAKE: Final = """
+with held as (
+    select ledger, subject, min(id) as since
+    from effect_ledger_outbox
+    where (state = 'parked' or not_before is not null)
+      and (state = 'parked' or (state = 'waiting' and not_before > :now))
+      and subject is not null
+    group by ledger, subject
+),
+due as (
+    select waiting.id, {octets} as octets
+    from effect_ledger_outbox waiting
+    left join held on held.ledger = waiting.ledger and held.subject = waiting.subject
+    where waiting.state = 'waiting'
+      and (waiting.not_before is null or waiting.not_before <= :now)
+      and (held.since is null or waiting.id < held.since)
+      and not exists (
+          select 1 from effect_ledger_outbox corrected
+          where corrected.ledger = waiting.ledger and corrected.key = waiting.target
+            and corrected.id < waiting.id and corrected.state in ('waiting', 'parked')
+            and (corrected.subject = waiting.subject) is not true
+      )
+      {rested}
+    order by waiting.id
+    limit :rows_max
+),
+fits as (
+    select id, sum(octets) over (order by id) - octets as ahead from due
+)
+update effect_ledger_outbox
+set lease = :lease, not_before = :until, tries = tries + 1
+where state = 'waiting' and id in (select id from fits where ahead < :octets_max)
+returning id, ledger, subject, target, key, body, tries
+"""
+_OCTETS: Final[dict[Dialect, str]] = {
+    "postgresql": "octet_length(waiting.body)",
+    "sqlite": "length(cast(waiting.body as blob))",
+}
+
+# What is in history is in history, whoever has the row by now and whatever was decided about it.
+HAND_OFF: Final = """
+update effect_ledger_outbox
+set state = 'handed_off', lease = null, not_before = null, problem = null,
+    entry_id = {uuid}, seq = :seq, receipt = :receipt
+where id = :id and state <> 'handed_off'
+"""
+PARK: Final = """
+update effect_ledger_outbox
+set state = 'parked', lease = null, not_before = null, problem = :problem
+where id = :id and state = 'waiting'
+"""
+# Only of whoever still has it: another relay may be sending it by now.
+PUT_BACK: Final = """
+update effect_ledger_outbox
+set lease = null, not_before = :until, problem = coalesce(:problem, problem),
+    tries = tries - :untried
+where id = :id and state = 'waiting' and lease = :lease
+"""
+PRUNE: Final = """
+delete from effect_ledger_outbox where id in (
+    select id from effect_ledger_outbox
+    where state = 'handed_off' and added_at < :before order by id limit :rows_max
+)
+"""
+
+# ---- People ---------------------------------------------------------------------------
+
+COUNT: Final = """
+select ledger, state, count(*), min(added_at) from effect_ledger_outbox
+group by ledger, state order by ledger, state
+"""
+COUNT_BEHIND: Final = """
+select count(*) from effect_ledger_outbox waiting
+where waiting.state = 'waiting' and exists (
+    select 1 from effect_ledger_outbox parked
+    where parked.state = 'parked' and parked.ledger = waiting.ledger and (
+        (parked.subject = waiting.subject and parked.id < waiting.id)
+        or parked.key = waiting.target
+    )
+)
+"""
+SELECT_PARKED: Final = """
+select id, ledger, subject, kind, key, added_at, tries, problem from effect_ledger_outbox
+where state = 'parked' order by id limit :rows_max
+"""
+SELECT_TROUBLED: Final = """
+select id, ledger, subject, kind, key, added_at, tries, problem from effect_ledger_outbox
+where state = 'waiting' and problem is not null order by id limit :rows_max
+"""
+SELECT_LEDGERS: Final = """
+select distinct ledger from effect_ledger_outbox where key = :key order by ledger
+"""
+RELEASE: Final = """
+update effect_ledger_outbox
+set state = 'waiting', lease = null, not_before = null, decision = :decision
+where ledger = :ledger and key = :key and state = 'parked'
+returning id
+"""
+# Only what is known not to be in history: refused, or never sent. Of what was sent and not
+# answered nobody knows, and a relay finds out.
+WITHDRAW: Final = """
+update effect_ledger_outbox
+set state = 'withdrawn', lease = null, not_before = null, decision = :decision
+where ledger = :ledger and key = :key
+  and (state = 'parked' or (state = 'waiting' and tries = 0))
+returning id
+"""
+
+
+def take_statement(dialect: Dialect, rested: int) -> str:
+    """
+    Take what is due, in order.
+
+    Args:
+        dialect: Of the database.
+        rested: Of how many ledgers nothing is taken; they are `:rested0` and so on.
+    """
+    names = ", ".join(f":rested{at}" for at in range(rested))
+    return _TAKE.format(
+        octets=_OCTETS[dialect],
+        rested=f"and waiting.ledger not in ({names})" if rested else "",
+    )
+
+
+def hand_off_statement(dialect: Dialect) -> str:
+    """Note what a row became."""
+    return HAND_OFF.format(
+        uuid="cast(:entry_id as uuid)" if dialect == "postgresql" else ":entry_id"
+    )

@@ -1,0 +1,201 @@
+"""
+The outbox against a small model: whatever fails, and whichever relays are at work, what the ledger
+records of a subject is what was added of it, in that order, none twice and none left out.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+import tempfile
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+
+from ledger.client import outbox
+from ledger.client.outbox.link import SqliteLink
+from ledger.client.outbox.relay import Relay
+from ledger.errors import NotFoundError
+from tests.unit.plain_ledger import Killed, PlainLedger
+
+RELAYS = 3
+LEASE_S = 30.0
+FAULTS = ("none", "none", "away", "lost", "killed before", "killed after", "overtaken")
+RULES_PER_RUN = 25
+RUNS = 40
+
+relays = st.integers(0, RELAYS - 1)
+subjects = st.sampled_from(["order/1", "order/2", None])
+
+
+class OutboxMachine(RuleBasedStateMachine):
+    """Services add, relays hand off, die and overtake each other, people decide."""
+
+    keys = Bundle("keys")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._folder = tempfile.TemporaryDirectory(prefix="effect-ledger-test-")
+        self._path = Path(self._folder.name, "service.db")
+        self._service = sqlite3.connect(self._path)
+        self.ledger = PlainLedger()
+        self.seconds = 0.0
+        self.numbers = itertools.count()
+        self.added: list[tuple[str, str | None, str | None]] = []
+        self._service.execute("pragma synchronous = off")
+        with self._service:
+            outbox.create(self._service)
+        self.relays = [self._relay() for _ in range(RELAYS)]
+
+    def teardown(self) -> None:
+        """In the end, when nothing fails any more, everything has arrived."""
+        try:
+            self.ledger.refused.clear()
+            self._pass(LEASE_S + 60)
+            for _ in range(len(self.added) + 1):
+                with self._service:
+                    for each in outbox.status(self._service)["refused"]:
+                        outbox.release(self._service, each["key"], reason="mended")
+                self._pass(60)
+                self.relays[0].drain()
+            self._check_all_arrived()
+        finally:
+            for relay in self.relays:
+                relay.close()
+            self._service.close()
+            self._folder.cleanup()
+
+    @rule(target=keys, subject=subjects, commits=st.booleans())
+    def add(self, subject: str | None, commits: bool) -> str:
+        return self._add(subject, None, commits)
+
+    @rule(target=keys, corrected=keys, subject=subjects)
+    def correct(self, corrected: str, subject: str | None) -> str:
+        # Of keys that were rolled back or withdrawn the ledger never hears.
+        there = self._service.execute(
+            "select 1 from effect_ledger_outbox where key = ? and state <> 'withdrawn'",
+            (corrected,),
+        ).fetchone()
+        return self._add(subject, corrected if there else None, commits=True)
+
+    @rule(which=relays, other=relays, fault=st.sampled_from(FAULTS))
+    def turn(self, which: int, other: int, fault: str) -> None:
+        if fault == "overtaken":
+            # It is frozen while its batch is on its way, and another one takes the same rows.
+            self.ledger.meanwhile = lambda: self._overtake(other if other != which else which - 1)
+        else:
+            self.ledger.fault = fault
+        try:
+            self.relays[which].turn()
+        except Killed:
+            self.relays[which].close()
+            self.relays[which] = self._relay()
+        self.ledger.fault, self.ledger.meanwhile = "none", lambda: None
+
+    @rule(seconds=st.sampled_from([1, LEASE_S / 2, LEASE_S + 1]))
+    def wait(self, seconds: float) -> None:
+        self._pass(seconds)
+
+    @rule(key=keys)
+    def refuse(self, key: str) -> None:
+        self.ledger.refused.add(key)
+
+    @rule(key=keys)
+    def mend(self, key: str) -> None:
+        self.ledger.refused.discard(key)
+
+    @rule(key=keys)
+    def release(self, key: str) -> None:
+        self._decide(outbox.release, key)
+
+    @rule(key=keys)
+    def withdraw(self, key: str) -> None:
+        # Nothing hangs on it that would be refused for ever.
+        if all(target != key for _, _, target in self.added):
+            self._decide(outbox.withdraw, key)
+
+    @invariant()
+    def order_is_kept(self) -> None:
+        """Of each subject in the order in which it was added, and no correction before its target."""
+        recorded = [entry["key"] for entry in self.ledger.entries]
+        assert len(set(recorded)) == len(recorded)
+        at = {key: seq for seq, key in enumerate(recorded)}
+        for subject in {subject for _, subject, _ in self.added} - {None}:
+            seqs = [at[key] for key, about, _ in self.added if about == subject and key in at]
+            assert seqs == sorted(seqs)
+        for key, _, target in self.added:
+            assert target is None or key not in at or at[target] < at[key]
+
+    def _check_all_arrived(self) -> None:
+        rows = self._service.execute("select key, state, seq from effect_ledger_outbox").fetchall()
+        assert [key for key, _, _ in rows] == [key for key, _, _ in self.added]
+        assert {state for _, state, _ in rows} <= {"handed_off", "withdrawn"}
+        handed_off = {key: seq for key, state, seq in rows if state == "handed_off"}
+        assert handed_off == {
+            entry["key"]: seq for seq, entry in enumerate(self.ledger.entries)
+        }
+
+    def _add(self, subject: str | None, target: str | None, commits: bool) -> str:
+        key = f"k{next(self.numbers)}"
+        effect: dict[str, Any] = {"type": "card.capture", "occurred_at": "2026-03-02T09:15:00Z"}
+        if subject is not None:
+            effect["subject"] = subject
+        if target is not None:
+            effect |= {"kind": "adjustment", "corrects_key": target, "reason": "address.wrong"}
+        outbox.add(self._service, effect, key=key, ledger="shop")
+        if commits:
+            self._service.commit()
+            self.added.append((key, subject, target))
+        else:
+            self._service.rollback()
+        return key
+
+    def _decide(self, decide: Any, key: str) -> None:
+        with self._service, suppress(NotFoundError):
+            decide(self._service, key, reason="as the test says")
+
+    def _overtake(self, other: int) -> None:
+        self._pass(LEASE_S + 1)
+        self.relays[other].turn()
+
+    def _pass(self, seconds: float) -> None:
+        self.seconds += seconds
+
+    def _relay(self) -> Relay:
+        return Relay(
+            open_link=lambda: _ShiftedLink(self),
+            open_batch=lambda _: self.ledger,
+            lease_s=LEASE_S,
+            clock=lambda: self.seconds,
+        )
+
+
+class _ShiftedLink(SqliteLink):
+    """To the service's database, at the time the machine says it is."""
+
+    def __init__(self, machine: OutboxMachine) -> None:
+        connection = sqlite3.connect(machine._path, isolation_level=None)
+        connection.execute("pragma synchronous = off")
+        super().__init__(connection)
+        self._machine = machine
+
+    def now(self) -> datetime:
+        return datetime(2026, 3, 2, tzinfo=UTC) + timedelta(seconds=self._machine.seconds)
+
+
+def test_what_is_added_is_recorded_once_and_in_order_whatever_fails():
+    run_state_machine_as_test(
+        OutboxMachine,
+        settings=settings(max_examples=RUNS, stateful_step_count=RULES_PER_RUN),
+    )

@@ -166,9 +166,7 @@ def _refuse_unknown(environment: Mapping[str, str]) -> None:
         )
 
 
-CLIENT_VARIABLES = frozenset(
-    {"EFFECT_LEDGER_URL", "EFFECT_LEDGER_KEY", "EFFECT_LEDGER_OUTBOX_URL"}
-)
+CLIENT_VARIABLES = frozenset({"EFFECT_LEDGER_URL", "EFFECT_LEDGER_KEY", "EFFECT_LEDGER_OUTBOX_URL"})
 """Read by the client commands only, and harmless beside a server."""
 
 

@@ -25,6 +25,7 @@ from ledger.cli import (
     keys,
     ledgers,
     recon,
+    relay,
     report,
     restore,
     sample,
@@ -81,6 +82,7 @@ app.command("tail")(entries.tail)
 app.add_typer(intents.app, name="intent")
 app.command("dry-run")(items.dry_run)
 app.command("import")(items.import_file)
+app.command("relay")(relay.relay)
 app.command("close")(close.close)
 app.command("review")(close.review)
 app.add_typer(recon.app, name="recon")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ledger.cli.output import BAD_EVIDENCE, GOOD, JsonOption, Output, facts, print_json, table
+from ledger.cli.output import BAD_EVIDENCE, GOOD, JsonOption, Output, facts, table
 from ledger.client import DirectoryReceipts, outbox
 from ledger.client.outbox.link import dialect_of
 from ledger.client.outbox.running import (
@@ -34,9 +35,7 @@ def relay(
         ),
     ] = None,
     *,
-    once: Annotated[
-        bool, typer.Option("--once", help="Hand off what is there, and end.")
-    ] = False,
+    once: Annotated[bool, typer.Option("--once", help="Hand off what is there, and end.")] = False,
     status: Annotated[
         bool, typer.Option("--status", help="Show what is in the outbox, and end.")
     ] = False,
@@ -80,12 +79,14 @@ def relay(
 
     Runs until SIGTERM, beside any number of others. Reads EFFECT_LEDGER_URL and EFFECT_LEDGER_KEY.
     A row that the ledger refuses holds what follows in its subject, and nothing else, until it is
-    released or withdrawn. Exit codes of --once and --status: 0 good, 1 rows are refused, 2 bad input,
-    or the ledger or the database does not answer.
+    released or withdrawn. Exit codes of --once and --status: 0 good, 1 rows are refused, 2 bad
+    input, or the ledger or the database does not answer.
     """
     output = Output(as_json)
     if database_url is None:
-        raise SettingsError(f"name the service's database with --database-url or {DATABASE_VARIABLE}")
+        raise SettingsError(
+            f"name the service's database with --database-url or {DATABASE_VARIABLE}"
+        )
     if ddl:
         statements = outbox.DDL[dialect_of(database_url)]
         output.answer({"ddl": statements}, statements.rstrip())
@@ -123,3 +124,71 @@ def relay(
     told = {**_told(running.counts), "waiting": found["waiting"], "refused": found["refused"]}
     output.answer(told, "\n".join(_prose(found)))
     return BAD_EVIDENCE if found["parked"] else GOOD
+
+
+def _decide(
+    database: str,
+    released: Sequence[str],
+    withdrawn: Sequence[str],
+    reason: str | None,
+    ledger: str | None,
+) -> None:
+    if reason is None:
+        raise SettingsError("say with --reason why it is released or withdrawn")
+    # All of them, or none.
+    with connected(database) as connection:
+        for key in released:
+            outbox.release(connection, key, reason=reason, ledger=ledger)
+        for key in withdrawn:
+            outbox.withdraw(connection, key, reason=reason, ledger=ledger)
+
+
+def _status(database: str) -> dict[str, Any]:
+    with connected(database) as connection:
+        return outbox.status(connection)
+
+
+def _told(counts: Mapping[str, int]) -> dict[str, int]:
+    return {name: counts[name] for name in ("handed_off", "replayed", "parked", "failures")}
+
+
+def _span(text: str) -> timedelta:
+    span = parse_span(text)
+    if span is None:
+        raise SettingsError("--keep must be a time such as 90s, 30m, 12h or 30d")
+    return span
+
+
+def _prose(found: Mapping[str, Any]) -> Iterator[str]:
+    since = f", the oldest since {found['oldest_waiting_at']}" if found["oldest_waiting_at"] else ""
+    yield facts(
+        waiting=f"{found['waiting']:,}{since}",
+        refused=f"{found['parked']:,}"
+        + (f" ({found['behind']:,} wait behind)" * (found["behind"] > 0)),
+        handed_off=f"{found['handed_off']:,}",
+        withdrawn=f"{found['withdrawn']:,}",
+    )
+    for title, rows in (("Refused", found["refused"]), ("Postponed", found["troubled"])):
+        if rows:
+            yield title
+            yield table(
+                [
+                    ("LEDGER", "SUBJECT", "KEY", "TRIES", "CODE", "WHY"),
+                    *(
+                        (
+                            each["ledger"],
+                            each["subject"] or "-",
+                            each["key"],
+                            str(each["tries"]),
+                            each["problem"]["code"] or "-",
+                            each["problem"]["detail"] or "-",
+                        )
+                        for each in rows
+                    ),
+                ]
+            )
+    if found["refused"]:
+        yield (
+            "Release a row once the reason is gone, or withdraw it: "
+            "effect-ledger relay --release KEY --reason WHY"
+        )

@@ -38,7 +38,7 @@ class PlainLedger:
     meanwhile: Callable[[], None] = lambda: None
     """Happens while a batch is on its way, once."""
 
-    def __call__(
+    def batch(
         self, items: Iterable[Mapping[str, Any]], *, mode: str
     ) -> Sequence[Recorded | ClientError]:
         listed = list(items)
@@ -56,6 +56,9 @@ class PlainLedger:
         if fault == "lost":
             raise OutcomeUnknown("a batch", key=None, why="the connection broke")
         return answers
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
 
     def _record(
         self, items: Sequence[Mapping[str, Any]], *, atomic: bool

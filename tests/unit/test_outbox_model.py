@@ -127,7 +127,7 @@ class OutboxMachine(RuleBasedStateMachine):
 
     @invariant()
     def order_is_kept(self) -> None:
-        """Of each subject in the order in which it was added, and no correction before its target."""
+        """Each subject as it was added, and no correction before its target."""
         recorded = [entry["key"] for entry in self.ledger.entries]
         assert len(set(recorded)) == len(recorded)
         at = {key: seq for seq, key in enumerate(recorded)}
@@ -142,9 +142,7 @@ class OutboxMachine(RuleBasedStateMachine):
         assert [key for key, _, _ in rows] == [key for key, _, _ in self.added]
         assert {state for _, state, _ in rows} <= {"handed_off", "withdrawn"}
         handed_off = {key: seq for key, state, seq in rows if state == "handed_off"}
-        assert handed_off == {
-            entry["key"]: seq for seq, entry in enumerate(self.ledger.entries)
-        }
+        assert handed_off == {entry["key"]: seq for seq, entry in enumerate(self.ledger.entries)}
 
     def _add(self, subject: str | None, target: str | None, commits: bool) -> str:
         key = f"k{next(self.numbers)}"
@@ -175,7 +173,7 @@ class OutboxMachine(RuleBasedStateMachine):
     def _relay(self) -> Relay:
         return Relay(
             open_link=lambda: _ShiftedLink(self),
-            open_batch=lambda _: self.ledger,
+            open_ledger=lambda _: self.ledger,
             lease_s=LEASE_S,
             clock=lambda: self.seconds,
         )

@@ -26,7 +26,7 @@ from ledger.client.outbox.table import (
 from ledger.client.requests import encode
 from ledger.effect import Effect, Rules, build_effect
 from ledger.entry import parse_signature
-from ledger.errors import IdempotencyConflictError, TooLargeError
+from ledger.errors import IdempotencyConflictError, MalformedEffectError, TooLargeError
 from ledger.forms.names import check_ledger_name
 from ledger.forms.payload import build_payloads
 
@@ -84,6 +84,10 @@ def add(
         SettingsError: The connection is of another kind, or in no transaction.
     """
     rules = rules if rules is not None else Rules()
+    if effect.get("key", key) != key:
+        raise MalformedEffectError(
+            "/key is another one than the effect is added under", pointer="/key"
+        )
     check_ledger_name(ledger, "ledger")
     item = orjson.loads(encode({"kind": "effect", **effect, "key": key}))
     judged = _judge(item, rules)

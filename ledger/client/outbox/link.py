@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Literal, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from ledger.errors import DatabaseUnavailableError, SettingsError
 from ledger.forms.timestamps import format_time
@@ -39,6 +39,10 @@ class Link(ABC):
     """One connection. Nothing is committed here unless `transaction` began it."""
 
     dialect: Dialect
+    connection: Any
+    """As its driver has it."""
+    holds: Any = None
+    """What must live as long."""
 
     @abstractmethod
     def rows(self, statement: str, values: Values) -> list[tuple[Any, ...]]:
@@ -83,7 +87,8 @@ class PsycopgLink(Link):
         """As `Link`, whatever rows the caller's own cursors make."""
         with self._cursor() as cursor:
             cursor.execute(_VALUE.sub(r"%(\1)s", statement), values)
-            return list(cursor) if cursor.description is not None else []
+            found: list[tuple[Any, ...]] = list(cursor) if cursor.description is not None else []
+            return found
 
     def each(self, statement: str, values: Sequence[Values]) -> None:
         """As `Link`, in one trip."""
@@ -92,7 +97,7 @@ class PsycopgLink(Link):
 
     def require_transaction(self) -> None:
         """As `Link`."""
-        from psycopg.pq import TransactionStatus  # noqa: PLC0415 - its connection is here.
+        from psycopg.pq import TransactionStatus
 
         status = self.connection.info.transaction_status
         if self.connection.autocommit and status == TransactionStatus.IDLE:
@@ -114,7 +119,7 @@ class PsycopgLink(Link):
         self.connection.close()
 
     def _cursor(self) -> Any:
-        from psycopg.rows import tuple_row  # noqa: PLC0415 - its connection is here.
+        from psycopg.rows import tuple_row
 
         return self.connection.cursor(row_factory=tuple_row)
 
@@ -131,7 +136,8 @@ class SqliteLink(Link):
         """As `Link`, whatever rows the caller's own cursors make."""
         cursor = self.connection.cursor()
         cursor.row_factory = None
-        return cursor.execute(statement, _as_text(values)).fetchall()
+        found: list[tuple[Any, ...]] = cursor.execute(statement, _as_text(values)).fetchall()
+        return found
 
     def each(self, statement: str, values: Sequence[Values]) -> None:
         """As `Link`."""
@@ -182,7 +188,13 @@ class AlchemyLink(Link):
 
     def require_transaction(self) -> None:
         """As `Link`."""
-        if self.connection.get_isolation_level() == "AUTOCOMMIT":
+        if self.dialect == "sqlite":
+            # Whoever begins with the first statement has begun by then.
+            self.rows("select 1", {})
+        driver = self.connection.connection.driver_connection
+        if isinstance(driver, sqlite3.Connection):
+            SqliteLink(driver).require_transaction()
+        elif getattr(driver, "autocommit", False):
             raise _no_transaction("with engine.begin() as connection: ...")
 
     def _fit(self, values: Values) -> Values:
@@ -222,14 +234,7 @@ def opener(database: Any) -> Callable[[], Link]:
     if isinstance(database, str):
         return _url_opener(database)
     if hasattr(database, "raw_connection"):
-
-        def connect() -> Any:
-            pooled = database.raw_connection()
-            # It is the relay's from here on: its mode is another than the pool's.
-            pooled.detach()
-            return pooled.driver_connection
-
-        return lambda: _own(connect())
+        return lambda: _own_of_pool(database)
     if callable(database):
         return lambda: _own(database())
     raise SettingsError(
@@ -238,25 +243,37 @@ def opener(database: Any) -> Callable[[], Link]:
     )
 
 
-def _url_opener(url: str) -> Callable[[], Link]:
-    # As SQLAlchemy spells it, with the driver behind a plus.
+def dialect_of(url: str) -> Dialect:
+    """
+    Which database a URL names.
+
+    Raises:
+        SettingsError: None of the two.
+    """
     scheme, _, rest = url.partition("://")
+    # As SQLAlchemy spells it, with the driver behind a plus.
     dialect = scheme.partition("+")[0]
-    if dialect == "sqlite" and rest.startswith("/"):
-        path = unquote(urlsplit(f"sqlite://{rest}").path)[1:]
-        if path:
-            return lambda: _own(sqlite3.connect(path))
+    if dialect == "sqlite" and len(rest) > 1 and rest.startswith("/"):
+        return "sqlite"
     if dialect in ("postgresql", "postgres") and rest:
-        return lambda: _own(_connect(f"postgresql://{rest}"))
+        return "postgresql"
     raise SettingsError(
-        "the URL of the service's database must be postgresql://USER@HOST/NAME or "
+        "the URL of the service's database must be postgresql://USER@HOST/NAME, or "
         "sqlite:///relative/path or sqlite:////absolute/path"
     )
 
 
+def _url_opener(url: str) -> Callable[[], Link]:
+    rest = url.partition("://")[2]
+    if dialect_of(url) == "sqlite":
+        path = unquote(rest[1:])
+        return lambda: _own(sqlite3.connect(path))
+    return lambda: _own(_connect(f"postgresql://{rest}"))
+
+
 def _connect(url: str) -> Any:
     try:
-        import psycopg  # noqa: PLC0415 - only whoever has PostgreSQL has it.
+        import psycopg
     except ImportError as error:
         raise SettingsError(
             "PostgreSQL is spoken to with psycopg, which is not installed: "
@@ -268,6 +285,16 @@ def _connect(url: str) -> Any:
         )
     except psycopg.ProgrammingError as error:
         raise SettingsError(f"the URL of the service's database: {error}") from error
+
+
+def _own_of_pool(engine: Any) -> Link:
+    """A link over a connection that its pool never gets back: its mode is another."""
+    pooled = engine.raw_connection()
+    link = _own(pooled.driver_connection)
+    pooled.detach()
+    # What the pool made of it closes it when it is forgotten.
+    link.holds = pooled
+    return link
 
 
 def _own(connection: Any) -> Link:
@@ -320,7 +347,7 @@ def database_errors() -> Iterator[None]:
 
 
 def _text(statement: str) -> Any:
-    from sqlalchemy import text  # noqa: PLC0415 - its connection is here.
+    from sqlalchemy import text
 
     return text(statement)
 

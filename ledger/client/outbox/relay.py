@@ -23,7 +23,7 @@ from typing import Any, Self
 import orjson
 
 from ledger.client.outbox.link import Link, database_errors
-from ledger.client.outbox.sending import Batch, HandedOff, Postponed, Rejected, Row, Sent, send
+from ledger.client.outbox.sending import HandedOff, Ledger, Postponed, Rejected, Row, Sent, send
 from ledger.client.outbox.table import (
     LOCK_TAKE,
     PARK,
@@ -65,8 +65,8 @@ class Relay:
     """One relay. It is of the thread that runs it; any number may run beside it."""
 
     open_link: Callable[[], Link]
-    open_batch: Callable[[str], Batch]
-    """Ledger -> how to post to it."""
+    open_ledger: Callable[[str], Ledger]
+    """By its name."""
     lease_s: float = 30.0
     """How long rows are kept from other relays; what a killed one had waits so long."""
     keep: timedelta | None = None
@@ -76,7 +76,7 @@ class Relay:
     counts: Counter[str] = field(default_factory=Counter)
     """`handed_off`, `replayed` among them, `parked`, `failures`: since it was started."""
     _link: Link | None = None
-    _batches: dict[str, Batch] = field(default_factory=dict)
+    _ledgers: dict[str, Ledger] = field(default_factory=dict)
     _rests: dict[str, _Rest] = field(default_factory=dict)
     _rows_max: int = ROWS_MAX
     _pruned_at: float = float("-inf")
@@ -90,20 +90,27 @@ class Relay:
         Raises:
             LedgerError: It cannot go on: the outbox is not there, or a setting is wrong.
         """
+        try:
+            self._run(stop)
+        finally:
+            self.close()
+
+    def _run(self, stop: threading.Event) -> None:
         pause_s = IDLE_PAUSE_MIN_S
         while not stop.is_set():
             try:
                 taken = self.turn()
             except DatabaseUnavailableError as error:
-                self.close()
-                logger.warning("%s; trying again", error.message, extra={"fields": {"rest_s": pause_s}})
+                self._disconnect()
+                logger.warning(
+                    "%s; trying again", error.message, extra={"fields": {"rest_s": pause_s}}
+                )
                 pause_s = min(2 * pause_s, REST_MAX_S)
                 stop.wait(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - no secret.
                 continue
             pause_s = IDLE_PAUSE_MIN_S if taken else min(2 * pause_s, IDLE_PAUSE_MAX_S)
             if not taken:
                 stop.wait(pause_s)
-        self.close()
 
     def drain(self) -> LedgerError | None:
         """
@@ -142,7 +149,7 @@ class Relay:
             for ledger in dict.fromkeys(row.ledger for row in rows):
                 mine = [row for row in rows if row.ledger == ledger]
                 if self.clock() < gives_up_at:
-                    sent = send(mine, self._batch(ledger))
+                    sent = send(mine, self._ledger(ledger))
                     self._mind(ledger, sent, len(mine))
                 else:
                     sent = Sent(outcomes=[Postponed(row=row, problem=None) for row in mine])
@@ -152,15 +159,20 @@ class Relay:
         return len(rows)
 
     def close(self) -> None:
-        """Let go of the database; what is leased is free when its lease ends."""
+        """Let go of database and ledgers; what is leased is free when its lease ends."""
+        self._disconnect()
+        while self._ledgers:
+            self._ledgers.popitem()[1].close()
+
+    # ---- One turn ----
+
+    def _disconnect(self) -> None:
         link, self._link = self._link, None
         if link is not None:
             try:
                 link.close()
-            except Exception:  # noqa: BLE001 - it is gone either way, and is opened anew.
+            except Exception:
                 logger.debug("a connection did not close", exc_info=True)
-
-    # ---- One turn ----
 
     def _take(self, link: Link, lease: str) -> list[Row]:
         rested = [name for name, rest in self._rests.items() if rest.until > self.clock()]
@@ -183,10 +195,10 @@ class Relay:
         rows = [_row(columns) for columns in taken]
         return sorted(rows, key=lambda row: row.id)
 
-    def _batch(self, ledger: str) -> Batch:
-        if ledger not in self._batches:
-            self._batches[ledger] = self.open_batch(ledger)
-        return self._batches[ledger]
+    def _ledger(self, name: str) -> Ledger:
+        if name not in self._ledgers:
+            self._ledgers[name] = self.open_ledger(name)
+        return self._ledgers[name]
 
     def _mind(self, ledger: str, sent: Sent, rows: int) -> None:
         """Leave a ledger alone that could not be asked, longer each time, and ask for less."""
@@ -222,7 +234,9 @@ class Relay:
         with link.transaction():
             now = link.now()
             link.each(hand_off_statement(link.dialect), [_history(each) for each in handed_off])
-            link.each(PARK, [{"id": each.row.id, "problem": _json(each.problem)} for each in rejected])
+            link.each(
+                PARK, [{"id": each.row.id, "problem": _json(each.problem)} for each in rejected]
+            )
             link.each(PUT_BACK, [_put_back(each, lease, now) for each in postponed])
         self._tell(handed_off, rejected)
 

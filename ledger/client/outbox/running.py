@@ -19,7 +19,7 @@ from typing import Any
 from ledger.client.client import Client
 from ledger.client.outbox.link import Link, database_errors, opener
 from ledger.client.outbox.relay import Relay, RelayThread
-from ledger.client.outbox.sending import Batch
+from ledger.client.outbox.sending import Ledger
 from ledger.client.receipt_store import ReceiptStore
 from ledger.client.retry import Retry
 from ledger.errors import SettingsError
@@ -103,19 +103,14 @@ def open_relay(
     where = url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
     known = key or os.environ.get(KEY_VARIABLE)
     if not known:
-        raise SettingsError(
-            f"set {KEY_VARIABLE} to an API key that may write what is handed off"
-        )
+        raise SettingsError(f"set {KEY_VARIABLE} to an API key that may write what is handed off")
 
-    def batch(ledger: str) -> Batch:
+    def open_ledger(name: str) -> Ledger:
         # Sent once each time: when to send again is decided here, by the rows.
         retry = Retry(tries=1, attempt_s=lease_s * ATTEMPT_SHARE)
-        client = Client(
-            where, key=known, ledger=ledger, receipts=receipts, vkey=vkey, retry=retry
-        )
-        return client.batch
+        return Client(where, key=known, ledger=name, receipts=receipts, vkey=vkey, retry=retry)
 
-    return Relay(open_link=opener(database), open_batch=batch, lease_s=lease_s, keep=keep)
+    return Relay(open_link=opener(database), open_ledger=open_ledger, lease_s=lease_s, keep=keep)
 
 
 def run_until_signalled(relay: Relay) -> None:

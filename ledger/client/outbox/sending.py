@@ -81,10 +81,10 @@ class Sent:
     """The ledger as a whole could not be asked."""
 
 
-class Batch(Protocol):
-    """How a ledger is asked: `Client.batch`."""
+class Ledger(Protocol):
+    """How a ledger is asked; a Client is one."""
 
-    def __call__(
+    def batch(
         self, items: Iterable[Mapping[str, Any]], *, mode: Literal["independent", "atomic"]
     ) -> Sequence[Recorded | ClientError]:
         """
@@ -99,28 +99,32 @@ class Batch(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Let go of the connections."""
+        ...
 
-def send(rows: Sequence[Row], batch: Batch) -> Sent:
+
+def send(rows: Sequence[Row], ledger: Ledger) -> Sent:
     """
     Hand off rows of one ledger, in order.
 
     Args:
         rows: In the order of their ids; of each subject the beginning of what is left of it.
-        batch: Posts to that ledger.
+        ledger: That ledger.
     """
     atomic = len(rows) > 1
     try:
-        told = _ask(rows, batch, atomic=atomic)
+        told = _ask(rows, ledger, atomic=atomic)
     except Refused as refusal:
         if atomic and "items" in refusal.details:
-            return _send_some(rows, refusal.details.get("index"), batch)
+            return _send_some(rows, refusal.details.get("index"), ledger)
         return _failed(rows, refusal)
     except ClientError as error:
         return _failed(rows, error)
     return Sent(outcomes=[told[row.id] for row in rows])
 
 
-def _send_some(rows: Sequence[Row], refused: Any, batch: Batch) -> Sent:
+def _send_some(rows: Sequence[Row], refused: Any, ledger: Ledger) -> Sent:
     """Hand off what goes before the one that was refused, or find out who is refused."""
     if isinstance(refused, int) and 0 < refused < len(rows):
         some, atomic = list(rows[:refused]), refused > 1
@@ -128,7 +132,7 @@ def _send_some(rows: Sequence[Row], refused: Any, batch: Batch) -> Sent:
         some, atomic = heads_of(rows), False
     told: Mapping[int, Outcome] = {}
     try:
-        told = _ask(some, batch, atomic=atomic)
+        told = _ask(some, ledger, atomic=atomic)
     except ClientError as error:
         # Refused once more: somebody else wrote in between, and the next turn sees what is now.
         if not (isinstance(error, Refused) and "items" in error.details):
@@ -137,7 +141,7 @@ def _send_some(rows: Sequence[Row], refused: Any, batch: Batch) -> Sent:
 
 
 def heads_of(rows: Sequence[Row]) -> list[Row]:
-    """Rows that wait for no other one of these: each subject's first, and none before its target."""
+    """Rows that wait for no other of these: the first of each subject, none before its target."""
     heads: list[Row] = []
     subjects: set[str | None] = set()
     keys: set[str | None] = set()
@@ -150,9 +154,9 @@ def heads_of(rows: Sequence[Row]) -> list[Row]:
     return heads
 
 
-def _ask(rows: Sequence[Row], batch: Batch, *, atomic: bool) -> Mapping[int, Outcome]:
+def _ask(rows: Sequence[Row], ledger: Ledger, *, atomic: bool) -> Mapping[int, Outcome]:
     items = [orjson.loads(row.body) for row in rows]
-    results = batch(items, mode="atomic" if atomic else "independent")
+    results = ledger.batch(items, mode="atomic" if atomic else "independent")
     return {row.id: _outcome(row, result) for row, result in zip(rows, results, strict=True)}
 
 

@@ -80,7 +80,7 @@ def release(connection: Any, key: str, *, reason: str, ledger: str | None = None
         NotFoundError: No row under that key is parked.
         SettingsError: Several ledgers have the key, or there is no reason.
     """
-    _decide(connection, "released", RELEASE, key, reason, ledger)
+    _decide(connection, RELEASE, "released", key=key, reason=reason, ledger=ledger)
 
 
 def withdraw(connection: Any, key: str, *, reason: str, ledger: str | None = None) -> None:
@@ -100,11 +100,11 @@ def withdraw(connection: Any, key: str, *, reason: str, ledger: str | None = Non
         NotFoundError: No row under that key is parked, or waits and was never sent.
         SettingsError: Several ledgers have the key, or there is no reason.
     """
-    _decide(connection, "withdrawn", WITHDRAW, key, reason, ledger)
+    _decide(connection, WITHDRAW, "withdrawn", key=key, reason=reason, ledger=ledger)
 
 
 def _decide(
-    connection: Any, decided: str, statement: str, key: str, reason: str, ledger: str | None
+    connection: Any, statement: str, decided: str, *, key: str, reason: str, ledger: str | None
 ) -> None:
     if not reason.strip() or len(reason) > REASON_MAX:
         raise SettingsError(f"a decision needs a reason, of up to {REASON_MAX} characters")

@@ -133,9 +133,10 @@ select pg_advisory_xact_lock(
 )
 """
 
-# A row is due where it waits for nobody and nothing, no row before it in its subject is held, and
-# what it corrects is handed off, or goes before it in the same subject. What is due of a subject
-# is the beginning of what is left of it, and a limit by id or by octets takes the beginning of that.
+# A row is due where nobody has it and it does not rest, no row before it in its subject is held,
+# and what it corrects is handed off, or goes before it in the same subject. What is due of a
+# subject is so the beginning of what is left of it; a limit by rows or octets takes the beginning
+# of that.
 _TAKE: Final = """
 with held as (
     select ledger, subject, min(id) as since

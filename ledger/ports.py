@@ -272,6 +272,18 @@ class Signer(Protocol):
             SignerUnavailableError: The signer does not answer.
         """
 
+    def endorse(self, origin: str, vkey: str) -> list[str]:
+        """
+        Let the other keys that sign an origin say that this one does too.
+
+        Returns:
+            Signature lines (C2SP signed-note), one for each of them.
+
+        Raises:
+            MalformedProofError: It is no key of this signer.
+            SignerUnavailableError: The signer does not answer.
+        """
+
 
 class Stops(Protocol):
     """Ledgers that take no writes until a person has looked."""

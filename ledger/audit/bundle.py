@@ -462,6 +462,15 @@ class _Writer:
             "posters": self._source.poster_keys(sorted(self._counts.poster_keys)),
         }
         self._small("keys/keys.json", canonical_bytes(keys), "public keys", JSON)
+        notices = self._source.key_notices()
+        if notices:
+            history = {
+                "first": self._request.first_vkey,
+                "notices": [each.decode() for each in notices],
+            }
+            self._small(
+                verify.KEY_HISTORY, canonical_bytes(history), "how one key followed another", JSON
+            )
         # C2SP tlog-policy: other programs verify the checkpoints under it.
         policy = f"log {record.vkey}\nquorum none\n"
         self._small("policy.txt", policy.encode(), "the policy to verify under", TEXT)

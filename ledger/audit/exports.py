@@ -216,8 +216,8 @@ class Exports:
             job = _Job(
                 id=str(uuid4()),
                 request=BundleRequest(
-                    # The bundle is signed with the key of today.
                     record=replace(record, vkey=current(self._keys(record)).encode()),
+                    first_vkey=record.vkey,
                     close=close,
                     before=before,
                     selection=selection,

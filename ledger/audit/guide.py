@@ -17,6 +17,8 @@ at {closed_at} by {preparer}; reviewer, as {preparer} states: {reviewer}. {claim
 
        {vkey}
 
+   Or a key that it took the place of: keys/history.json leads from that one to this.
+
 2. With Python 3.10 or later, without network:
 
        python3 verify.py --vkey '{vkey}'

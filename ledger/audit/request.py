@@ -14,6 +14,9 @@ class BundleRequest:
     """Everything that decides about the bytes of a bundle, but what was erased."""
 
     record: LedgerRecord
+    """With the key of today, with which the bundle is signed."""
+    first_vkey: str
+    """The key the ledger was created with."""
     close: Close
     """With its checkpoint."""
     before: Close | None

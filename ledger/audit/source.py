@@ -169,6 +169,10 @@ class Source:
         rows = self._connection.execute(SELECT_ERASED, (self._record.name, list(seqs))).fetchall()
         return {(seq, name) for seq, name in rows}
 
+    def key_notices(self) -> list[bytes]:
+        """What `_registry` says of the keys that sign the ledger, in order."""
+        return self._scan.key_notices()
+
     def poster_keys(self, key_ids: Sequence[str]) -> list[dict[str, str]]:
         """The public keys of these ids, as a bundle lists them."""
         rows = self._connection.execute(SELECT_POSTER_KEYS, (list(key_ids),)).fetchall()

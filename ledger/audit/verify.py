@@ -31,7 +31,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -55,6 +55,9 @@ ENVELOPE = "envelope/"
 REVIEWS = "reviews.jsonl"
 TIMESTAMP = "manifest.tsr"
 UNSIGNED = ("manifest.json", "manifest.sig")
+KEY_HISTORY = "keys/history.json"
+ENDORSED = "effect-ledger/key/v1"
+"""First line of what an older key signs of a newer one; then the origin, then the newer key."""
 STATEMENTS = "statements/index.json"
 STATEMENT = "effect-ledger/reconciliation-statement/v1"
 ENTRY_BYTES_MAX = 65_535
@@ -86,6 +89,7 @@ NOT_CHECKED = (
     "what the entries mean to each other: remainders, repeats and rules of corrections",
     "witnesses and timestamps over the checkpoints",
     "workbook.xlsx beyond its hash: it shows what the tables show",
+    "whether a key was stolen: of retired ones the bundle says up to which size they speak",
     "whose the posters' keys are, where posters sign: the bundle says so itself",
     "custody in envelope/, which was added after signing",
 )
@@ -105,7 +109,8 @@ class DamageError(Exception):
 # Which of several findings is told first: the one that explains most.
 RANKS = (
     *("bundle.too-large", "manifest.missing", "manifest.unreadable", "ledger.other", "key.other"),
-    *("manifest.edited", "signature.bad", "manifest.format"),
+    "key.retired",
+    *("manifest.edited", "signature.bad", "manifest.format", "key.history"),
     *("entry.missing-first", "entry.missing", "entry.missing-last", "entry.order"),
     *("entry.added", "entry.changed", "entry.unreadable", "entry.other-ledger", "entry.time"),
     "entry.signature",
@@ -291,6 +296,8 @@ class Key:
     name: str
     id: bytes
     public: bytes
+    final_size: int | None = None
+    """It was retired: checkpoints of larger trees are not its word."""
 
     @classmethod
     def parse(cls, text: str) -> Key:
@@ -327,15 +334,28 @@ class Note:
             signatures.append((name, octets[:4], octets[4:]))
         return cls(text + "\n", tuple(signatures))
 
-    def check(self, keys: list[Key], what: str) -> Key:
-        """The key of `keys` that signed it; a known key's bad signature makes it a forgery."""
-        good = None
+    def check(self, keys: list[Key], what: str, size: int = 0) -> Key:
+        """
+        The key of `keys` that signed it; a known key's bad signature makes it a forgery.
+
+        Where it is a checkpoint, `size` is how many entries it is of.
+        """
+        good = retired = None
         for name, key_id, signature in self.signatures:
             for key in keys:
                 if (key.name, key.id) == (name, key_id):
                     if not is_signed(key.public, signature, self.text.encode()):
                         raise DamageError("signature.bad", f"the signature of {what} is not good")
-                    good = good or key
+                    if key.final_size is not None and key.final_size < size:
+                        retired = key
+                    else:
+                        good = good or key
+        if good is None and retired is not None:
+            raise DamageError(
+                "key.retired",
+                f"{what} is of {size} entries and signed by key {retired.id.hex()}, which was "
+                f"retired at {retired.final_size}",
+            )
         if good is None:
             raise DamageError(
                 "key.other",
@@ -854,7 +874,7 @@ class Verification:
         self.bundle = bundle
         self.manifest = bundle.manifest
         self.verdict = Verdict(trusted=bool(keys))
-        self.keys = keys
+        self.keys = list(keys)
         self._progress = progress
         self.offsets = array("Q")
         """Where each line of entries.jsonl begins: eight bytes for each that was read."""
@@ -919,6 +939,8 @@ class Verification:
                 f"this bundle is of ledger {origin}, and the key you trust is of "
                 f"{', '.join(key.name for key in self.keys)}",
             )
+        history = self._read_history()
+        self._follow(history)
         path = self.bundle.base / "manifest.sig"
         if not path.is_file():
             raise DamageError("file.missing", "manifest.sig is missing: nobody signed this")
@@ -932,6 +954,73 @@ class Verification:
             raise DamageError(
                 "manifest.edited", "manifest.json is not the one that was signed: it was edited"
             )
+        self._look_back(history)
+
+    def _read_history(self) -> list[tuple[Key, Note | None]]:
+        """The keys of the log as the bundle tells them, oldest first, and who vouched for each."""
+        if KEY_HISTORY not in self.bundle.files:
+            return []
+        try:
+            told = _parse(self.bundle.read(KEY_HISTORY), "key.history", KEY_HISTORY)
+            found = {told["first"]: (Key.parse(told["first"]), None)}
+            vkeys = {found[told["first"]][0].id.hex(): told["first"]}
+            keys: dict[str, tuple[Key, Note | None]] = dict(found)
+            for notice in told["notices"]:
+                effect = json.loads(notice)["effect"]
+                data = effect["data"]
+                if data["purpose"] != "log" or data["origin"] != self.manifest["origin"]:
+                    continue
+                if effect["type"] == "key.added":
+                    vkey = vkeys.setdefault(data["key_id"], data["public_key"])
+                    text = f"{ENDORSED}\n{data['origin']}\n{vkey}\n"
+                    lines = "".join(f"{line}\n" for line in data.get("endorsements", ()))
+                    note = Note.parse(f"{text}\n{lines}".encode()) if lines else None
+                    keys.setdefault(vkey, (Key.parse(vkey), note))
+                elif effect["type"] == "key.retired" and data["key_id"] in vkeys:
+                    key, note = keys[vkeys[data["key_id"]]]
+                    # The first word stands: a key that was retired is not retired later.
+                    if key.final_size is None:
+                        key = replace(key, final_size=data["final_size"])
+                        keys[vkeys[data["key_id"]]] = (key, note)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DamageError("key.history", f"{KEY_HISTORY} is no history of keys") from error
+        return list(keys.values())
+
+    def _follow(self, history: list[tuple[Key, Note | None]]) -> None:
+        """From the keys that are trusted to those they vouched for; nothing else is believed."""
+        for key, endorsement in history:
+            known = [each for each in self.keys if each.id == key.id and each.name == key.name]
+            if known:
+                bound = key.final_size if known[0].final_size is None else known[0].final_size
+                self.keys[self.keys.index(known[0])] = replace(known[0], final_size=bound)
+            elif endorsement is not None and self._is_vouched(endorsement):
+                self.keys.append(key)
+                self.verdict.checked.append(
+                    f"that key {key.id.hex()} followed: a key you trust signed that it does"
+                )
+
+    def _is_vouched(self, endorsement: Note) -> bool:
+        trusted = {(key.name, key.id): key for key in self.keys}
+        return any(
+            (name, key_id) in trusted
+            and is_signed(trusted[name, key_id].public, signature, endorsement.text.encode())
+            for name, key_id, signature in endorsement.signatures
+        )
+
+    def _look_back(self, history: list[tuple[Key, Note | None]]) -> None:
+        """The manifest is signed by a key that is trusted, and names the keys before it."""
+        older = [key for key, _ in history if all(key.id != each.id for each in self.keys)]
+        if not older:
+            return
+        stated = self.bundle.files[KEY_HISTORY]["sha256"]
+        if hashlib.sha256(self.bundle.read(KEY_HISTORY)).hexdigest() != stated:
+            # Told with the files; what it says is not believed.
+            return
+        self.keys += older
+        self.verdict.checked += [
+            f"that key {key.id.hex()} came before: a manifest signed by a key you trust says so"
+            for key in older
+        ]
 
     def _files(self) -> None:
         for path, stated in sorted(self.bundle.files.items()):
@@ -1018,7 +1107,7 @@ class Verification:
             raise DamageError(
                 "checkpoint.bad", f"{stated['path']} is no signed checkpoint"
             ) from error
-        note.check(self.keys, stated["path"])
+        note.check(self.keys, stated["path"], checkpoint.size)
         if (checkpoint.origin, checkpoint.size) != (self.manifest["origin"], stated["size"]):
             raise DamageError(
                 "checkpoint.bad",
@@ -1149,8 +1238,8 @@ class Verification:
                 "review.bad", f"{data['reviewer']} prepared the close, and reviewed it too"
             )
         index, hashes, note = read_proof(receipt["proof"])
-        note.check(self.keys, "the checkpoint of a review")
         checkpoint = Checkpoint.parse(note.text)
+        note.check(self.keys, "the checkpoint of a review", checkpoint.size)
         root = root_from_inclusion(leaf_hash(encoded), index, checkpoint.size, hashes)
         if (
             root != checkpoint.root

@@ -45,10 +45,14 @@ ERASED_PER_NOTICE_MAX = 200
 SUMS_MAX = 200
 """Lines of sums one `period.closed` states; its hash of the totals covers more."""
 
+ENDORSEMENTS_MAX = 8
+"""Keys that vouch for a new one."""
+
 _CURRENCY_FORM = "3 to 12 upper-case letters and digits"
 # A sum of twenty-digit amounts has more digits than an amount.
 _SUM = re.compile(r"(?!-0(?:\.0+)?\Z)-?(?:0|[1-9][0-9]{0,29})(?:\.[0-9]{1,18})?")
 _VKEY = re.compile(r"[!-*,-~]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]+={0,2}")
+_SIGNATURE = re.compile("\u2014 [!-*,-~]+ [A-Za-z0-9+/]+={0,2}")
 _KIND = re.compile("effect|refund|adjustment|explanation|notice")
 
 _hash = form(HASH, HASH_FORM, 64)
@@ -56,6 +60,8 @@ _public_key = form(HASH, "an Ed25519 key as 64 lower-case hexadecimal digits", 6
 _vkey = form(_VKEY, "a verifier key (C2SP signed-note): name+hash+base64", 4_096)
 _units = entries(CURRENCY, _CURRENCY_FORM, integer(0, EXPONENT_MAX), 64)
 _word = text(255)
+
+_line = form(_SIGNATURE, "a signature line (C2SP signed-note)", 4_096)
 
 _created = members(
     {
@@ -75,8 +81,9 @@ _log_key_added = members(
         "public_key": _vkey,
         "origin": check_origin,
         "ledger": check_ledger_name,
+        "endorsements": items(_line, ENDORSEMENTS_MAX, minimum=1),
     },
-    optional=["ledger"],
+    optional=["ledger", "endorsements"],
 )
 _poster_key_added = members(
     {
@@ -260,7 +267,8 @@ SCHEMAS: Mapping[str, Callable[[Any, str], Any]] = {
 Type of notice -> parser of its `data`.
 
     ledger.created       {origin, vkey, units, time_zone, signer, public}
-    key.added            {key_id, purpose: log, public_key: vkey, origin, ledger?} or
+    key.added            {key_id, purpose: log, public_key: vkey, origin, ledger?,
+                         endorsements?: [signature line]} or
                          {key_id, purpose: poster, public_key: 32 bytes, principal}
     key.retired          {key_id, purpose: log, origin, ledger?, final_size} or
                          {key_id, purpose: poster, principal}

@@ -223,18 +223,22 @@ class Registry:
         return poster_key
 
     def announce_log_key(self, record: LedgerRecord, key: VerifierKey) -> None:
-        """Say that this key signs a ledger's checkpoints too; safe to repeat."""
-        self._announce(
-            "key.added",
-            notice_key(ADDED, record.name, key),
-            {
-                "key_id": key.key_id.hex(),
-                "purpose": "log",
-                "public_key": key.encode(),
-                "origin": record.origin,
-                "ledger": record.name,
-            },
-        )
+        """
+        Say that this key signs a ledger's checkpoints too; safe to repeat.
+
+        The keys beside which it signs vouch for it, so that whoever trusts one of them follows.
+        """
+        data: dict[str, Any] = {
+            "key_id": key.key_id.hex(),
+            "purpose": "log",
+            "public_key": key.encode(),
+            "origin": record.origin,
+            "ledger": record.name,
+        }
+        endorsements = self._signer.endorse(record.origin, key.encode())
+        if endorsements:
+            data["endorsements"] = endorsements
+        self._announce("key.added", notice_key(ADDED, record.name, key), data)
 
     def retire_log_key(self, record: LedgerRecord, key: VerifierKey, final_size: int) -> None:
         """Say that this key speaks for no larger tree; safe to repeat, the first size stands."""

@@ -7,6 +7,7 @@ Signer desk: the questions that other hosts ask a signer, and its answers, as JS
     register     begin the record of a new origin
     attest       a verdict, to be signed
     bundle       the hash of a bundle's manifest, to be signed
+    endorse      a key that signs, to be vouched for by the others that do
 
 Where the record is behind what it is told of, the answer is not an error but from which entry on
 hashes are needed. What is signed and what is refused, `signer` says; how it travels, the entrances.
@@ -64,6 +65,7 @@ class SignerDesk:
             "verifiers": self._verifiers,
             "attest": self._attest,
             "bundle": self._bundle,
+            "endorse": self._endorse,
         }
 
     @property
@@ -144,6 +146,9 @@ class SignerDesk:
     def _bundle(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         manifest_hash = read_hash(_text(asked, "manifest_hash"))
         return {"note": self._signer.sign_bundle(_text(asked, "origin"), manifest_hash).decode()}
+
+    def _endorse(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        return {"lines": self._signer.endorse(_text(asked, "origin"), _text(asked, "vkey"))}
 
     def _signed(self, origin: str) -> dict[str, Any]:
         frontier = self._signer.frontier(origin)

@@ -151,6 +151,13 @@ class RemoteSigner:
         asked = {"origin": origin, "manifest_hash": write_hashes([manifest_hash])}
         return _text(self._ask("bundle", asked), "note").encode()
 
+    def endorse(self, origin: str, vkey: str) -> list[str]:
+        """Have a key vouched for by the others that sign; see `FileSigner.endorse`."""
+        lines = self._ask("endorse", {"origin": origin, "vkey": vkey}).get("lines")
+        if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+            raise SignerUnavailableError("the signer's answer has no lines")
+        return lines
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()

@@ -30,6 +30,7 @@ from ledger.cosignature import CosignerKey, ml_dsa_44_cosigner
 from ledger.errors import (
     ForkedError,
     LedgerBrokenError,
+    MalformedProofError,
     RolledBackError,
     SettingsError,
     SignerUnavailableError,
@@ -46,6 +47,7 @@ ReadLeaves = Callable[[int, int], Sequence[bytes]]
 """(start, stop) -> the hashes of entries [start, stop) as they are committed."""
 
 BUNDLE_HEADER = "effect-ledger/bundle/v1"
+KEY_HEADER = "effect-ledger/key/v1"
 """First line of what is signed of an audit bundle."""
 
 # Leaf hashes fetched at a time when the record catches up.
@@ -244,6 +246,28 @@ class FileSigner:
         # The second line of a checkpoint is a number, so neither passes for the other.
         text = f"{BUNDLE_HEADER}\n{origin}\n{manifest_hash.hex()}\n"
         return self._note(origin, text)
+
+    def endorse(self, origin: str, vkey: str) -> list[str]:
+        """
+        Let the other keys that sign say that this one does too: whoever trusts them follows.
+
+        Args:
+            origin: Identity of the ledger.
+            vkey: The verifier key that is endorsed.
+
+        Returns:
+            Signature lines, without their ends, under three lines - what this is, origin, vkey;
+            none where no other key signs.
+
+        Raises:
+            MalformedProofError: It is no key of this signer.
+        """
+        keys = self._keys_of(origin)
+        if vkey not in {key.verifier.encode() for key in keys}:
+            raise MalformedProofError(f"{vkey[:200]} is no key that signs {origin}")
+        # As for a bundle: the second line of a checkpoint is a number.
+        text = f"{KEY_HEADER}\n{origin}\n{vkey}\n"
+        return [key.sign(text)[:-1] for key in keys if key.verifier.encode() != vkey]
 
     def close(self) -> None:
         """Close the files; the next use opens them again."""

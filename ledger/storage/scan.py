@@ -247,18 +247,13 @@ class PostgresScan:
             public=public,
             registry_seq=registry_seq,
             notice=next((StoredEntry(*notice) for notice in notices), None),
-            key_notices=[
-                body
-                for (body,) in self._rows(
-                    SELECT_KEY_NOTICES,
-                    (
-                        REGISTRY,
-                        *notice_range(ADDED, self._ledger),
-                        *notice_range(RETIRED, self._ledger),
-                    ),
-                )
-            ],
+            key_notices=self.key_notices(),
         )
+
+    def key_notices(self) -> list[bytes]:
+        """What `_registry` says of this ledger's keys, in order."""
+        ranges = (*notice_range(ADDED, self._ledger), *notice_range(RETIRED, self._ledger))
+        return [body for (body,) in self._rows(SELECT_KEY_NOTICES, (REGISTRY, *ranges))]
 
     def pin(self, positions: Sequence[tuple[str, str]] = ()) -> Pinned:
         """The present moment, from one snapshot."""

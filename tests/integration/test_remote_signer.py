@@ -23,6 +23,7 @@ from ledger.checkpoint import open_checkpoint
 from ledger.errors import (
     ForkedError,
     LedgerBrokenError,
+    MalformedProofError,
     RolledBackError,
     SettingsError,
     SignerUnavailableError,
@@ -105,6 +106,10 @@ def test_it_is_the_signer_that_it_speaks_for(remote, held, origin):
     assert remote.checkpoint(origin) == held.checkpoint(origin) == (checkpoint, note)
     remote.show_base(origin, 5, root(5), nothing)
     assert remote.sign_bundle(origin, bytes(32)) == held.sign_bundle(origin, bytes(32))
+    [vkey] = (key.encode() for key in held.verifiers(origin))
+    assert remote.endorse(origin, vkey) == []
+    with pytest.raises(MalformedProofError):
+        held.endorse(origin, "another")
 
 
 def test_two_hosts_extend_one_record(url, remote, origin):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -18,8 +21,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
-from ledger.errors import SettingsError, SignatureError
-from ledger.note import NoteKey, VerifierKey, parse_note
+from ledger.errors import MalformedProofError, SettingsError, SignatureError
+from ledger.note import NoteKey, VerifierKey, open_note, parse_note
 from ledger.signing import keyring
 from ledger.signing.key_history import read_key, write_key
 from ledger.signing.keyring import FileRing
@@ -108,6 +111,12 @@ def test_a_signer_signs_with_all_keys_of_its_ring(path, tmp_path):
     assert both.startswith(one)
     for key in signer.verifiers(ORIGIN):
         assert open_checkpoint(both, [key]).size == 0
+    old, new = (key.encode() for key in signer.verifiers(ORIGIN))
+    [line] = signer.endorse(ORIGIN, new)
+    note = f"effect-ledger/key/v1\n{ORIGIN}\n{new}\n\n{line}\n".encode()
+    assert open_note(note, [VerifierKey.parse(old)])
+    with pytest.raises(MalformedProofError):
+        signer.endorse(ORIGIN, "a key of somebody else")
     signer.close()
 
 
@@ -212,6 +221,57 @@ def test_a_key_is_rotated_beside_a_running_service(shop, tmp_path):
     # And a ledger that is created again, or anew, is none the worse for it.
     assert shell.good("ledger", "create", "shop")["ledger"] == "shop"
     assert shell.good("ledger", "create", "another")["ledger"] == "another"
+
+
+@pytest.mark.slow
+def test_whoever_holds_one_key_verifies_bundles_from_before_in_and_after_a_rotation(shop, tmp_path):
+    """By verify.py alone: old keys vouch for new ones, and new ones name those before them."""
+    shell, _, http, old = shop
+    post(http, tmp_path / "before")
+    shell.good("close", "shop", "2026-01")
+    begun = shell.good("key", "rotate-signing", "--overlap", "1d")
+    [_, new] = next(each["keys"] for each in begun["ledgers"] if each["ledger"] == "shop")
+    post(http, tmp_path / "during")
+    shell.good("close", "shop", "2026-02")
+    shell.good("export", "shop", "--period", "2026-01", "--out", tmp_path / "overlap")
+    shell.good("key", "rotate-signing", "--finish")
+    post(http, tmp_path / "after")
+    shell.good("close", "shop", "2026-03")
+    for period in ("2026-01", "2026-02", "2026-03"):
+        shell.good("export", "shop", "--period", period, "--out", tmp_path / period)
+
+    def verified(name: str, vkey: str, *more: str | Path) -> tuple[int, dict[str, Any]]:
+        bundle = tmp_path / name
+        done = subprocess.run(
+            [
+                *(sys.executable, "-I", "-S", bundle / "verify.py", bundle),
+                *("--json", "--vkey", vkey, *more),
+            ],
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+        return done.returncode, json.loads(done.stdout)
+
+    for vkey in (old, new):
+        for name in ("overlap", "2026-01", "2026-02", "2026-03"):
+            code, told = verified(name, vkey)
+            assert (code, told["findings"]) == (0, []), (name, vkey == old)
+        code, told = verified("2026-03", vkey, "--previous", tmp_path / "2026-02")
+        assert code == 0, told["findings"]
+    assert "followed: a key you trust" in " ".join(verified("2026-03", old)[1]["checked"])
+    assert "came before: a manifest" in " ".join(verified("2026-01", new)[1]["checked"])
+    assert shell.good("verify", tmp_path / "2026-03", "--vkey", old)["verified"] is True
+
+    # Without the old key's word nothing leads to the new one, and a forged word is none.
+    path = tmp_path / "2026-03" / "keys" / "history.json"
+    told = json.loads(path.read_bytes())
+    notice = json.loads(told["notices"][0])
+    for lines in ([], [notice["effect"]["data"]["endorsements"][0][:-8] + "AAAAAAA="]):
+        notice["effect"]["data"]["endorsements"] = lines
+        path.write_text(json.dumps(told | {"notices": [json.dumps(notice)]}))
+        code, found = verified("2026-03", old)
+        assert (code, found["first_bad"]["code"]) == (1, "key.other")
 
 
 @pytest.mark.slow

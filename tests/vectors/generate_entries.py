@@ -300,6 +300,14 @@ NOTICES: dict[str, tuple[str, dict[str, Any]]] = {
         "key.added",
         {**POSTER_KEY, "public_key": POSTER.public_key().public_bytes_raw().hex()},
     ),
+    "log-key-endorsed": (
+        "key.added",
+        {
+            **LOG_KEY,
+            "public_key": VKEY,
+            "endorsements": [f"\u2014 {ORIGIN} q83vEjRWeJCrze8SNFZ4kKvN7xI0"],
+        },
+    ),
     "log-key-retired": ("key.retired", {**LOG_KEY, "final_size": 42}),
     "poster-key-retired": ("key.retired", POSTER_KEY),
     "payload-erased": ("payload.erased", ERASED),

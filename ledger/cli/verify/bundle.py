@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 from ledger.audit import verify as verifier
@@ -23,7 +24,10 @@ def is_bundle(path: Path) -> bool:
 
 def judge_bundle(output: Output, path: Path, trust: Trust, previous: Path | None) -> Judgement:
     """What a bundle proves under the keys that are trusted; without any, under its own word."""
-    keys = [verifier.Key.parse(each.encode()) for each in trust.logs]
+    keys = [
+        replace(verifier.Key.parse(each.encode()), final_size=each.final_size)
+        for each in trust.logs
+    ]
     with output.progress("Verifying the bundle", "entries") as tell:
         verdict, manifest = verifier.verify(path, keys, previous=previous, progress=tell)
     told = verifier.document(verdict, manifest)

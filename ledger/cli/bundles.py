@@ -17,7 +17,7 @@ import orjson
 
 from ledger.audit.parquet import check_parquet, write_parquet
 from ledger.cli.output import Output, facts
-from ledger.cli.remote import PATIENCE_S, WORLDS, Remote, ledger_path
+from ledger.cli.remote import PATIENCE_S, Remote, ledger_path
 from ledger.cli.words import read_file
 from ledger.errors import CommitmentError, LedgerError, MalformedProofError, SettingsError
 
@@ -199,7 +199,7 @@ def _prose(document: Mapping[str, Any]) -> str:
         packed=f"{document['bytes']:,} bytes, sha256 {document['bundle_hash']}",
     )
     return (
-        f"{WORLDS['RML3']}: {document['out']} is the bundle.\n{told}\n"
+        f"{document['out']} is the bundle.\n{told}\n"
         f"Verify it: effect-ledger verify {document['out']} --vkey VKEY"
     )
 

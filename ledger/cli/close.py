@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import typer
 
-from ledger.cli.output import JsonOption, Output, facts, table
+from ledger.cli.output import JsonOption, LedgerArgument, Output, facts, table
 from ledger.cli.remote import WORLDS, ledger_path, open_remote
 
 # The service goes on summing when the connection is cut, and the same command meets the result.
@@ -16,7 +16,7 @@ CLOSE_PATIENCE_S = 600.0
 
 
 def close(
-    ledger: Annotated[str, typer.Argument(metavar="LEDGER", help="Name of the ledger.")],
+    ledger: LedgerArgument,
     name: Annotated[
         str,
         typer.Argument(
@@ -61,7 +61,7 @@ def close(
 
 
 def review(
-    ledger: Annotated[str, typer.Argument(metavar="LEDGER", help="Name of the ledger.")],
+    ledger: LedgerArgument,
     name: Annotated[
         str, typer.Argument(metavar="PERIOD", help="Name of a closed period, or id of a close.")
     ],

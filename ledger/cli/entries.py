@@ -9,12 +9,10 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from ledger.cli.output import JsonOption, Output, facts, print_json
-from ledger.cli.remote import PATIENCE_S, WORLDS, Remote, ledger_path, open_remote
+from ledger.cli.output import JsonOption, LedgerArgument, Output, facts, print_json
+from ledger.cli.remote import PATIENCE_S, Remote, ledger_path, open_remote
 from ledger.cli.words import write_file
 from ledger.errors import NotFoundError, SettingsError
-
-LedgerArgument = Annotated[str, typer.Argument(help="Name of the ledger.")]
 
 LAST = 10
 """Entries shown where nobody says where to begin."""
@@ -153,7 +151,7 @@ def _prose(
     members = entry["entry"]
     effect = members.get("effect", {})
     position = None if story is None else story["position"]
-    yield f"{WORLDS['RML3']}: recorded, and not to be deleted."
+    yield f"Entry {entry['seq']} of {entry['ledger']}: history, and not to be deleted."
     yield facts(
         id=entry["id"],
         place=f"{entry['ledger']}, seq {entry['seq']}",

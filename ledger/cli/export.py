@@ -14,7 +14,6 @@ from ledger.cli.output import JsonOption, Output, QuietOption, facts
 from ledger.cli.remote import (
     KEY_VARIABLE,
     PATIENCE_S,
-    WORLDS,
     ProblemError,
     Remote,
     ledger_path,
@@ -31,8 +30,12 @@ THE_KEY = "whose key it is: it was the service's word. Give one you trust with -
 
 
 def export(
-    name: Annotated[
-        str | None, typer.Argument(metavar="LEDGER", help="Name of the ledger.")
+    ledger: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="LEDGER",
+            help="Name of the ledger; with --tiles by default that of the log there.",
+        ),
     ] = None,
     *,
     period: Annotated[
@@ -61,9 +64,6 @@ def export(
         Path | None,
         typer.Option(metavar="DIR", help="Directory for the log; an older export goes on."),
     ] = None,
-    ledger: Annotated[
-        str | None, typer.Option(help="The same as LEDGER; without, the one the log in DIR is of.")
-    ] = None,
     vkey: VkeyOption = None,
     keys: KeysOption = None,
     quiet: QuietOption = False,
@@ -77,19 +77,15 @@ def export(
 
     A log is kept in the layout of C2SP tlog-tiles. Every file is held to the signed checkpoint,
     also those that are there already; what is right is not fetched again. A public log needs no
-    key. Exit code 1 where the service shows something else than it signed, or no longer what it
-    showed before.
+    key.
     """
     output = Output(as_json, quiet)
-    if name is not None and ledger not in {None, name}:
-        raise SettingsError(f"name one ledger: {name} or --ledger {ledger}")
-    named = name or ledger
     if tiles is not None:
         if period is not None or out is not None:
             raise SettingsError("take the log (--tiles), or a bundle (--period and --out)")
-        _export_log(output, tiles, named, trusted_keys(vkey, keys))
+        _export_log(output, tiles, ledger, trusted_keys(vkey, keys))
         return
-    if named is None or period is None or out is None:
+    if ledger is None or period is None or out is None:
         raise SettingsError(
             "say what to take: LEDGER --period 2026-10 --out DIR for a bundle, --tiles DIR for "
             "the log"
@@ -99,7 +95,7 @@ def export(
     if sample is not None:
         chosen["seqs"] = read_sample(sample)
     wanted = Wanted(
-        ledger=named, period=period, out=out, filter=chosen, payloads=payloads, parquet=parquet
+        ledger=ledger, period=period, out=out, filter=chosen, payloads=payloads, parquet=parquet
     )
     with open_remote() as remote:
         fetch_bundle(remote, wanted, output)
@@ -124,7 +120,9 @@ def _ledger_in(directory: Path) -> str:
     """The ledger whose log a directory says it holds; whether it does is checked later."""
     file = directory / CHECKPOINT
     if not file.is_file():
-        raise SettingsError(f"{directory} holds no export yet: say which ledger with --ledger NAME")
+        raise SettingsError(
+            f"{directory} holds no export yet: say which ledger: export LEDGER --tiles {directory}"
+        )
     try:
         origin = parse_checkpoint(parse_note(read_file(file)).text).origin
     except MalformedProofError as error:
@@ -194,6 +192,6 @@ def _prose(exported: Exported, directory: Path, not_checked: list[str]) -> str:
         + (repaired if exported.repaired else ""),
     )
     return (
-        f"{WORLDS['RML3']}: {directory} holds the log, and every file of it is under the signed "
+        f"{directory} holds the log, and every file of it is under the signed "
         f"root.\n{told}\nNot checked\n" + "\n".join(f"  {each}" for each in not_checked)
     )

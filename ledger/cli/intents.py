@@ -7,20 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
-from ledger.cli.output import JsonOption, Output, facts, table
+from ledger.cli.manual import CALLS, manual
+from ledger.cli.output import JsonOption, LedgerArgument, Output, facts, table
 from ledger.cli.remote import WORLDS, ledger_path, open_remote
 
 app = typer.Typer(
     help="Look at intents: effects that are promised and not yet history.", no_args_is_help=True
 )
 
-LedgerArgument = Annotated[str, typer.Argument(help="Name of the ledger.")]
-
 PAGE = 1_000
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
 
 
-@app.command("list")
+@app.command("list", **manual("intent list shop --older-than 15m", CALLS))
 def list_intents(
     ledger: LedgerArgument,
     *,
@@ -61,7 +60,7 @@ def list_intents(
     Output(as_json).answer({"intents": found}, _listed(found))
 
 
-@app.command()
+@app.command(**manual("intent show shop ID", CALLS))
 def show(
     ledger: LedgerArgument,
     id: Annotated[str, typer.Argument(metavar="ID", help="Id of the intent.")],  # noqa: A002 - its name in the help

@@ -18,11 +18,10 @@ from typing import Annotated, Any, BinaryIO
 import orjson
 import typer
 
-from ledger.cli.output import BAD_EVIDENCE, JsonOption, Output, QuietOption, facts
+from ledger.cli.output import BAD_EVIDENCE, JsonOption, LedgerArgument, Output, QuietOption, facts
 from ledger.cli.remote import WORLDS, Remote, ledger_path, open_remote
 from ledger.errors import LedgerError, SettingsError
 
-LedgerArgument = Annotated[str, typer.Argument(help="Name of the ledger.")]
 FileArgument = Annotated[Path, typer.Argument(help="NDJSON, one item per line; - is stdin.")]
 ErrorsOption = Annotated[
     Path | None, typer.Option("--errors", help="Write refused lines and their problems here.")
@@ -112,7 +111,7 @@ def import_file(
     """
     Record every item of a file; safe to repeat.
 
-    Each line stands or falls alone. Exit code 1 where lines were refused.
+    Each line stands or falls alone.
     """
     output = Output(as_json, quiet)
     tally = Tally()
@@ -142,7 +141,7 @@ def dry_run(ledger: LedgerArgument, file: FileArgument, as_json: JsonOption = Fa
     """
     Say what `import` would do with a file, and leave no trace.
 
-    For up to 1,000 items, which see those before them. Exit code 1 where lines would be refused.
+    For up to 1,000 items, which see those before them.
     """
     output = Output(as_json)
     with open_remote() as remote, _open(file) as source:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ledger.cli.manual import LOCAL, manual
 from ledger.cli.output import JsonOption, Output, facts, table
 from ledger.errors import SettingsError
 from ledger.settings import read_settings
@@ -21,7 +22,7 @@ app = typer.Typer(
 )
 
 
-@app.command()
+@app.command(**manual("key create --name till --scope effects:write --expires 90d", LOCAL))
 def create(
     *,
     name: Annotated[
@@ -83,7 +84,7 @@ def create(
     )
 
 
-@app.command()
+@app.command(**manual("key enrol till.pem --name till", LOCAL))
 def enrol(
     public_key: Annotated[
         str, typer.Argument(help="Ed25519 public key: 64 hexadecimal digits, or a PEM file.")
@@ -109,7 +110,7 @@ def enrol(
     )
 
 
-@app.command()
+@app.command(**manual("key retire KEY_ID", LOCAL))
 def retire(
     key_id: Annotated[str, typer.Argument(help="Id of a key that a poster signs with.")],
     as_json: JsonOption = False,
@@ -127,7 +128,7 @@ def retire(
     )
 
 
-@app.command("rotate-signing")
+@app.command("rotate-signing", **manual("key rotate-signing --overlap 7d", LOCAL))
 def rotate_signing(
     *,
     finish: Annotated[
@@ -202,7 +203,7 @@ def rotate_signing(
     )
 
 
-@app.command("list")
+@app.command("list", **manual("key list", LOCAL))
 def list_keys(as_json: JsonOption = False) -> None:
     """List all keys there ever were, without their secrets."""
     # Imported here: it takes longer to load than most commands take to run.
@@ -230,7 +231,7 @@ def list_keys(as_json: JsonOption = False) -> None:
     )
 
 
-@app.command()
+@app.command(**manual("key revoke ID", LOCAL))
 def revoke(
     id: Annotated[str, typer.Argument(help="Id of the key.")],  # noqa: A002 - its name in the help
     as_json: JsonOption = False,

@@ -7,11 +7,14 @@ from typing import Annotated
 
 import typer
 
+from ledger.cli.manual import LOCAL, manual
 from ledger.cli.output import JsonOption, Output, facts, table
 from ledger.errors import SettingsError
 from ledger.settings import read_settings
 
-app = typer.Typer(help="Create and list ledgers.", no_args_is_help=True)
+app = typer.Typer(
+    help="Create and list ledgers; resume one that was stopped.", no_args_is_help=True
+)
 
 PUBLIC_WARNING = (
     "The log of {ledger} is public from now on, and this cannot be taken back: anyone may read "
@@ -19,7 +22,7 @@ PUBLIC_WARNING = (
 )
 
 
-@app.command()
+@app.command(**manual("ledger create shop --time-zone Europe/Berlin", LOCAL))
 def create(
     name: Annotated[str, typer.Argument(help="Name in URLs and entries, such as acme.payments.")],
     *,
@@ -62,9 +65,11 @@ def create(
     )
 
 
-@app.command()
+@app.command(**manual("ledger resume shop --because 'A disk was bad; see ticket 7.'", LOCAL))
 def resume(
-    name: Annotated[str, typer.Argument(help="Name of a ledger that was stopped.")],
+    name: Annotated[
+        str, typer.Argument(metavar="LEDGER", help="Name of a ledger that was stopped.")
+    ],
     *,
     because: Annotated[str, typer.Option(help="What you found; kept beside the stop, for ever.")],
     acknowledge: Annotated[
@@ -89,7 +94,7 @@ def resume(
     )
 
 
-@app.command("list")
+@app.command("list", **manual("ledger list", LOCAL))
 def list_ledgers(as_json: JsonOption = False) -> None:
     """List all ledgers with their sizes."""
     # Imported here: it takes longer to load than most commands take to run.

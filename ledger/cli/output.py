@@ -18,12 +18,22 @@ from typing import Annotated, Any, TextIO
 import orjson
 import typer
 
-from ledger.errors import DatabaseUnavailableError, LedgerError, VerificationError
+from ledger.errors import (
+    DatabaseUnavailableError,
+    LedgerError,
+    OutcomeUnknownError,
+    PushbackError,
+    VerificationError,
+)
 
 GOOD = 0
 BAD_EVIDENCE = 1
 BAD_INPUT = 2
+UNREACHABLE = 3
+INTERRUPTED = 130
+"""Ended by Ctrl-C, as shells count it: 128 and the number of the signal."""
 
+LedgerArgument = Annotated[str, typer.Argument(metavar="LEDGER", help="Name of the ledger.")]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print exactly one JSON object; prose goes to stderr.")
 ]
@@ -31,6 +41,8 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progre
 
 # Often enough to see that it goes on, seldom enough for a log file.
 PROGRESS_LINE_EVERY_S = 5.0
+
+_LATER = ("retry-with-backoff", "reconcile-first")
 
 Tell = Callable[[int, int | None], None]
 """(done, of how many): either may grow; the second is None while it is not known."""
@@ -68,7 +80,7 @@ class Output:
         _print(f"effect-ledger: {line}", sys.stderr)
         if self.as_json:
             print_json({"error": {"message": line, **error_document(error)}})
-        return BAD_EVIDENCE if isinstance(error, VerificationError) else BAD_INPUT
+        return _code_of(error)
 
     @contextmanager
     def progress(self, title: str, unit: str) -> Iterator[Tell]:
@@ -114,6 +126,17 @@ def facts(**members: object) -> str:
             if value is not None
         ]
     )
+
+
+def _code_of(error: LedgerError) -> int:
+    if isinstance(error, VerificationError):
+        return BAD_EVIDENCE
+    # What the service itself says may succeed later was not refused; the client's errors have
+    # the action as an attribute.
+    is_not_now = getattr(error, "action", None) in _LATER or error.details.get("retryable") is True
+    if is_not_now or isinstance(error, PushbackError | OutcomeUnknownError):
+        return UNREACHABLE
+    return BAD_INPUT
 
 
 def _print(text: str, stream: TextIO) -> None:

@@ -79,8 +79,7 @@ def relay(
 
     Runs until SIGTERM, beside any number of others. Reads EFFECT_LEDGER_URL and EFFECT_LEDGER_KEY.
     A row that the ledger refuses holds what follows in its subject, and nothing else, until it is
-    released or withdrawn. Exit codes of --once and --status: 0 good, 1 rows are refused, 2 bad
-    input, or the ledger or the database does not answer.
+    released or withdrawn.
     """
     output = Output(as_json)
     if database_url is None:

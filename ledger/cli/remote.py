@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 import orjson
 
-from ledger.errors import LedgerError, SettingsError
+from ledger.errors import LedgerError, OutcomeUnknownError, SettingsError
 from ledger.forms.grammar import KEY, KEY_FORM
 from ledger.forms.names import check_ledger_name
 
@@ -66,7 +66,7 @@ class ProblemError(LedgerError):
         return self.problem.get("retryable") is True
 
 
-class UnreachableError(LedgerError):
+class UnreachableError(OutcomeUnknownError):
     """No answer came; whether a write was recorded is not known, and the same key tells."""
 
 

@@ -12,6 +12,7 @@ import typer
 
 from ledger.cli.output import BAD_EVIDENCE, BAD_INPUT, JsonOption, Output, facts
 from ledger.cli.sample import decimal_option
+from ledger.cli.verify.bundle import check_bundle
 from ledger.cli.words import check_writable, read_file, write_file
 from ledger.errors import MalformedProofError, SettingsError
 
@@ -45,8 +46,6 @@ def report(
     """
     Write the audit report of a bundle. The bundle is verified first, and what was found is its
     first line; the report of a bad one is written too, and says so.
-
-    Exit code: 0 good, 1 bad, 2 not authenticated: no --vkey was given.
     """
     # Imported here: it takes longer to load than most commands take to run.
     from ledger.audit import verify
@@ -55,6 +54,7 @@ def report(
     from ledger.audit.report.sections import sections, title_of
 
     output = Output(as_json)
+    check_bundle(bundle)
     check_writable(out)
     with ExitStack() as opened:
         try:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ledger.cli.output import BAD_EVIDENCE, JsonOption, Output, QuietOption, facts
+from ledger.cli.output import BAD_EVIDENCE, JsonOption, LedgerArgument, Output, QuietOption, facts
 from ledger.cli.remote import KEY_VARIABLE, WORLDS
 from ledger.errors import ForkedError
 from ledger.forms.names import check_ledger_name
@@ -20,7 +20,7 @@ from ledger.settings import read_settings
 
 
 def restore(
-    ledger: Annotated[str, typer.Argument(help="Name of the ledger; _registry first.")],
+    ledger: LedgerArgument,
     *,
     entries: Annotated[
         str,
@@ -36,8 +36,8 @@ def restore(
     """
     Bring back entries that a restored backup lacks, byte for byte; safe to repeat.
 
-    Nothing is written unless the copy leads exactly to what was signed. Exit code 1 where it
-    does not, or where the database holds another history.
+    Begin with the ledger `_registry`, which knows the others. Nothing is written unless the copy
+    leads exactly to what was signed.
     """
     # Imported here: they take longer to load than most commands take to run.
     from ledger.copies.log_copy import open_copy

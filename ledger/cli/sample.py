@@ -13,6 +13,7 @@ import orjson
 import typer
 
 from ledger.cli.output import JsonOption, Output, facts
+from ledger.cli.verify.bundle import check_bundle
 from ledger.cli.words import check_writable, read_file
 from ledger.errors import MalformedProofError, SettingsError
 
@@ -31,7 +32,7 @@ class Method(StrEnum):
 def sample(
     bundle: Annotated[Path, typer.Argument(help="Directory or .zip of a bundle.")],
     *,
-    method: Annotated[Method, typer.Option(help="How entries are chosen.")],
+    method: Annotated[Method, typer.Option(help=f"How entries are chosen: {', '.join(Method)}.")],
     out: Annotated[
         Path | None, typer.Option(help="Working paper to write (.xlsx), and .json beside it.")
     ] = None,
@@ -64,6 +65,7 @@ def sample(
     from ledger.audit.verify import DamageError, open_bundle
 
     output = Output(as_json)
+    check_bundle(bundle)
     if out is not None:
         if out.suffix != ".xlsx":
             raise SettingsError(

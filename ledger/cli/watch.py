@@ -65,9 +65,8 @@ def watch(
     Watch a log: remember what it signs, and prove that each new tree continues all that was seen.
 
     The tiles that prove it are fetched and hashed here. It ends by itself only where there is
-    evidence against the log, or with --once. Exit codes: 0 good, 1 evidence (rollback, fork,
-    signature, another log, unproven, no quorum), 2 bad input, 3 unreachable, 4 stale. With
-    --json there is one line for each look.
+    evidence against the log (rollback, fork, signature, another log, unproven, no quorum), or
+    with --once. With --json there is one object for each look, a line each.
     """
     output = Output(as_json)
     stale_after = None if stale is None else _span(stale)

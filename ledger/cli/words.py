@@ -20,7 +20,7 @@ import orjson
 import typer
 
 from ledger.canonical import parse_json
-from ledger.cli.output import JsonOption, Output, facts
+from ledger.cli.output import JsonOption, LedgerArgument, Output, facts
 from ledger.cli.remote import PATIENCE_S, WORLDS, ledger_path, open_remote
 from ledger.errors import MalformedJsonError, SettingsError
 from ledger.forms.timestamps import format_time
@@ -32,7 +32,7 @@ _BODY_BYTES_MAX = 8 * 1024 * 1024
 class Words:
     """What every write may say: one option per field."""
 
-    ledger: Annotated[str, typer.Argument(help="Name of the ledger.")]
+    ledger: LedgerArgument
     key: Annotated[
         str,
         typer.Option(

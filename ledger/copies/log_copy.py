@@ -23,7 +23,9 @@ from ledger.entry import Head, verify_chain
 from ledger.errors import (
     ChainBreakError,
     ConsistencyError,
+    ForbiddenError,
     MalformedProofError,
+    PushbackError,
     SettingsError,
 )
 from ledger.forms.grammar import KEY, KEY_FORM
@@ -53,8 +55,8 @@ _COSIGNED = "checkpoint?level=cosigned"
 _LEDGER_URL = re.compile("/v1/ledgers/[^/]+")
 
 
-class LogUnreachableError(SettingsError):
-    """A log cannot be read now, or not by whoever asks. Nothing is known of what it holds."""
+class LogUnreachableError(PushbackError):
+    """A log cannot be read now. Nothing is known of what it holds."""
 
 
 class LogCopy(Protocol):
@@ -69,7 +71,9 @@ class LogCopy(Protocol):
         What lies at `path`; None where nothing does.
 
         Raises:
-            SettingsError: It cannot be read.
+            SettingsError: A file is there and cannot be read.
+            LogUnreachableError: Nobody answers.
+            ForbiddenError: Whoever answers does not show it.
         """
 
 
@@ -106,7 +110,7 @@ def read_bundle(copy: LogCopy, index: int, size: int) -> list[bytes]:
     Raises:
         ChainBreakError: The bundle is not there, or has fewer.
         MalformedProofError: It ends within an entry, or has more.
-        SettingsError: It cannot be read.
+        SettingsError, LogUnreachableError, ForbiddenError: As `LogCopy.read`.
     """
     width = partial_width("entries", index, size)
     path = tile_path("entries", index, width)
@@ -130,7 +134,7 @@ def read_leaf_hashes(copy: LogCopy, index: int, size: int) -> list[bytes]:
 
     Raises:
         ChainBreakError: The tile is not there, or has fewer.
-        SettingsError: It cannot be read.
+        SettingsError, LogUnreachableError, ForbiddenError: As `LogCopy.read`.
     """
     width = partial_width(0, index, size)
     path = tile_path(0, index, width)
@@ -151,7 +155,7 @@ def read_note(copy: LogCopy, *, cosigned: bool = False) -> bytes:
 
     Raises:
         MalformedProofError: There is none.
-        SettingsError: It cannot be read.
+        SettingsError, LogUnreachableError, ForbiddenError: As `LogCopy.read`.
     """
     note = (copy.read(_COSIGNED) if cosigned else None) or copy.read(_NEWEST)
     if note is None:
@@ -294,7 +298,7 @@ class _HttpCopy:
                 answer.raise_for_status()
             if not answer.is_success:
                 # Asked again it would say the same.
-                raise LogUnreachableError(
+                raise ForbiddenError(
                     f"{self.where} is not to be read (HTTP {answer.status_code}): it may want a "
                     "key with scope proofs:read in EFFECT_LEDGER_KEY"
                 )

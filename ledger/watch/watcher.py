@@ -25,6 +25,7 @@ from ledger.checkpoint import Checkpoint, open_checkpoint
 from ledger.copies.continuity import check_shown, find_contradiction, tile_reader
 from ledger.copies.log_copy import LogCopy, LogUnreachableError, read_note
 from ledger.errors import (
+    ForbiddenError,
     InclusionError,
     MalformedProofError,
     SettingsError,
@@ -220,7 +221,7 @@ class Watcher:
     def _read_note(self, *, cosigned: bool = False) -> bytes:
         try:
             return read_note(self._copy, cosigned=cosigned)
-        except LogUnreachableError as error:
+        except (LogUnreachableError, ForbiddenError) as error:
             raise _AlarmError("unreachable", error.message) from error
         except MalformedProofError as error:
             raise _AlarmError("unreachable", error.message) from error
@@ -228,7 +229,7 @@ class Watcher:
     def _read_tile(self, path: str) -> bytes | None:
         try:
             return self._copy.read(path)
-        except LogUnreachableError as error:
+        except (LogUnreachableError, ForbiddenError) as error:
             raise _AlarmError("unreachable", error.message) from error
         except MalformedProofError as error:
             raise _AlarmError("unproven", error.message) from error

@@ -161,7 +161,7 @@ def test_the_tour_ends_as_it_promises(run):
     assert '"provisional":true' in told
     assert "  recorded  2\n" in told
     for each in ("receipt", "ledger", "log", "bundle"):
-        assert f"the {each} is good" in told
+        assert f"The {each} is good" in told
     assert "the period is closed" in told
     assert "GOOD: nothing in this bundle was changed or left out." in told
     assert "5 read, 5 there" in told

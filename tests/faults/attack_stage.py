@@ -159,7 +159,7 @@ class Stage:
         return self.kept(name)
 
     def keep_copy(self, name: str, ledger: str = LEDGER) -> Path:
-        words = ("export", "--ledger", ledger, "--tiles", self.kept(name))
+        words = ("export", ledger, "--tiles", self.kept(name))
         self.shell().good(*words, "--vkey", self.vkeys[ledger])
         return self.kept(name)
 

@@ -29,10 +29,6 @@ from tests.integration.commands import COMMAND, TIMEOUT_S, Shell, free_port, pas
 CAPTURE = ("--type", "card.capture", "--amount", "100.00", "--currency", "EUR", "--flow", "in")
 REFUND = ("--currency", "EUR", "--reason", "customer.request")
 AT = ("--occurred-at", "2026-03-01T09:30:00Z")
-COMMANDS = (
-    *("serve", "demo", "migrate", "ledger", "key", "post", "refund", "adjust", "explain", "show"),
-    *("tail", "intent", "dry-run", "import", "verify", "export", "close", "settings"),
-)
 
 
 @pytest.fixture(scope="module")
@@ -116,12 +112,12 @@ def test_bad_input_is_one_plain_line_and_one_json_object(shell, arguments):
     assert len(errors) == 1
 
 
-def test_help_names_every_command(shell):
-    """What `--help` does not name, nobody finds."""
-    told = shell.run("--help").out
+def test_without_a_command_the_help_is_the_answer(shell):
+    """Whoever types the bare name sees what there is."""
+    done = shell.run()
 
-    for command in COMMANDS:
-        assert f"\n  {command} " in told
+    assert (done.code, done.out) == (2, "")
+    assert "For services, which record effects:\n  post " in done.err
 
 
 def test_settings_hide_secrets_and_show_sources(shell):
@@ -136,11 +132,23 @@ def test_settings_hide_secrets_and_show_sources(shell):
     assert "c2VjcmV0" not in done.out + done.err
 
 
+def test_nobody_who_answers_is_told_apart_from_a_refusal(shell, ledger, vkey):
+    """Exit code 3: nothing is wrong with the command, and it may be run again."""
+    url = f"http://127.0.0.1:{free_port()}"
+    stranger = shell.set(KEY="elk_a_b")
+    for words in (("tail", ledger), ("verify", f"{url}/v1/ledgers/{ledger}/log", "--vkey", vkey)):
+        done = stranger.set(URL=url).run(*words, "--json")
+        assert done.code == 3, done.err
+        assert done.out.endswith("}\n")
+        assert "error" in done.json
+    assert stranger.run("tail", ledger).code == 2
+
+
 def test_without_a_service_the_way_out_is_told(shell):
     """Nothing answers: the sentence names the command that changes that."""
     done = shell.set(URL=f"http://127.0.0.1:{free_port()}", KEY="elk_a_b").run("tail", "shop")
 
-    assert done.code == 2
+    assert done.code == 3
     assert "effect-ledger serve" in done.err
 
 
@@ -318,7 +326,7 @@ def test_show_tells_what_can_still_be_undone(shell, ledger):
 
     told = shell.run("show", ledger, "--key", "pay").out
 
-    assert told.startswith("RML-3 history")
+    assert told.startswith("Entry ")
     assert "Give back what remains (70.00 EUR)." in told
     assert "Was given back already (30.00 EUR)." in told
 
@@ -722,10 +730,8 @@ def damaged(receipts: dict[str, Path]) -> dict[str, str]:
         "no-signature": json.dumps(document | {"proof": document["proof"].rpartition("\n\n")[0]}),
         "answer-says-other-hash": json.dumps(answer | {"entry_hash": "0" * 64}),
         "text-truncated": text[: len(text) // 2],
-        "not-a-receipt": "{}",
-        "not-json": "receipt",
-        "empty": "",
-        "binary": "\0\1\2",
+        "not-a-receipt": '{"receipt": {}}',
+        "json-truncated": json.dumps(document)[:-20],
     }
 
 
@@ -737,6 +743,28 @@ def test_a_damaged_receipt_is_bad_evidence(shell, receipts, tmp_path, vkey):
         done = shell.run("verify", file, "--vkey", vkey, "--json")
         assert (name, done.code) == (name, 1)
         assert done.json["error"]["message"]
+
+
+OTHER_KINDS = {
+    "empty": b"",
+    "a file of another kind": b"Dear auditor,",
+    "JSON of another kind": b"{}",
+    "a PDF": b"%PDF-1.7",
+    "a .zip that is no bundle": b"PK\5\6" + bytes(18),
+}
+
+
+def test_a_file_of_another_kind_is_not_called_evidence(shell, tmp_path, vkey):
+    """Exit code 2 and what was expected: nobody tampered with a letter."""
+    file = tmp_path / "file"
+    for kind, content in OTHER_KINDS.items():
+        file.write_bytes(content)
+        done = shell.run("verify", file, "--vkey", vkey)
+        assert (done.code, done.out) == (2, "")
+        assert f"{file} is {kind}" in done.err
+        assert "expected a receipt" in done.err
+    assert shell.run("report", file, "--out", tmp_path / "out.pdf").code == 2
+    assert "a directory of another kind" in shell.run("verify", tmp_path, "--vkey", vkey).err
 
 
 def test_a_receipt_under_a_key_that_is_not_trusted_is_bad_evidence(shell, receipts, service):

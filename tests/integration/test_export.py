@@ -94,7 +94,7 @@ def test_an_export_is_the_log_under_the_same_paths(
     """File by file what the service serves, and one JSON object that says what was done."""
     ledger, vkey = make(600)
 
-    done = shell.good("export", "--tiles", tmp_path / "log", "--ledger", ledger, "--vkey", vkey)
+    done = shell.good("export", "--tiles", tmp_path / "log", ledger, "--vkey", vkey)
 
     assert files_in(tmp_path / "log") == served(shell, ledger, 600)
     root = done.pop("root")
@@ -116,7 +116,7 @@ def test_an_export_goes_on_where_it_ended(
     """The directory tells which ledger it is; nothing that is right is written again."""
     ledger, vkey = make(300)
     more = ("export", "--tiles", tmp_path, "--vkey", vkey)
-    shell.good(*more, "--ledger", ledger)
+    shell.good(*more, ledger)
     assert shell.good(*more)["files"] == {"kept": 5, "written": 0, "repaired": 0}
     post(ledger, range(300, 600))
     (tmp_path / "tile/0/000").write_bytes(b"scribble")
@@ -136,13 +136,13 @@ def test_a_person_is_told_what_was_done_and_what_was_not(
 ) -> None:
     ledger, vkey = make(3)
 
-    done = shell.run("export", "--tiles", tmp_path, "--ledger", ledger)
+    done = shell.run("export", "--tiles", tmp_path, ledger)
 
     assert done.code == 0
-    for words in ("RML-3 history", vkey.partition("+")[0], "2 written", "--vkey", "verify"):
+    for words in ("holds the log", vkey.partition("+")[0], "2 written", "--vkey", "verify"):
         assert words in done.out
 
-    again = shell.run("export", "--tiles", tmp_path, "--ledger", ledger, "--vkey", vkey)
+    again = shell.run("export", "--tiles", tmp_path, ledger, "--vkey", vkey)
 
     for words in ("none of them new", "2 were there and right, 0 written"):
         assert words in again.out
@@ -153,7 +153,7 @@ def test_a_public_log_is_exported_without_a_key(
 ) -> None:
     """But not without knowing whose signature counts."""
     ledger, vkey = make(3, "--public-log")
-    words = ("export", "--tiles", tmp_path / "log", "--ledger", ledger)
+    words = ("export", "--tiles", tmp_path / "log", ledger)
 
     refused = stranger.run(*words, "--json")
     assert (refused.code, "--vkey" in refused.err) == (2, True)
@@ -165,7 +165,7 @@ def test_a_private_log_needs_a_key(stranger: Shell, make: Make, tmp_path: Path) 
     """And the sentence names the variable."""
     ledger, vkey = make(3)
 
-    done = stranger.run("export", "--tiles", tmp_path, "--ledger", ledger, "--vkey", vkey)
+    done = stranger.run("export", "--tiles", tmp_path, ledger, "--vkey", vkey)
 
     assert done.code == 2
     assert "EFFECT_LEDGER_KEY" in done.err
@@ -176,13 +176,13 @@ def test_an_empty_log_is_exported(shell: Shell, make: Make, tmp_path: Path) -> N
     """Its signed checkpoint, so that nobody can say later that there were entries before."""
     ledger, vkey = make(0)
 
-    done = shell.good("export", "--tiles", tmp_path, "--ledger", ledger, "--vkey", vkey)
+    done = shell.good("export", "--tiles", tmp_path, ledger, "--vkey", vkey)
 
     assert (done["size"], list(files_in(tmp_path))) == (0, ["checkpoint"])
 
 
 def test_the_registry_is_exported_like_any_ledger(shell: Shell, tmp_path: Path) -> None:
-    done = shell.good("export", "--tiles", tmp_path, "--ledger", "_registry")
+    done = shell.good("export", "--tiles", tmp_path, "_registry")
 
     assert done["origin"].endswith("/_registry")
     assert done["size"] >= 1
@@ -191,7 +191,7 @@ def test_the_registry_is_exported_like_any_ledger(shell: Shell, tmp_path: Path) 
 def test_a_copy_verifies_without_its_service(shell: Shell, make: Make, tmp_path: Path) -> None:
     """Every entry is read and hashed here, under the one key that is trusted."""
     ledger, vkey = make(300)
-    exported = shell.good("export", "--tiles", tmp_path, "--ledger", ledger, "--vkey", vkey)
+    exported = shell.good("export", "--tiles", tmp_path, ledger, "--vkey", vkey)
     alone = Shell(data_dir=tmp_path / "nothing")
 
     found = alone.good("verify", tmp_path, "--vkey", vkey)
@@ -217,7 +217,7 @@ def test_a_damaged_copy_is_bad_evidence(
 ) -> None:
     """The first entry that is wrong is named."""
     ledger, vkey = make(3)
-    shell.good("export", "--tiles", tmp_path, "--ledger", ledger, "--vkey", vkey)
+    shell.good("export", "--tiles", tmp_path, ledger, "--vkey", vkey)
     bundle = tmp_path / "tile/entries/000.p/3"
     damaged = damage(bundle.read_bytes())
     assert damaged != bundle.read_bytes()
@@ -234,15 +234,15 @@ def test_bad_evidence_ends_with_one(shell: Shell, make: Make, tmp_path: Path) ->
     other, other_vkey = make(5)
     words: tuple[Any, ...] = ("export", "--tiles", tmp_path)
 
-    wrong_key = shell.run(*words, "--ledger", ledger, "--vkey", other_vkey, "--json")
+    wrong_key = shell.run(*words, ledger, "--vkey", other_vkey, "--json")
     assert (wrong_key.code, wrong_key.json["error"]["code"]) == (1, "SIGNATURE")
     assert files_in(tmp_path) == {}
 
-    shell.good(*words, "--ledger", ledger, "--vkey", vkey)
+    shell.good(*words, ledger, "--vkey", vkey)
     before = files_in(tmp_path)
     both = ("--vkey", vkey, "--vkey", other_vkey)
-    assert shell.run(*words, "--ledger", other, *both).code == 2
-    assert shell.run(*words, "--ledger", other, "--vkey", other_vkey).code == 1
+    assert shell.run(*words, other, *both).code == 2
+    assert shell.run(*words, other, "--vkey", other_vkey).code == 1
     assert files_in(tmp_path) == before
 
 
@@ -250,12 +250,12 @@ def test_bad_evidence_ends_with_one(shell: Shell, make: Make, tmp_path: Path) ->
     ("arguments", "says"),
     [
         ((), "--tiles"),
-        (("--tiles", "{}"), "--ledger"),
-        (("--tiles", "{}/file", "--ledger", "shop", "--vkey", "nonsense"), "verifier key"),
-        (("--tiles", "{}", "--ledger", "no-such-ledger"), "no-such-ledger"),
-        (("--tiles", "{}", "--ledger", "No Name"), "LEDGER"),
+        (("--tiles", "{}"), "export LEDGER"),
+        (("--tiles", "{}/file", "shop", "--vkey", "nonsense"), "verifier key"),
+        (("--tiles", "{}", "no-such-ledger"), "no-such-ledger"),
+        (("--tiles", "{}", "No Name"), "LEDGER"),
         (("--tiles", "{}/scribble"), "no checkpoint"),
-        (("--tiles", "{}/file", "--ledger", "_registry"), "cannot be used"),
+        (("--tiles", "{}/file", "_registry"), "cannot be used"),
     ],
     ids=" ".join,
 )

@@ -326,7 +326,7 @@ def test_what_a_backup_from_before_a_rotation_lacks_comes_back(shop, tmp_path):
     for ledger in ("_registry", "shop"):
         vkey = keys[-1] if ledger == "shop" else registry_key(shell)
         copies[ledger] = tmp_path / ledger
-        shell.good("export", "--ledger", ledger, "--tiles", copies[ledger], "--vkey", vkey)
+        shell.good("export", ledger, "--tiles", copies[ledger], "--vkey", vkey)
     with psycopg.connect(server.conninfo(SUPERUSER), autocommit=True) as connection:
         connection.execute("set search_path = effect_ledger")
         for table in tables:

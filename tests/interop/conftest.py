@@ -132,7 +132,7 @@ def kept(log_of: Callable[[int], Log], tmp_path_factory: pytest.TempPathFactory)
     """The export of a log of 600 entries; not to be changed."""
     log = log_of(600)
     directory = tmp_path_factory.mktemp("kept")
-    log.shell.good(*("export", "--tiles", directory, "--ledger", log.ledger, "--vkey", log.vkey))
+    log.shell.good(*("export", "--tiles", directory, log.ledger, "--vkey", log.vkey))
     receipt = json.loads(log.read("/entries/77/receipt"))
     return Kept(
         directory=directory,

@@ -37,7 +37,7 @@ def test_a_large_log_is_good_over_http_and_in_files(
 ) -> None:
     """A public one, with tiles of three levels: without a key, and as it was exported."""
     log = make_log(LARGE, "--public-log")
-    words = ("export", "--tiles", tmp_path, "--ledger", log.ledger, "--vkey", log.vkey)
+    words = ("export", "--tiles", tmp_path, log.ledger, "--vkey", log.vkey)
 
     is_good(fsck.run("-vkey", log.vkey_file, "-log", log.url), LARGE)
     assert log.shell.good(*words)["size"] == LARGE
@@ -50,7 +50,7 @@ def test_an_export_is_good(
 ) -> None:
     """Read from the disk, and from a file server that knows nothing of logs."""
     log = log_of(size)
-    log.shell.good("export", "--tiles", tmp_path, "--ledger", log.ledger, "--vkey", log.vkey)
+    log.shell.good("export", "--tiles", tmp_path, log.ledger, "--vkey", log.vkey)
 
     is_good(fsck.run("-vkey", log.vkey_file, "-log", f"file://{tmp_path}"), size)
     with served(tmp_path) as url:
@@ -62,7 +62,7 @@ def test_an_export_that_grew_is_good_at_every_step(
 ) -> None:
     """Also where it left a tile behind that has become full."""
     log, before = make_log(), 0
-    words = ("export", "--tiles", tmp_path, "--ledger", log.ledger, "--vkey", log.vkey)
+    words = ("export", "--tiles", tmp_path, log.ledger, "--vkey", log.vkey)
     for size in (0, 200, 256, 500, 513):
         log.grow(before, size)
         before = size

@@ -11,11 +11,11 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from ledger.cli.entries import LedgerArgument
 from ledger.cli.output import (
     BAD_EVIDENCE,
     GOOD,
     JsonOption,
+    LedgerArgument,
     Output,
     facts,
     table,
@@ -43,7 +43,7 @@ def breaks(
     form: Annotated[str, typer.Option("--format", help="table or csv.")] = "table",
     as_json: JsonOption = False,
 ) -> None:
-    """List breaks that are not closed. Exit 1: there are some."""
+    """List breaks that are not closed."""
     if form not in {"table", "csv"}:
         raise SettingsError("--format must be table or csv")
     with open_remote() as remote:

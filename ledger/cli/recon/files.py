@@ -9,10 +9,11 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from ledger.cli.entries import LedgerArgument
 from ledger.cli.output import (
+    BAD_EVIDENCE,
     BAD_INPUT,
     JsonOption,
+    LedgerArgument,
     Output,
     QuietOption,
     table,
@@ -22,7 +23,6 @@ from ledger.cli.remote import open_remote
 from ledger.cli.words import read_object
 from ledger.errors import SettingsError
 
-QUARANTINED = 3
 _SIGNS = {"green": "+", "amber": "~", "red": "!", "grey": "."}
 
 
@@ -91,7 +91,7 @@ def import_files(
     if "rejected" in states:
         raise typer.Exit(BAD_INPUT)
     if "quarantined" in states:
-        raise typer.Exit(QUARANTINED)
+        raise typer.Exit(BAD_EVIDENCE)
 
 
 def override(

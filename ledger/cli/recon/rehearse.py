@@ -27,8 +27,8 @@ def rehearse(
     """
     Reconcile a generated shop, and say what was found otherwise than it was planted.
 
-    Reads the files and matches as a run does; needs no service and keeps nothing. Exit 0: every
-    planted break stands in its exact state, and there is no other. Tells time and memory.
+    Reads the files and matches as a run does; needs no service and keeps nothing. Tells
+    time and memory.
     """
     # Imported here: it takes longer to load than most commands take to run.
     from ledger.recon.rehearsal import rehearse as reconcile_files

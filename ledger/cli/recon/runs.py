@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from ledger.cli.entries import LedgerArgument
 from ledger.cli.output import (
     BAD_EVIDENCE,
     GOOD,
     JsonOption,
+    LedgerArgument,
     Output,
     QuietOption,
 )
@@ -44,7 +44,7 @@ def run(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Reconcile a period, and print the statement. Exit 0: tied; 1: breaks remain."""
+    """Reconcile a period, and print the statement."""
     output = Output(as_json, quiet)
     with open_remote() as remote:
         room = Room(remote, ledger, key)
@@ -67,7 +67,7 @@ def statement(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print a statement, or write it in every form. Exit 0: tied; 1: breaks remain."""
+    """Print a statement, or write it in every form."""
     output = Output(as_json)
     with open_remote() as remote:
         room = Room(remote, ledger)

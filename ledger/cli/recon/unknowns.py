@@ -7,8 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from ledger.cli.entries import LedgerArgument
-from ledger.cli.output import BAD_EVIDENCE, GOOD, JsonOption, Output, QuietOption, table
+from ledger.cli.output import (
+    BAD_EVIDENCE,
+    GOOD,
+    JsonOption,
+    LedgerArgument,
+    Output,
+    QuietOption,
+    table,
+)
 from ledger.cli.recon.room import Room
 from ledger.cli.remote import PATIENCE_S, ProblemError, Remote, ledger_path, open_remote
 from ledger.errors import NotFoundError
@@ -22,7 +29,7 @@ _TAKEN_ALREADY = {"HANDED_OFF"}
 def intents(
     ledger: LedgerArgument, *, run_id: RunOption = None, as_json: JsonOption = False
 ) -> None:
-    """List intents of unknown outcome, and what statements say of each. Exit 1: there are some."""
+    """List intents of unknown outcome, and what statements say of each."""
     with open_remote() as remote:
         found = _found(Room(remote, ledger), run_id)
     Output(as_json).answer({"intents": found}, _listed(found))
@@ -46,7 +53,7 @@ def conclude(
     End unknown outcomes by what statements say, and hand off what happened.
 
     The provider's line or its complete files become the evidence. Sent again it changes nothing.
-    Evidence takes `recon:prepare`, the hand-off `intents:write`. Exit 1: some stay unknown.
+    Evidence takes `recon:prepare`, the hand-off `intents:write`.
     """
     output = Output(as_json, quiet)
     done: list[dict[str, Any]] = []

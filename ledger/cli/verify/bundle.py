@@ -4,22 +4,48 @@ from __future__ import annotations
 
 import zipfile
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ledger.audit import verify as verifier
 from ledger.cli.output import Output
 from ledger.cli.verify.judgement import VERDICTS, Judgement
 from ledger.cli.verify.trust import Trust
+from ledger.errors import SettingsError
 from ledger.forms.timestamps import format_time
 from ledger.rfc3161 import Timestamp, verify_timestamp
 from ledger.verify import Verdict
 
+_FILES = ("manifest.json", "entries.jsonl")
+_ZIP_START = b"PK\x03\x04"
 _LEFT_OUT = ("entry.missing", "previous.", "tree.")
 
 
 def is_bundle(path: Path) -> bool:
     """Whether this is meant to be an audit bundle."""
-    return (path / "manifest.json").is_file() or (path.is_file() and zipfile.is_zipfile(path))
+    if not path.is_file():
+        return any((path / name).is_file() for name in _FILES)
+    if not zipfile.is_zipfile(path):
+        # Cut short or damaged: its index is at its end.
+        with path.open("rb") as file:
+            return file.read(len(_ZIP_START)) == _ZIP_START
+    with zipfile.ZipFile(path) as packed:
+        return any(PurePosixPath(name).name in _FILES for name in packed.namelist())
+
+
+def check_bundle(path: Path) -> None:
+    """
+    Tell a bundle, also a damaged one, from files of other kinds.
+
+    Raises:
+        SettingsError: It is nothing that would be one.
+    """
+    if not path.exists():
+        raise SettingsError(f"there is nothing at {path}")
+    if not is_bundle(path):
+        raise SettingsError(
+            f"{path} is no audit bundle: expected the directory or .zip that `effect-ledger export "
+            "LEDGER --period PERIOD --out PATH` made"
+        )
 
 
 def judge_bundle(output: Output, path: Path, trust: Trust, previous: Path | None) -> Judgement:

@@ -10,13 +10,14 @@ from urllib.parse import urlsplit
 import typer
 
 from ledger.canonical import parse_json
+from ledger.checkpoint import parse_checkpoint
 from ledger.cli.output import JsonOption, Output, QuietOption
 from ledger.cli.remote import LEDGERS
 from ledger.cli.verify.bundle import is_bundle, judge_bundle
-from ledger.cli.verify.copy import judge_copy
+from ledger.cli.verify.copy import is_copy, judge_copy
 from ledger.cli.verify.fork import judge_fork
 from ledger.cli.verify.judgement import Judgement, refuted
-from ledger.cli.verify.receipt import judge_receipt
+from ledger.cli.verify.receipt import is_receipt, judge_receipt
 from ledger.cli.verify.service import judge_service
 from ledger.cli.verify.statement import judge_statement, note_of
 from ledger.cli.verify.trust import (
@@ -28,8 +29,15 @@ from ledger.cli.verify.trust import (
     read_trust,
 )
 from ledger.cli.words import read_file
-from ledger.errors import MalformedJsonError, VerificationError
+from ledger.errors import MalformedJsonError, MalformedProofError, SettingsError, VerificationError
+from ledger.note import parse_note
 from ledger.watch.evidence import is_evidence
+
+KINDS = (
+    "a receipt, a signed verdict, evidence of a fork, an audit bundle, a directory that `export "
+    "--tiles` made, or the URL of a ledger or of a log"
+)
+_STARTS = {b"%PDF": "a PDF", b"PK": "a .zip that is no bundle", b"\x89PNG": "a picture"}
 
 
 def verify(
@@ -70,7 +78,6 @@ def verify(
     answer of `GET .../verifications/latest`. A copy, and a log
     at its URL (such as .../v1/ledgers/shop/log), is read and hashed here, whole. At the URL of a
     ledger the service verifies itself: more is checked, and it is the service that says so.
-    Exit code 0 good, 1 bad evidence, 2 bad input, or where nobody you trust vouched for it.
     """
     output = Output(as_json, quiet)
     trust = read_trust(
@@ -95,6 +102,8 @@ def _judge(output: Output, what: str, trust: Trust, previous: Path | None) -> Ju
     if is_url and _is_ledger(what):
         return _judged("the ledger", what, lambda: judge_service(output, what, trust))
     trust.require_logs()
+    if not is_url and Path(what).is_dir() and not is_copy(Path(what)):
+        raise SettingsError(f"{what} is a directory of another kind; expected {KINDS}")
     if is_url or Path(what).is_dir():
         return _judged("the log", what, lambda: judge_copy(output, what, trust))
     return _judged("the receipt", what, lambda: _judge_file(Path(what), trust))
@@ -112,7 +121,29 @@ def _judge_file(path: Path, trust: Trust) -> Judgement:
     verdict = note_of(content, document)
     if verdict is not None:
         return judge_statement(verdict, trust)
+    if not is_receipt(content):
+        raise SettingsError(f"{path} is {_kind_of(content, document)}; expected {KINDS}")
     return judge_receipt(path, content, trust)
+
+
+def _is_checkpoint(content: bytes) -> bool:
+    try:
+        parse_checkpoint(parse_note(content).text)
+    except MalformedProofError:
+        return False
+    return True
+
+
+def _kind_of(content: bytes, document: object) -> str:
+    """What a file that is no evidence seems to be."""
+    if not content:
+        return "empty"
+    if _is_checkpoint(content):
+        return "a checkpoint, which --checkpoint takes"
+    if document is not None:
+        return "JSON of another kind"
+    known = next((kind for start, kind in _STARTS.items() if content.startswith(start)), None)
+    return known or "a file of another kind"
 
 
 def _judged(subject: str, what: str, judge: Callable[[], Judgement]) -> Judgement:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ledger.checkpoint import Checkpoint
 from ledger.cli.output import Output
 from ledger.cli.remote import key_for
@@ -15,6 +17,11 @@ _NOT_CHECKED = (
     "the clock: when entries were recorded is what the ledger says; only their order was checked",
     "what was recorded after this checkpoint",
 )
+
+
+def is_copy(directory: Path) -> bool:
+    """Whether this is meant to be a copy of a log, however damaged it is."""
+    return any((directory / name).exists() for name in ("checkpoint", "tile"))
 
 
 def judge_copy(output: Output, where: str, trust: Trust) -> Judgement:

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ledger.cli.output import BAD_EVIDENCE, BAD_INPUT, GOOD, Output, error_document, facts, table
-from ledger.cli.remote import WORLDS
 from ledger.errors import (
     ChainBreakError,
     ConsistencyError,
@@ -81,7 +80,7 @@ class Judgement:
 
     def _prose(self) -> str:
         lines = [
-            f"{WORLDS['RML3']}: {self._headline()}.",
+            f"{self._headline()}.",
             table([(f"  {name}", self.verdicts[name]) for name in VERDICTS]),
             facts(level=self.level or "none", **self.told),
         ]
@@ -97,11 +96,12 @@ class Judgement:
         return "\n".join(lines)
 
     def _headline(self) -> str:
+        subject = self.subject[0].upper() + self.subject[1:]
         if not self.good:
-            return f"{self.subject} is NOT good"
+            return f"{subject} is NOT good"
         if not self.authenticated:
             return f"NOT AUTHENTICATED: {self.subject} is good by its own word alone"
-        return f"{self.subject} is good"
+        return f"{subject} is good"
 
 
 def refuted(subject: str, error: VerificationError, document: Mapping[str, Any]) -> Judgement:

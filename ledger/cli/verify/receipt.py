@@ -36,6 +36,11 @@ from ledger.rfc3161 import Timestamp
 PROOF_HEADER = b"c2sp.org/tlog-proof"
 
 
+def is_receipt(content: bytes) -> bool:
+    """Whether a file is meant to be a receipt, or to hold one, however damaged it is."""
+    return content.startswith(PROOF_HEADER) or b'"proof"' in content or b'"receipt"' in content
+
+
 def judge_receipt(path: Path, content: bytes, trust: Trust) -> Judgement:
     """
     What the receipt in a file proves.

@@ -344,11 +344,12 @@ def parse_entry(encoded: bytes) -> Entry | UnreadEntry:
         )
     plain = read_plain(encoded)
     if plain is not None:
-        return _entry_of(plain, encoded)
+        return entry_of(plain, encoded)
     return _parse_by_grammar(encoded)
 
 
-def _entry_of(plain: PlainEntry, encoded: bytes) -> Entry:
+def entry_of(plain: PlainEntry, encoded: bytes) -> Entry:
+    """The entry `encoded`, of which `plain` was read."""
     return Entry(
         effect=effect_of(plain, encoded),
         id=plain.id,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ledger.effect import (
@@ -113,6 +113,50 @@ def read_plain(encoded: bytes) -> PlainEntry | None:
     return plain if _is_allowed(plain) else None
 
 
+Columns = Mapping[str, Sequence[str]]
+"""Member of `PlainEntry` -> what each of several entries says, empty where it says nothing."""
+
+
+def plain_columns(encoded: Sequence[bytes]) -> Columns | None:
+    """
+    What each of `encoded` says, by member, if all are in the plain spelling; None tells nothing.
+
+    They are entries only if those at `unsure_places` are.
+    """
+    text = b"\n".join(encoded)
+    if max(map(len, encoded)) > EFFECT_BYTES_MAX or not text.isascii():
+        return None
+    rows = _PLAIN_LINES(text.decode("ascii"))
+    # Each line is one, and no entry has a line end in it.
+    if len(rows) != len(encoded) or text.count(b"\n") != len(encoded) - 1:
+        return None
+    return dict(zip(PlainEntry._fields, zip(*rows, strict=True), strict=True))
+
+
+def unsure_places(columns: Columns) -> set[int]:
+    """Places whose members may not stand together; the others are effects and surely may."""
+    places = {at for at, kind in enumerate(columns["kind"]) if kind != "effect"}
+    for name in ("corrects", "corrects_key", "external_ref", "audience", "applied", "observed"):
+        places |= places_of(columns[name])
+    for name, may_be in (("labels", _are_labels), ("payloads", _are_payloads)):
+        places |= {at for at in places_of(columns[name]) if not may_be(columns[name][at])}
+    no_effects = {amount for amount in set(columns["amount"]) - {""} if _sign(amount) <= 0}
+    if no_effects:
+        places |= {at for at, amount in enumerate(columns["amount"]) if amount in no_effects}
+    return places
+
+
+def plain_at(columns: Columns, place: int) -> PlainEntry | None:
+    """The entry at one place of `columns`; None if its members may not stand together."""
+    plain = PlainEntry._make([column[place] or None for column in columns.values()])
+    return plain if _is_allowed(plain) else None
+
+
+def places_of(column: Sequence[str]) -> set[int]:
+    """Where a column of `Columns` says something."""
+    return {at for at, value in enumerate(column) if value} if any(column) else set()
+
+
 def effect_of(plain: PlainEntry, encoded: bytes) -> Effect:
     """The effect in the entry `encoded`, of which `plain` was read."""
     p = plain
@@ -204,8 +248,8 @@ def _intent(p: PlainEntry) -> IntentRef | None:
 def _is_allowed(p: PlainEntry) -> bool:
     return (
         (p.observed is None or p.evidence is not None)
-        and (p.labels is None or _rises([name for name, _ in labels_of(p.labels)]))
-        and (p.payloads is None or _differ([each.name for each in payloads_of(p.payloads)]))
+        and (p.labels is None or _are_labels(p.labels))
+        and (p.payloads is None or _are_payloads(p.payloads))
         and (_is_effect(p) if p.kind == "effect" else _is_correction(p))
     )
 
@@ -251,12 +295,14 @@ def _sign(amount: str) -> int:
     return -1 if amount[0] == "-" else 1
 
 
-def _differ(names: list[str]) -> bool:
-    return len(set(names)) == len(names)
-
-
-def _rises(names: list[str]) -> bool:
+def _are_labels(items: str) -> bool:
+    names = [name for name, _ in labels_of(items)]
     return all(name < after for name, after in itertools.pairwise(names))
+
+
+def _are_payloads(items: str) -> bool:
+    names = [each.name for each in payloads_of(items)]
+    return len(set(names)) == len(names)
 
 
 # ---- The pattern --------------------------------------------------------------------------
@@ -307,7 +353,7 @@ _KINDS = {str(kind): kind for kind in Kind}
 _BEFORE = b'{"effect":'
 
 # One line for each member, in the order of RFC 8785 Section 3.2.3.
-_PLAIN = re.compile(
+_PATTERN = (
     '{"effect":{'
     f'(?:"actor":{{"id":"({_text(TEXT_MAX)})","kind":"({_one_of(ACTOR_KINDS)})"}},)?'
     f'(?:"approval":{{"at":"({_TIME})","by":"({_text(TEXT_MAX)})","digest":"({_HASH})"}},)?'
@@ -342,7 +388,9 @@ _PLAIN = re.compile(
     # Fifteen digits are surely within 53 bits.
     '"seq":(0|[1-9][0-9]{0,14}),'
     '"v":1}'
-).fullmatch
+)
+_PLAIN = re.compile(_PATTERN).fullmatch
+_PLAIN_LINES = re.compile(f"^{_PATTERN}$", re.MULTILINE).findall
 
 # Of what the pattern matched: no text in it has a quotation mark.
 _EVIDENCE_ITEM = re.compile(

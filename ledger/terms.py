@@ -30,6 +30,32 @@ def plain_terms(plain: PlainEntry) -> Sequence[str]:
     )
 
 
+def column_terms(
+    evidence: Sequence[str], labels: Sequence[str], causes: Sequence[str], start: int
+) -> list[tuple[str, int]]:
+    """
+    The terms of plain effects that follow each other, each with the seq of its effect.
+
+    Args:
+        evidence: Of each effect as `plain.Columns` has it; so are the others.
+        labels: Of each.
+        causes: Of each.
+        start: Seq of the first.
+    """
+    terms: list[tuple[str, int]] = []
+    seq = start
+    for proofs, names, reasons in zip(evidence, labels, causes, strict=True):
+        if names or reasons or "},{" in proofs:
+            several = _terms(labels_of(names), evidence_of(proofs), causes_of(reasons))
+            terms += [(term, seq) for term in several]
+        elif proofs:
+            # ...{"ref":"<ref>","rel":"<rel>","system":"<system>"}
+            words = proofs.split('"')
+            terms.append((f"evidence:{words[-2]}:{words[-10]}", seq))
+        seq += 1
+    return terms
+
+
 def _terms(
     labels: Sequence[tuple[str, str]],
     evidence: Sequence[tuple[str, str]],

@@ -130,7 +130,7 @@ def _become(connection: psycopg.Connection[Any], role: str) -> None:
     connection.execute("set search_path = effect_ledger, pg_catalog")
     if role == READER:
         connection.execute(READ_BY_INDEX)
-    connection.execute("set timezone = 'UTC'")
+    connection.execute("set timezone = 'UTC'; set datestyle = 'ISO'")
     connection.execute("set synchronous_commit = on")
     connection.execute(f"set statement_timeout = {STATEMENT_TIMEOUT_MS}")
     connection.execute(

@@ -30,7 +30,7 @@ from ledger.storage.postgres import SELECT_LEDGER
 from ledger.storage.scan import PostgresScan
 from ledger.storage.tables import ledger_record
 from ledger.vault import Vault
-from ledger.verify import PAGE, Dated, Outside, Page, Progress, ReadPage, Report, audit, sift
+from ledger.verify import PAGE, Dated, Outside, Page, Progress, ReadPage, Report, audit, read_page
 from ledger.verify import SealedPayload as Unopened
 
 NICENESS = 10
@@ -299,8 +299,8 @@ def _read(pages: Pipe, conninfo: str, ledger: str) -> None:
             return
         try:
             with driver_connection(engine) as connection:
-                rows = PostgresScan(connection, ledger).entries(start, stop)
-            pages.send(sift(rows, ledger=ledger))
+                page = read_page(PostgresScan(connection, ledger), start, stop, ledger=ledger)
+            pages.send(page)
         except LedgerError as error:
             pages.send(error)
         except BrokenPipeError:

@@ -21,8 +21,9 @@ payloads (by their number) and 16 bytes per 2,048 entries.
 from ledger.statement import Verdict
 from ledger.verify.attachments import OpenPayloads, SealedPayload
 from ledger.verify.auditor import Outside, audit, read_trusted
+from ledger.verify.page import ReadPage, read_page
 from ledger.verify.report import FINDINGS_MAX, Finding, Mode, Report, verdicts_of
-from ledger.verify.sift import Page, ReadPage, sift
+from ledger.verify.sift import Page
 from ledger.verify.stored import (
     COLUMNS,
     PAGE,
@@ -68,7 +69,7 @@ __all__ = [
     "StoredPosterKey",
     "Verdict",
     "audit",
+    "read_page",
     "read_trusted",
-    "sift",
     "verdicts_of",
 ]

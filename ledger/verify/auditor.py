@@ -36,9 +36,10 @@ from ledger.verify.closes import Closes
 from ledger.verify.index import Index
 from ledger.verify.intents import Intents
 from ledger.verify.links import Links
+from ledger.verify.page import ReadPage, read_page
 from ledger.verify.report import Findings, Report, shown
 from ledger.verify.rules import Rules
-from ledger.verify.sift import Page, ReadPage, Run, sift
+from ledger.verify.sift import Page, Run
 from ledger.verify.stored import (
     COLUMNS,
     Pinned,
@@ -267,7 +268,7 @@ class _Audit:
             self._beat()
 
     def _read_here(self, start: int, stop: int) -> Page:
-        return sift(self._source.entries(start, stop), ledger=self._ledger.name)
+        return read_page(self._source, start, stop, ledger=self._ledger.name)
 
     def _beat(self) -> None:
         self._progress(min(self._next, self._size), self._size)
@@ -275,7 +276,12 @@ class _Audit:
     def _take_page(self, page: Page) -> None:
         parsed = [None if isinstance(each, Run) else _parse(each.body) for each in page]
         readable = [entry for entry in parsed if isinstance(entry, Entry)]
-        self._rules.prepare(readable)
+        near: list[Entry] = []
+        for each in page:
+            if isinstance(each, Run):
+                readable += [judged.entry for judged in each.others]
+                near += each.named
+        self._rules.prepare(readable, near)
         keys = self._poster_keys(readable)
         self._attachments.begin_page(self._next, _stop(page[-1]))
 
@@ -301,11 +307,20 @@ class _Audit:
         self._check_order(run.start, VERSION, run.recorded_from)
         self._recorded_at = run.recorded_to
         self._index.take_run(run)
+        for entry, corrects in run.others:
+            target = self._rules.judge(entry)
+            if corrects != target:
+                self._name_column("corrects", entry.seq, corrects, target)
+            self._attachments.take(entry)
+            self._intents.take(entry)
         if self._closes.may_concern(run):
             for row in self._source.entries(run.start, run.stop):
-                entry = _parse(row.body)
-                if isinstance(entry, Entry):
-                    self._closes.take(entry)
+                read = _parse(row.body)
+                if isinstance(read, Entry):
+                    self._closes.take(read)
+        else:
+            for entry, _ in run.others:
+                self._closes.take(entry)
 
     def _take(
         self,
@@ -425,12 +440,14 @@ class _Audit:
     def _name_columns(self, seq: int, stored: Sequence[Any], computed: Sequence[Any]) -> None:
         for column, here, there in zip(COLUMNS, stored, computed, strict=True):
             if here != there:
-                self._add(
-                    f"index.{column}",
-                    seq,
-                    f"column {column} of entry {seq} says {shown(here)}, its bytes say "
-                    f"{shown(there)}",
-                )
+                self._name_column(column, seq, here, there)
+
+    def _name_column(self, column: str, seq: int, stored: Any, computed: Any) -> None:
+        self._add(
+            f"index.{column}",
+            seq,
+            f"column {column} of entry {seq} says {shown(stored)}, its bytes say {shown(computed)}",
+        )
 
     def _check_occurred(self, entry: Entry) -> None:
         occurred_at = entry.effect.occurred_at

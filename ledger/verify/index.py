@@ -77,6 +77,7 @@ class Index:
         self._take_terms(run.terms)
 
     def _take_terms(self, terms: Sequence[tuple[str, int]]) -> None:
+        """Of entries of one page."""
         if self._whole:
             self._sums.add(terms)
         else:
@@ -209,10 +210,11 @@ class _Sums:
         self._key = os.urandom(16).hex()
         self._sums: defaultdict[int, int] = defaultdict(int)
 
-    def add(self, terms: Iterable[tuple[str, int]]) -> None:
-        key, sums = self._key, self._sums
-        for term, seq in terms:
-            sums[seq // PAGE] += hash(f"{key}{seq}:{term}")
+    def add(self, terms: Sequence[tuple[str, int]]) -> None:
+        """Terms of entries of one stretch."""
+        if terms:
+            key, stretch = self._key, terms[0][1] // PAGE
+            self._sums[stretch] += sum([hash(f"{key}{seq}:{term}") for term, seq in terms])
 
     def remove(self, terms: Iterable[tuple[str, int]], stop: int) -> list[tuple[str, int]]:
         """Take away terms of entries [0, stop); those of others are given back."""

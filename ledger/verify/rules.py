@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from ledger.effect import Effect
+from ledger.effect import Effect, Kind
 from ledger.entry import Entry, parse_entry
 from ledger.errors import MalformedProofError, RejectedError
 from ledger.forms.money import minor_units
@@ -55,19 +55,25 @@ class Rules:
 
     # ---- Corrections ----
 
-    def prepare(self, entries: Sequence[Entry]) -> None:
-        """Before a page is judged: fetch what its entries refer to, and what that refers to."""
+    def prepare(self, entries: Sequence[Entry], near: Sequence[Entry] = ()) -> None:
+        """
+        Before a page is judged: fetch what its entries refer to, and what that refers to.
+
+        Args:
+            entries: Those that will be judged.
+            near: Others of the page that need not be fetched.
+        """
         if len(self._known) > _KNOWN_MAX:
             self._known.clear()
             self._ids.clear()
-        self._fetch(entries)
+        self._fetch(entries, near)
 
-    def _fetch(self, entries: Sequence[Entry]) -> None:
+    def _fetch(self, entries: Sequence[Entry], near: Sequence[Entry] = ()) -> None:
         ids, keys = _references(entry.effect for entry in entries)
         if not ids and not keys:
             return
-        here = {entry.id: entry for entry in entries}
-        by_key = {entry.effect.key: entry for entry in entries}
+        here = {entry.id: entry for entry in (*entries, *near)}
+        by_key = {entry.effect.key: entry for entry in here.values()}
         asked_ids: set[str] = set()
         asked_keys: set[str] = set()
         while True:
@@ -98,6 +104,11 @@ class Rules:
         effect = entry.effect
         if not any(references(effect)):
             return None
+        if effect.kind is Kind.EXPLANATION and effect.repeat_of is None and not self._start:
+            # It moves nothing, and may explain whatever is there.
+            named = self._known.get(self._target(effect) or "")
+            if named is not None and named.seq < entry.seq:
+                return named.id
         lineage = self._lineage(effect, before=entry.seq)
         if self._start:
             self._load_family(lineage)

@@ -9,13 +9,23 @@ corrections among them, come out as they are, to be judged one by one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from ledger.entry import Entry
 from ledger.merkle import leaf_hash
 from ledger.plain import PlainEntry, read_plain
 from ledger.terms import plain_terms
 from ledger.verify.stored import StoredEntry
+
+
+class Judged(NamedTuple):
+    """An entry of a run whose bytes, chain and columns are as they should be, but for one."""
+
+    entry: Entry
+    corrects: str | None
+    """The column `corrects`: it may have been found by a key."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,6 +51,10 @@ class Run:
     """Kind, type and business key."""
     terms: list[tuple[str, int]] = field(default_factory=list)
     """Search term and seq."""
+    others: list[Judged] = field(default_factory=list)
+    """Those of which more is to be said, by the rules or by what lies beside them."""
+    named: list[Entry] = field(default_factory=list)
+    """Those of the run that others of it name."""
 
     @property
     def stop(self) -> int:
@@ -50,9 +64,6 @@ class Run:
 
 Page = Sequence[Run | StoredEntry]
 """A page in order: runs, and the entries between them that must be judged."""
-
-ReadPage = Callable[[int, int], Page]
-"""(start, stop) -> the next page of [start, stop), as `Source.entries` has it; sifted."""
 
 
 def sift(rows: Sequence[StoredEntry], *, ledger: str) -> Page:

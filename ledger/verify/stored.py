@@ -44,6 +44,43 @@ class StoredEntry(NamedTuple):
     """See `COLUMNS`; ids and times as text. None where only the bytes were asked for."""
 
 
+SEPARATOR = "\x01"
+"""Between the values of a column; in no text of an entry."""
+
+
+class JoinedColumns(NamedTuple):
+    """The index columns of a page, each as one value; the values of all rows, in their order."""
+
+    hash: bytes
+    id: bytes
+    """16 octets each."""
+    key: str
+    """With `SEPARATOR` between them, as all that follow; nothing stands for null."""
+    kind: str
+    type: str
+    poster: str
+    subject: str
+    business_key: str
+    actor: str
+    currency: str
+    corrects: str
+    repeat_of: str
+    occurred_at: str
+    """As PostgreSQL writes it in UTC: `2026-01-31 12:00:00.5+00`."""
+    recorded_at: str
+    empty: int
+    """Rows that have an empty text in a column that may be null."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """A page of stored entries, by columns."""
+
+    seqs: Sequence[int]
+    bodies: Sequence[bytes]
+    columns: JoinedColumns
+
+
 class StoredPayload(NamedTuple):
     """A payload's row, without the sealed octets."""
 
@@ -172,6 +209,9 @@ class Source(Protocol):
 
     def entries(self, start: int, stop: int) -> Sequence[StoredEntry]:
         """The next entries of [start, stop), in order; none only where there are no more."""
+
+    def block(self, start: int, stop: int) -> Block | None:
+        """The same entries by columns; None where there are none, or rows must do."""
 
     def closes(self, stop: int) -> Sequence[StoredEntry]:
         """Notices that closed a period, before entry `stop`, in order; their bytes suffice."""

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.canonical import canonical_bytes
-from ledger.effect import Kind
+from ledger.effect import EFFECT_BYTES_MAX, Kind
 from ledger.entry import Entry, _parse_by_grammar, parse_entry
 from ledger.errors import MalformedProofError
-from ledger.plain import read_plain
-from ledger.terms import plain_terms, terms_of
+from ledger.plain import plain_at, plain_columns, read_plain, unsure_places
+from ledger.terms import column_terms, plain_terms, terms_of
 
 HERE = Path(__file__).parents[1] / "vectors"
 ENTRIES = [
@@ -205,3 +205,41 @@ def test_an_entry_too_large_for_a_glance_is_left_to_the_grammar():
     assert read_plain(encoded + b" " * 40_000) is None
     with pytest.raises(MalformedProofError):
         parse_entry(encoded + b" " * 40_000)
+
+
+@given(
+    st.lists(documents().map(canonical_bytes) | st.sampled_from(ENTRIES), min_size=1, max_size=3)
+)
+@settings(max_examples=300)
+def test_a_page_says_what_each_of_its_entries_says(encoded):
+    """And tells nothing if one is not plain; what the pattern alone leaves open, it names."""
+    said = plain_columns(encoded)
+    if said is None:
+        assert any(b"\n" in each or not _has_the_pattern(each) for each in encoded)
+        return
+    unsure = unsure_places(said)
+    for at, each in enumerate(encoded):
+        plain = read_plain(each)
+        assert plain_at(said, at) == plain
+        if at not in unsure:
+            assert plain is not None
+            assert plain.kind == "effect"
+    sure = [at for at in range(len(encoded)) if at not in unsure]
+    terms = column_terms(said["evidence"], said["labels"], said["causes"], start=5)
+    for at in sure:
+        expected = terms_of(_parse_by_grammar(encoded[at]).effect)
+        assert [term for term, seq in terms if seq == 5 + at] == list(expected)
+
+
+def _has_the_pattern(encoded):
+    return len(encoded) <= EFFECT_BYTES_MAX and plain_columns([encoded]) is not None
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\nx", b" "])
+def test_no_entry_of_a_page_ends_with_more_than_it_should(end):
+    plain = next(each for each in ENTRIES if read_plain(each) is not None)
+
+    assert plain_columns([plain, plain]) is not None
+    assert plain_columns([plain + end, plain]) is None
+    assert plain_columns([plain, plain + end]) is None
+    assert plain_columns([plain + b"\n" + plain, plain]) is None

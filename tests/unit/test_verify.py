@@ -84,6 +84,9 @@ class Memory:
         self.reads += [row.seq for row in rows]
         return rows
 
+    def block(self, _start, _stop):
+        return None
+
     def closes(self, stop):
         at = COLUMNS.index("type")
         return [row for row in self.rows if row.columns[at] == "period.closed" and row.seq < stop]

@@ -1,0 +1,19 @@
+"""Page: the next entries of a ledger, read and sifted: at a glance if that will do, else by row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ledger.verify.block import sift_block
+from ledger.verify.sift import Page, sift
+from ledger.verify.stored import Source
+
+ReadPage = Callable[[int, int], Page]
+"""(start, stop) -> the next page of [start, stop), as `Source.entries` has it; sifted."""
+
+
+def read_page(source: Source, start: int, stop: int, *, ledger: str) -> Page:
+    """The page that `source.entries(start, stop)` is, sifted."""
+    block = source.block(start, stop)
+    run = None if block is None else sift_block(block, ledger=ledger)
+    return sift(source.entries(start, stop), ledger=ledger) if run is None else [run]

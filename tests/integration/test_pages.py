@@ -1,0 +1,114 @@
+"""Laws of pages as the auditor reads them: whole where all is right, by row where it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from ledger.append import Appender
+from ledger.bench.filling import submissions
+from ledger.clock import SystemClock
+from ledger.registry.ledgers import Registry
+from ledger.signing.signer import FileSigner
+from ledger.storage.embedded.cluster import SUPERUSER
+from ledger.storage.postgres import PostgresStorage
+from ledger.storage.scan import PostgresScan
+from ledger.submission import Posting
+from ledger.vault import Vault
+from ledger.verify import COLUMNS, audit, read_page
+from ledger.verify.sift import Run
+from tests.integration.commands import migrated_database
+
+LEDGER, SIZE = "plain", 300
+"""More than a tile, with a correction now and then."""
+EDITS = {
+    "hash": "sha256('x')",
+    "id": "gen_random_uuid()",
+    "key": "key || 'x'",
+    "kind": "'adjustment'",
+    "type": "type || 'x'",
+    "poster": "null",
+    "subject": "''",
+    "business_key": "''",
+    "actor": "null",
+    "currency": "'XXX'",
+    "corrects": "gen_random_uuid()",
+    "repeat_of": "id",
+    "occurred_at": "occurred_at - interval '1 microsecond'",
+    "recorded_at": "recorded_at + interval '100 microseconds'",
+}
+
+
+@pytest.fixture(scope="module")
+def connection(tmp_path_factory) -> Iterator[psycopg.Connection]:
+    """Of a superuser, who sees a copy of the entries that anything may be done to."""
+    with migrated_database() as conninfo:
+        storage = PostgresStorage(conninfo)
+        signer = FileSigner(
+            tmp_path_factory.mktemp("keys") / "signer", Ed25519PrivateKey.generate()
+        )
+        appender = Appender(storage, signer, Vault(bytes(32)), SystemClock())
+        rules = Registry(appender, storage, signer).create_ledger(LEDGER).rules
+        appender.append(
+            LEDGER,
+            [
+                Posting(
+                    ledger=LEDGER,
+                    principal="till",
+                    submissions=tuple(submissions(rules, 0, SIZE)),
+                    with_receipts=False,
+                )
+            ],
+        )
+        storage.close()
+        with psycopg.connect(conninfo(SUPERUSER), autocommit=True) as superuser:
+            superuser.execute("set search_path = effect_ledger, pg_catalog")
+            superuser.execute("set timezone = 'UTC'")
+            superuser.execute("create temporary table entries as select * from entries")
+            yield superuser
+
+
+@pytest.fixture
+def scan(connection) -> PostgresScan:
+    return PostgresScan(connection, LEDGER)
+
+
+def test_a_page_of_plain_entries_is_read_whole(scan):
+    [page] = read_page(scan, 0, SIZE, ledger=LEDGER)
+
+    assert isinstance(page, Run)
+    assert (page.start, page.stop) == (0, SIZE)
+    assert {str(judged.entry.effect.kind) for judged in page.others} == {"explanation", "refund"}
+    assert audit(scan).good
+
+
+def test_an_entry_in_another_spelling_leaves_its_page_to_be_read_by_row(connection, scan):
+    with connection.transaction(force_rollback=True):
+        connection.execute(
+            "update entries set body = convert_to(replace(convert_from(body, 'UTF8'), 'psp', 'pßp')"
+            ", 'UTF8') where ledger = %s and seq = 7",
+            (LEDGER,),
+        )
+        page = read_page(scan, 0, SIZE, ledger=LEDGER)
+
+    assert len(page) > 1
+
+
+def test_every_column_has_an_edit():
+    assert set(EDITS) == set(COLUMNS)
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_a_column_that_differs_in_a_page_that_is_read_whole_is_named(connection, scan, column):
+    with connection.transaction(force_rollback=True):
+        connection.execute(
+            f"update entries set {column} = {EDITS[column]} where ledger = %s and seq = 205",
+            (LEDGER,),
+        )
+        report = audit(scan)
+
+    # Entry 205 is a refund, so its column `corrects` is judged in the page that is read whole.
+    assert (f"index.{column}", 205) in {(each.check, each.seq) for each in report.findings}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -176,6 +177,72 @@ def test_a_closed_world_sends_nothing_until_it_is_released(client):
     assert [entry.id for entry in client.feed()] == [each.id for each in found]
     with pytest.raises(NotSent):
         world.effect(key="k-3", **CAPTURE)
+
+
+def nothing_changes(client, calls: int) -> None:
+    captured = {"kind": "effect", "key": "k-1", **CAPTURE}
+    for _ in range(calls):
+        client.rehearse([captured, {"kind": "refund", "key": "r", "corrects_key": "k-1", **REFUND}])
+        client.rehearse([{"kind": "effect", "key": "k-1", "type": "?"}])
+        with client.closed_world() as world:
+            world.effect(key="k-1", business_key="b", **CAPTURE)
+            world.rehearse()
+        with suppress(ValueError), client.closed_world() as world:
+            world.effect(key="k-2", **CAPTURE)
+            raise ValueError
+
+
+# Of the service by itself: how many requests it took, and what its process does.
+NOT_ABOUT_BUSINESS = ("effect_ledger_http_", "effect_ledger_problems", "process_", "python_")
+
+
+@pytest.fixture
+def traces(api: Api, database):
+    """Everything the service keeps: each row of each table, and metrics with business labels."""
+    tables = [
+        table
+        for (table,) in database.execute(
+            "select format('%I.%I', schemaname, tablename) from pg_tables"
+            " where schemaname like 'effect_ledger%'"
+        )
+    ]
+
+    def look() -> tuple[dict[str, Any], list[str]]:
+        digest = "md5(string_agg(t::text, chr(10) order by t::text))"
+        rows = {
+            table: database.execute(f"select count(*), {digest} from {table} t").fetchone()
+            for table in tables
+        }
+        page = api.http.get("/metrics", headers=api.headers(None)).text
+        about = [
+            line
+            for line in page.splitlines()
+            if not line.startswith(("#", *NOT_ABOUT_BUSINESS)) and "_seconds" not in line
+        ]
+        return rows, about
+
+    return look
+
+
+def test_dry_run_and_closed_world_leave_no_trace(client, traces):
+    """Not a row, not a head, not a key, not a number, whatever is asked and however it ends."""
+    client.effect(key="before", **CAPTURE)
+    before = traces()
+
+    nothing_changes(client, 3)
+
+    assert traces() == before
+    assert client.effect(key="k-1", **CAPTURE).seq == 1
+
+
+@pytest.mark.slow
+def test_a_thousand_of_them_leave_no_trace_either(client, traces):
+    client.effect(key="before", **CAPTURE)
+    before = traces()
+
+    nothing_changes(client, 400)
+
+    assert traces() == before
 
 
 def test_keys_are_the_callers(client):

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,14 @@ def is_set_up(block: Block) -> bool:
     return block.text.startswith("python3 -m venv ")
 
 
-SHELL = [block for block in blocks(README) if block.language == "sh"]
+def in_shell(block: Block) -> Block:
+    """Python as bash runs it; everything else as it is."""
+    if block.language != "python":
+        return block
+    return Block("sh", f"python3 - <<'PYTHON'\n{block.text}PYTHON\n")
+
+
+SHELL = [each for each in map(in_shell, blocks(README)) if each.language == "sh"]
 TOUR = [block for block in SHELL if not is_set_up(block)]
 # The block that records the effect: its answer is proven at the end, and asked for again.
 RECORD = next(at for at, block in enumerate(TOUR) if "tee paid.json" in block.text)
@@ -119,7 +127,8 @@ def test_what_is_recorded_twice_is_recorded_once(run):
 def test_answers_are_what_the_readme_shows(run):
     """Every JSON after a block has the members of that block's answer, and their values."""
     shown = []
-    for before, block in zip(blocks(README), blocks(README)[1:], strict=False):
+    told = list(map(in_shell, blocks(README)))
+    for before, block in pairwise(told):
         if block.language == "json":
             at = TOUR.index(before)
             said = run.said[at + (at >= AGAIN)]
@@ -165,6 +174,16 @@ def test_the_tour_ends_as_it_promises(run):
     assert "the period is closed" in told
     assert "GOOD: nothing in this bundle was changed or left out." in told
     assert "5 read, 5 there" in told
+
+
+@pytest.mark.slow
+def test_ten_lines_make_a_payment_safe(run):
+    """The paragraph that speaks to the ledger has ten lines, and its payment is history."""
+    [program] = [block.text for block in blocks(README) if block.language == "python"]
+    [lines] = [part for part in program.split("\n\n\n") if part.startswith("ledger = Client(")]
+
+    assert len(lines.partition("\n\n")[0].splitlines()) == 10
+    assert "RML-3 history: seq 0 level log-signed\n" in "".join(run.said)
 
 
 @pytest.mark.slow

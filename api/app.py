@@ -27,6 +27,7 @@ from api.errors import (
     NoSuchPathError,
 )
 from api.heads import Heads
+from api.hot import HotWrites
 from api.lean import LeanRoute, find_lean, serve_lean
 from api.metrics import Metrics
 from api.observation import Observation
@@ -95,6 +96,7 @@ def create_app(engine: Engine) -> FastAPI:
             engine.anchors, engine.publisher, timestamps=engine.authorities is not None
         ),
     )
+    app.state.hot = HotWrites(app.state.skin)
     for module in ROUTERS:
         app.include_router(module.router)
     # The framework asks for its document to be made this way; the checker sees a method.

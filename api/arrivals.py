@@ -9,47 +9,55 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from concurrent.futures import Future
-from typing import Any, TypeVar
+from collections.abc import Callable
 
-Answer = TypeVar("Answer")
+from ledger.errors import LedgerError
+from ledger.sequencer import Answer, Tell
+from ledger.submission import Outcome
 
 
 class Arrivals:
-    """Answers on their way to those who await them. Belongs to one event loop."""
+    """Answers on their way to those who wait for them. Belongs to one event loop."""
 
     def __init__(self) -> None:
-        self._arrived: deque[tuple[asyncio.Future[Any], Future[Any]]] = deque()
+        self._arrived: deque[tuple[Tell, Answer]] = deque()
         self._is_waking = False
 
-    async def of(self, answer: Future[Answer]) -> Answer:
+    async def of(self, ask: Callable[[Tell], None]) -> list[Outcome]:
         """
-        What `answer` comes to.
+        The outcomes that whoever is asked by `ask` tells, or the error.
 
         A caller that stops waiting changes nothing: what was asked for is done all the same.
         """
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[Answer] = loop.create_future()
+        waiter: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
 
-        def arrive(done: Future[Answer]) -> None:
+        def told(answer: Answer) -> None:
+            if waiter.cancelled():
+                return
+            if isinstance(answer, LedgerError):
+                waiter.set_exception(answer)
+            else:
+                waiter.set_result(answer)
+
+        ask(self.bringing(told))
+        return await waiter
+
+    def bringing(self, tell: Tell) -> Tell:
+        """What may be told in any thread, so that `tell` is told on the loop that runs now."""
+        loop = asyncio.get_running_loop()
+
+        def arrive(answer: Answer) -> None:
             # In the thread that made the answer. Appended first: who drains after the flag
             # was lowered sees it, and who drained before lowers the flag for this wake.
-            self._arrived.append((waiter, done))
+            self._arrived.append((tell, answer))
             if not self._is_waking and not loop.is_closed():
                 self._is_waking = True
                 loop.call_soon_threadsafe(self._drain)
 
-        answer.add_done_callback(arrive)
-        return await waiter
+        return arrive
 
     def _drain(self) -> None:
         self._is_waking = False
         while self._arrived:
-            waiter, done = self._arrived.popleft()
-            if waiter.cancelled():
-                continue
-            error = done.exception()
-            if error is None:
-                waiter.set_result(done.result())
-            else:
-                waiter.set_exception(error)
+            tell, answer = self._arrived.popleft()
+            tell(answer)

@@ -57,19 +57,30 @@ class Authenticator:
             UnauthenticatedError: There is none, or it is not good.
             DatabaseUnavailableError: It could not be looked up.
         """
-        token = _bearer_token(request)
-        name = hashlib.sha256(token.encode()).digest()
-        remembered = self._remembered.get(name)
-        if remembered is not None and self._clock() < remembered[0]:
-            credential = remembered[1]
-        else:
+        token = _bearer_token(request.headers.get("authorization"))
+        credential = self._remembers(token)
+        if credential is None:
             asked_at = self._clock()
+            name = _name(token)
             self._remembered.pop(name, None)
             credential = await run_in_threadpool(self._store.authenticate, token)
             self._remember(name, asked_at + REMEMBERED_S, credential)
         request.state.principal = credential.principal
         request.state.labels = credential.labels
         return credential
+
+    def remembered(self, sent: str | None) -> Credential | None:
+        """
+        The credential of a request with this Authorization, where nobody need be asked.
+
+        Raises:
+            UnauthenticatedError: It is none in its form.
+        """
+        return self._remembers(_bearer_token(sent))
+
+    def _remembers(self, token: str) -> Credential | None:
+        remembered = self._remembered.get(_name(token))
+        return remembered[1] if remembered is not None and self._clock() < remembered[0] else None
 
     def _remember(self, name: bytes, until: float, credential: Credential) -> None:
         self._remembered[name] = (until, credential)
@@ -131,9 +142,12 @@ def check_period(credential: Credential, name: str) -> None:
         raise ForbiddenError("the credential does not reach this period", period=name[:63])
 
 
-def _bearer_token(request: Request) -> str:
+def _name(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+def _bearer_token(sent: str | None) -> str:
     # RFC 6750 Section 2.1; the scheme's case does not matter (RFC 9110 Section 11.1).
-    sent = request.headers.get("authorization")
     if sent is None:
         raise UnauthenticatedError("send a key as Authorization: Bearer")
     scheme, _, token = sent.partition(" ")

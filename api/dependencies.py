@@ -8,7 +8,6 @@ Nothing here commits anything: the sequencer does, on its own thread.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -81,8 +80,8 @@ class Skin:
     metrics: Metrics
     heads: Heads
     anchored: AnchoredReceipts
+    arrivals: Arrivals = field(default_factory=Arrivals)
     _records: dict[str, LedgerRecord] = field(default_factory=dict)
-    _arrivals: Arrivals = field(default_factory=Arrivals)
 
     async def access(self, request: Request, *scopes: str, within_periods: bool = False) -> Access:
         """
@@ -131,6 +130,10 @@ class Skin:
             self._records[name] = record
         return record
 
+    def known_ledger(self, name: str) -> LedgerRecord | None:
+        """The ledger of this name, if it was asked for before."""
+        return self._records.get(name)
+
     async def record(self, posting: Posting) -> list[Outcome]:
         """
         Have a posting recorded; returns when it is durable, chained and proved.
@@ -140,8 +143,7 @@ class Skin:
         Raises:
             PushbackError, OutcomeUnknownError, LedgerBrokenError: As the sequencer says.
         """
-        answer: Future[list[Outcome]] = self.engine.sequencer.submit(posting)
-        return await self._arrivals.of(answer)
+        return await self.arrivals.of(lambda tell: self.engine.sequencer.queue(posting, tell))
 
 
 def skin_of(request: Request) -> Skin:

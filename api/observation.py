@@ -11,6 +11,7 @@ import logging
 import random
 import re
 import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -44,7 +45,7 @@ class Observation:
             await self._app(scope, receive, send)
             return
         state = scope.setdefault("state", {})
-        trace_id = state["trace_id"] = _trace_id(scope)
+        trace_id = state["trace_id"] = trace_id_of(scope["headers"])
         began = time.perf_counter()
         status = 0
 
@@ -67,29 +68,60 @@ class Observation:
             self._note(scope, state, status, time.perf_counter() - began)
 
     def _note(self, scope: Scope, state: dict[str, Any], status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", NO_ROUTE)
-        method = scope["method"] if scope["method"] in _METHODS else "OTHER"
-        timed = None if state.get("streams") else seconds
-        self._metrics.answered(method, route, status, timed)
-        problem = state.get("problem")
-        if problem is not None:
-            self._metrics.refused(problem.code, problem.world, problem.severity)
-        if not access_log.isEnabledFor(logging.INFO):
-            return
-        access_log.info(
-            "request",
-            extra={
-                "fields": {
-                    "method": method,
-                    # The template: paths may name what a caller thinks of as its own.
-                    "route": route,
-                    "status": status,
-                    "ms": round(seconds * 1_000, 3),
-                    "principal": state.get("principal"),
-                    "trace_id": state["trace_id"],
-                }
-            },
+        note(
+            self._metrics,
+            method=scope["method"] if scope["method"] in _METHODS else "OTHER",
+            # The template: paths may name what a caller thinks of as its own.
+            route=getattr(scope.get("route"), "path", NO_ROUTE),
+            status=status,
+            seconds=seconds,
+            state=state,
+            read_state=lambda: state,
         )
+
+
+def note(
+    metrics: Metrics,
+    *,
+    method: str,
+    route: str,
+    status: int,
+    seconds: float,
+    state: Mapping[str, Any],
+    read_state: Callable[[], Mapping[str, Any]],
+) -> None:
+    """
+    Count an answer, and write its access line.
+
+    Args:
+        metrics: Where it is counted.
+        method: One of a few.
+        route: The template of its path.
+        status: 0 where there was no answer.
+        seconds: From the first byte in to the last byte out.
+        state: Of the request; `problem` and `streams` are there where they apply.
+        read_state: The same with `trace_id` and, where it is known, `principal`.
+    """
+    metrics.answered(method, route, status, None if state.get("streams") else seconds)
+    problem = state.get("problem")
+    if problem is not None:
+        metrics.refused(problem.code, problem.world, problem.severity)
+    if not access_log.isEnabledFor(logging.INFO):
+        return
+    known = read_state()
+    access_log.info(
+        "request",
+        extra={
+            "fields": {
+                "method": method,
+                "route": route,
+                "status": status,
+                "ms": round(seconds * 1_000, 3),
+                "principal": known.get("principal"),
+                "trace_id": known["trace_id"],
+            }
+        },
+    )
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -102,8 +134,9 @@ def _unexpected(scope: Scope) -> LedgerError:
     return UnexpectedError(detail)
 
 
-def _trace_id(scope: Scope) -> str:
-    for name, value in scope["headers"]:
+def trace_id_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """The caller's trace id, else a new one: 32 hexadecimal digits."""
+    for name, value in headers:
         if name == b"traceparent":
             match = _TRACEPARENT.fullmatch(value)
             if match:

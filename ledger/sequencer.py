@@ -14,7 +14,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ledger.append import Appender
 from ledger.errors import ForbiddenError, LedgerError, OutcomeUnknownError, OverloadedError
@@ -29,13 +29,16 @@ BATCH_ITEMS_MAX = 256
 WAITING_ITEMS_MAX = 20_000
 WAITING_BYTES_MAX = 64 * 1024 * 1024
 
-Answer = Future[list[Outcome]]
+Answer = list[Outcome] | LedgerError
+"""What a posting is told: one outcome per submission, or what befell all of them."""
+Tell = Callable[[Answer], None]
+"""Called once, in the thread that commits, which waits for it: returns at once, never raises."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     posting: Posting
-    answer: Answer = field(default_factory=Future)
+    tell: Tell
 
 
 class Sequencer:
@@ -68,13 +71,33 @@ class Sequencer:
             self._changed.notify()
         self._thread.join()
 
-    def submit(self, posting: Posting) -> Answer:
+    def submit(self, posting: Posting) -> Future[list[Outcome]]:
         """
-        Queue a posting.
+        Queue a posting, as `queue` does.
 
         Returns:
             The outcomes to come, one per submission. Cancelling it changes nothing: what
             is queued is committed.
+
+        Raises:
+            ForbiddenError, OverloadedError: As `queue`.
+        """
+        answer: Future[list[Outcome]] = Future()
+        # Once running it cannot be cancelled, so a caller that hangs up cannot halve a batch.
+        answer.set_running_or_notify_cancel()
+
+        def tell(told: Answer) -> None:
+            if isinstance(told, LedgerError):
+                answer.set_exception(told)
+            else:
+                answer.set_result(told)
+
+        self.queue(posting, tell)
+        return answer
+
+    def queue(self, posting: Posting, tell: Tell) -> None:
+        """
+        Queue a posting; `tell` will be told what became of it, whoever else goes away.
 
         Raises:
             ForbiddenError: `_registry` is written by the service alone.
@@ -82,9 +105,7 @@ class Sequencer:
         """
         if posting.ledger == REGISTRY and posting.principal != LEDGER_ITSELF:
             raise ForbiddenError(f"{REGISTRY} is written by the service itself", ledger=REGISTRY)
-        waiting = _Waiting(posting)
-        # Once running it cannot be cancelled, so a caller that hangs up cannot halve a batch.
-        waiting.answer.set_running_or_notify_cancel()
+        waiting = _Waiting(posting, tell)
         with self._changed:
             if self._stopping:
                 raise OverloadedError("the service is stopping")
@@ -93,7 +114,6 @@ class Sequencer:
             self._bytes += posting.weight
             self._queues.setdefault(posting.ledger, deque()).append(waiting)
             self._changed.notify()
-        return waiting.answer
 
     def _check_room(self, posting: Posting) -> None:
         for unit, waiting, asked, limit in (
@@ -118,10 +138,7 @@ class Sequencer:
                 self._bytes -= sum(waiting.posting.weight for waiting in batch)
             # Last of all: whoever has its answer finds room for its next request.
             for waiting, answer in zip(batch, answers, strict=True):
-                if isinstance(answer, LedgerError):
-                    waiting.answer.set_exception(answer)
-                else:
-                    waiting.answer.set_result(answer)
+                waiting.tell(answer)
 
     def _take(self) -> tuple[str, list[_Waiting]] | None:
         """Everything that waits for the next ledger in turn, up to one batch; None at the end."""
@@ -143,7 +160,7 @@ class Sequencer:
 
     def _commit(
         self, appender: Appender, ledger: str, batch: Sequence[_Waiting]
-    ) -> Sequence[list[Outcome] | LedgerError]:
+    ) -> Sequence[Answer]:
         """What each posting of the batch is told: its outcomes, or the error of all."""
         began = time.perf_counter()
         try:

@@ -46,16 +46,24 @@ def answer_requests(service: Any, listener: socket.socket) -> None:
     # often as Python does took an eighth of the processor; what is there by now stays.
     gc.freeze()
     gc.set_threshold(GARBAGE_MIN)
-    run_app(app, listener)
+    run_app(app, listener, http=importlib.import_module("api.door").Door)
 
 
-def run_app(app: Any, listener: socket.socket) -> None:
-    """Serve an ASGI application on `listener`, which is bound, until a signal ends it."""
+def run_app(app: Any, listener: socket.socket, *, http: Any = "auto") -> None:
+    """
+    Serve an ASGI application on `listener`, which is bound, until a signal ends it.
+
+    Args:
+        app: The application.
+        listener: Bound.
+        http: How connections are spoken to: one of the server's own ways, or a class.
+    """
     # Imported here: it takes longer to load than most commands take to run.
     import uvicorn
 
     config = uvicorn.Config(
         app,
+        http=http,
         log_config=None,
         access_log=False,
         server_header=False,

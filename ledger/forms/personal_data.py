@@ -90,10 +90,10 @@ _SHAPES = bytes(
     ord("0" if chr(octet) in string.digits else "a" if chr(octet) in string.ascii_letters else ".")
     for octet in range(256)
 )
-_SHAPES_AND_SPACES = _SHAPES[: ord(" ")] + b" " + _SHAPES[ord(" ") + 1 :]
 _SHORTEST = 13
 _CARD_SHAPE = b"0" * _SHORTEST
-_IBAN_SHAPE = re.compile(rb"(?<![a0])aa ?0 ?0(?: ?[a0]){11}")
+# Begins with what is the same in all of them, which is looked for at once.
+_IBAN_SHAPE = re.compile(rb"\.aa\.?0\.?0(?:\.?[a0]){11}")
 
 
 def is_suspicious(encoded: bytes) -> bool:
@@ -107,7 +107,7 @@ def is_suspicious(encoded: bytes) -> bool:
     return (
         b"@" in encoded
         or _CARD_SHAPE in encoded.translate(_SHAPES, b" -")
-        or _IBAN_SHAPE.search(encoded.translate(_SHAPES_AND_SPACES)) is not None
+        or _IBAN_SHAPE.search(encoded.translate(_SHAPES)) is not None
     )
 
 

@@ -6,6 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -15,6 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
+from api.door import Door
 from ledger.cli.answering import KEEP_ALIVE_S
 from ledger.service import Service, open_service
 from ledger.settings import read_settings
@@ -70,29 +72,30 @@ def app(engine) -> FastAPI:
     return create_app(engine)
 
 
-@pytest.fixture(scope="session")
-def http(app) -> Iterator[httpx.Client]:
-    port = free_port()
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            port=port,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_S,
-        )
-    )
+@contextmanager
+def started(app: FastAPI, **words: Any) -> Iterator[uvicorn.Server]:
+    """A server of `app` on loopback, which stops with the block or when it is told to."""
+    config = uvicorn.Config(app, port=free_port(), log_config=None, access_log=False, **words)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     began = time.monotonic()
     while not server.started:
         assert time.monotonic() - began < STARTS_WITHIN_S
         time.sleep(0.01)
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-        yield client
+    yield server
     server.should_exit = True
     thread.join()
+
+
+@pytest.fixture(scope="session")
+def http(app) -> Iterator[httpx.Client]:
+    words = {"server_header": False, "timeout_keep_alive": KEEP_ALIVE_S}
+    with (
+        started(app, http=Door, **words) as server,
+        httpx.Client(base_url=f"http://127.0.0.1:{server.config.port}", timeout=30) as client,
+    ):
+        yield client
 
 
 @pytest.fixture(scope="session")

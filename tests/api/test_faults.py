@@ -46,7 +46,7 @@ def test_failure_of_the_sequencer_is_told(
     """Single or batch: one problem for the whole request."""
     from api.problems import PROBLEMS
 
-    monkeypatch.setattr(engine.sequencer, "submit", lambda _posting: failing(kind("words")))
+    monkeypatch.setattr(engine.sequencer, "queue", lambda _posting, _tell: failing(kind("words")))
     body = capture() if path == "/effects" else {"mode": "independent", "items": [item("k1")]}
 
     response = api.post(path, body, key="k1")
@@ -60,10 +60,10 @@ def test_failure_of_the_sequencer_is_told(
 def test_overload_is_told_without_queueing(api: Api, engine, monkeypatch) -> None:
     """A full queue answers at once."""
 
-    def full(_posting: object) -> None:
+    def full(_posting: object, _tell: object) -> None:
         raise domain.OverloadedError("too many wait", waiting=20_000)
 
-    monkeypatch.setattr(engine.sequencer, "submit", full)
+    monkeypatch.setattr(engine.sequencer, "queue", full)
 
     response = api.post("/effects", capture(), key="k1")
 
@@ -75,7 +75,9 @@ def test_bug_in_a_write_never_claims_that_nothing_was_written(
     api: Api, engine, monkeypatch, caplog
 ) -> None:
     """Nor that sending it again is wise; the trace id finds it in the log."""
-    monkeypatch.setattr(engine.sequencer, "submit", lambda _posting: failing(ZeroDivisionError()))
+    monkeypatch.setattr(
+        engine.sequencer, "queue", lambda _posting, _tell: failing(ZeroDivisionError())
+    )
 
     response = api.post("/effects", capture(), key="k1")
 

@@ -6,7 +6,6 @@ import inspect
 import socket
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 
 import orjson
@@ -32,10 +31,8 @@ WHOLE_REQUEST = [
 ]
 
 
-def failing(error: BaseException) -> Future[object]:
-    future: Future[object] = Future()
-    future.set_exception(error)
-    return future
+def broken(*_: object, **__: object) -> None:
+    raise ZeroDivisionError
 
 
 @pytest.mark.parametrize("kind", WHOLE_REQUEST)
@@ -46,7 +43,7 @@ def test_failure_of_the_sequencer_is_told(
     """Single or batch: one problem for the whole request."""
     from api.problems import PROBLEMS
 
-    monkeypatch.setattr(engine.sequencer, "queue", lambda _posting, _tell: failing(kind("words")))
+    monkeypatch.setattr(engine.sequencer, "queue", lambda _posting, tell: tell(kind("words")))
     body = capture() if path == "/effects" else {"mode": "independent", "items": [item("k1")]}
 
     response = api.post(path, body, key="k1")
@@ -75,9 +72,7 @@ def test_bug_in_a_write_never_claims_that_nothing_was_written(
     api: Api, engine, monkeypatch, caplog
 ) -> None:
     """Nor that sending it again is wise; the trace id finds it in the log."""
-    monkeypatch.setattr(
-        engine.sequencer, "queue", lambda _posting, _tell: failing(ZeroDivisionError())
-    )
+    monkeypatch.setattr(engine.sequencer, "queue", broken)
 
     response = api.post("/effects", capture(), key="k1")
 
@@ -92,10 +87,6 @@ def test_bug_in_a_write_never_claims_that_nothing_was_written(
 @pytest.mark.parametrize("query", ["", "?dry_run=true"])
 def test_bug_in_a_read_or_dry_run_is_rml1(api: Api, engine, monkeypatch, query: str) -> None:
     """Nothing was to be written, so nothing was."""
-
-    def broken(*_: object, **__: object) -> None:
-        raise ZeroDivisionError
-
     if query:
         monkeypatch.setattr(engine.dry_run, "run", broken)
         response = api.post("/effects" + query, capture(), key="k1")

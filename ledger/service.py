@@ -261,9 +261,15 @@ def _compose(
     rows, requests, files = office_pools
     notices = Appender(storage(), signer, vault, clock, stops)
     office = open_office(
-        rows, requests, files, reader=reader, intents=Intents(pool), appender=notices
+        rows,
+        requests,
+        files,
+        reader=reader,
+        intents=Intents(pool),
+        appender=notices,
+        conninfo=conninfo,
     )
-    opened.callback(office.runs.wait, VERIFICATIONS_PATIENCE_S)
+    opened.callback(office.runs.stop, VERIFICATIONS_PATIENCE_S)
     registry = Registry(appender, registry_storage, signer)
     # Taken back in reverse: what waits is committed first, while everything is still there.
     opened.callback(sequencer.stop)

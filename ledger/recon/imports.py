@@ -161,19 +161,11 @@ class Imports:
 
     def overridden(self, ledger: str) -> set[str]:
         """Ids of quarantined imports that count all the same."""
-        return {
-            row.document["import"] for row in self._shelf.decisions(ledger) if row.act == "override"
-        }
+        return _overridden(self._shelf, ledger)
 
     def counting(self, ledger: str, sources: Sequence[str] | None = None) -> list[ImportRow]:
         """The imports that count, in the order they came."""
-        overridden = self.overridden(ledger)
-        return [
-            row
-            for row in self._shelf.imports(ledger)
-            if (sources is None or row.source in sources)
-            and (row.status == ReadingStatus.ACCEPTED or row.id in overridden)
-        ]
+        return counting_imports(self._shelf, ledger, sources)
 
     def _same_file(
         self, ledger: str, stored: SourceRow, digest: str, reading: Reading
@@ -216,6 +208,23 @@ class Imports:
                 for each in find_breaks([*statements_of(self.counting(ledger, [source])), *new])
             ],
         }
+
+
+def counting_imports(
+    shelf: Shelf, ledger: str, sources: Sequence[str] | None = None
+) -> list[ImportRow]:
+    """The imports of these sources, or of all, that count: in the order they came."""
+    overridden = _overridden(shelf, ledger)
+    return [
+        row
+        for row in shelf.imports(ledger)
+        if (sources is None or row.source in sources)
+        and (row.status == ReadingStatus.ACCEPTED or row.id in overridden)
+    ]
+
+
+def _overridden(shelf: Shelf, ledger: str) -> set[str]:
+    return {row.document["import"] for row in shelf.decisions(ledger) if row.act == "override"}
 
 
 def statements_of(rows: Sequence[ImportRow]) -> list[Known]:

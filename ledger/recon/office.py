@@ -19,11 +19,13 @@ from ledger.recon.casework import Casework
 from ledger.recon.decisions import Decisions
 from ledger.recon.holds import Holds
 from ledger.recon.imports import Imports, statements_of
+from ledger.recon.reconciler import Reconciler
 from ledger.recon.runs import Runs
 from ledger.recon.scoping import coverage_of
 from ledger.recon.shelf import RunRow, Shelf
 from ledger.recon.signoffs import read_signoffs
 from ledger.recon.states import UNTIED, State
+from ledger.storage.database import Conninfo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +101,7 @@ def open_office(
     reader: Reader,
     intents: Intents,
     appender: Appender,
+    conninfo: Conninfo | None = None,
 ) -> Office:
     """
     The office over one database.
@@ -110,6 +113,7 @@ def open_office(
         reader: Reads the ledgers.
         intents: Reads what is open.
         appender: Writes notices of decisions; nobody else uses it.
+        conninfo: How the process of a long run connects; None computes them in this one.
     """
     shelf = Shelf(engine)
     decisions = Decisions(shelf, appender)
@@ -118,6 +122,6 @@ def open_office(
         shelf=shelf,
         requests=Holds(requests),
         imports=imports,
-        runs=Runs(shelf, imports, reader, intents),
+        runs=Runs(shelf, Reconciler(shelf, reader, intents), conninfo),
         casework=Casework(shelf, reader, decisions),
     )

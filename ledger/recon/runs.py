@@ -1,75 +1,67 @@
 """
-Runs: a reconciliation over pinned inputs, kept with its result, and what it means for breaks.
+Runs: reconciliations on their way. Any process tells how one stands, whoever computes it.
 
-A run is pinned to a signed checkpoint of the ledger and to the imports that count; the same
-again has the same digests. Any process tells how one stands; the one that began it computes it.
+A long one is a process of its own that goes last on the processors, as a long verification is:
+writers keep their interpreter. It ends with the service that began it.
 """
 
 from __future__ import annotations
 
+import gc
 import logging
+import multiprocessing
+import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection as Pipe
+from multiprocessing.context import SpawnProcess
 from typing import Any
 from uuid import uuid4
 
-from ledger.checkpoint import parse_checkpoint
-from ledger.dialog.intents import PAGE_MAX, IntentLine, Intents
+from ledger.dialog.intents import Intents
 from ledger.errors import LedgerError, NotFoundError, OverloadedError
-from ledger.note import parse_note
-from ledger.period import build_period
 from ledger.reader import Reader
-from ledger.recon.account import Account, build_account, joined_rules
-from ledger.recon.imports import Imports, statements_of
-from ledger.recon.ledger_side import read_ledger
-from ledger.recon.matching import ENGINE_VERSION, Decision, Item, Side
-from ledger.recon.outcomes import record_outcome, where_of
-from ledger.recon.reconciliation import reconcile
-from ledger.recon.report import (
-    measure,
-    proof_documents,
-    standing_documents,
-    suggestion_documents,
-)
-from ledger.recon.scoping import coverage_of, providers_of, zones_of
-from ledger.recon.shelf import DecisionRow, ImportRow, RunRow, Shelf
-from ledger.recon.statement_side import LineFold
-from ledger.recon.states import Scope, State
-from ledger.recon.unknowns import conclude, covering_files, reasons_of
+from ledger.recon.reconciler import Asked, Reconciler
+from ledger.recon.shelf import Shelf
+from ledger.storage.database import WRITER, Conninfo, engine
 
 logger = logging.getLogger(__name__)
 
 JOBS_MAX = 2
 """Runs one process computes at a time."""
-STALE_AFTER_S = 120
-"""A running job that said nothing for so long has lost its process."""
-
-Tell = Callable[[str, int], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What a run is to compare. All of it is kept with the result."""
-
-    period: str
-    today: date
-    sources: tuple[str, ...]
-    """Names; empty takes all of the ledger's."""
-    by: str
+APART_FROM = 20_000
+"""Lines and entries; fewer are reconciled sooner than a process starts."""
+TOLD_EVERY_S = 0.5
+SIGN_OF_LIFE_S = 5.0
+STALE_AFTER_S = 30
+"""A running job that gave no sign of life for so long has lost its process."""
+NICENESS = 10
+# Spawned and not forked: locks and connections of this process must not be inherited.
+_spawn = multiprocessing.get_context("spawn")
 
 
 class Runs:
     """Reconciliations of one database, each in a thread of its own. Safe to share."""
 
-    def __init__(self, shelf: Shelf, imports: Imports, reader: Reader, intents: Intents) -> None:
+    def __init__(
+        self, shelf: Shelf, reconciler: Reconciler, conninfo: Conninfo | None = None
+    ) -> None:
+        """
+        Begin runs and tell how they stand.
+
+        Args:
+            shelf: Where their progress is kept.
+            reconciler: Computes the short ones.
+            conninfo: How a process of its own connects; None computes every run in this one.
+        """
         self._shelf = shelf
-        self._imports = imports
-        self._reader = reader
-        self._intents = intents
+        self._reconciler = reconciler
+        self._conninfo = conninfo
         self._lock = threading.Lock()
         self._threads: set[threading.Thread] = set()
+        self._processes: set[SpawnProcess] = set()
+        self._is_stopping = False
 
     def start(self, ledger: str, asked: Asked) -> str:
         """
@@ -80,8 +72,7 @@ class Runs:
             PeriodError, MalformedEffectError: The period's name is none of the calendar.
             OverloadedError: Too many run here already.
         """
-        self._accounts(ledger, asked.sources)
-        period_days(asked.period)
+        self._reconciler.check(ledger, asked)
         with self._lock:
             self._threads = {each for each in self._threads if each.is_alive()}
             if len(self._threads) >= JOBS_MAX:
@@ -107,120 +98,39 @@ class Runs:
             raise NotFoundError(f"ledger {ledger} has no run {job[:63]}", ledger=ledger)
         state, step, done, error, silent_s = found
         if state == "running" and silent_s > STALE_AFTER_S:
-            state, error = "failed", "its process ended before it did; begin another one"
+            state, error = "failed", "its process ended before the run was done: begin another one"
         return {"id": job, "state": state, "step": step, "done": done, "error": error}
 
-    def wait(self, patience_s: float) -> None:
-        """Let what runs end, for so long."""
-        for thread in list(self._threads):
+    def stop(self, patience_s: float) -> None:
+        """Let what runs end, for so long; then end it, and say of it that it failed."""
+        ends_at = time.monotonic() + patience_s
+        threads = list(self._threads)
+        for thread in threads:
+            thread.join(max(0.0, ends_at - time.monotonic()))
+        with self._lock:
+            self._is_stopping = True
+            for process in self._processes:
+                process.terminate()
+        for thread in threads:
             thread.join(patience_s)
-
-    def run(self, ledger: str, asked: Asked, tell: Tell, run_id: str | None = None) -> RunRow:
-        """
-        Reconcile, keep the result, and tell the breaks.
-
-        Raises:
-            NotFoundError: As `start`.
-        """
-        started_at = datetime.now(UTC)
-        accounts = self._accounts(ledger, asked.sources)
-        names = [account.source.name for account, _ in accounts]
-        # Before the ledger is pinned: what becomes an entry meanwhile is told by one of the two.
-        waiting_intents = self._open_intents(ledger)
-        size, root = self._pin(ledger)
-        counting = self._imports.counting(ledger, names)
-        decisions = self._shelf.decisions(ledger)
-
-        first, last = period_days(asked.period)
-        lines, restated = self._lines(ledger, [each for each, _ in accounts], counting, tell)
-        told = read_ledger(
-            self._reader,
-            ledger,
-            size,
-            zones_of([each for each, _ in accounts]),
-            lambda done: tell("entries of the ledger", done),
-        )
-        scope = Scope(
-            today=asked.today,
-            period_from=first,
-            period_to=last,
-            coverage=coverage_of(statements_of(counting)),
-            providers=providers_of([each for each, _ in accounts]),
-            banks=tuple(sorted(each.source.name for each, _ in accounts if each.side is Side.BANK)),
-            restated=frozenset(restated),
-        )
-        rules = joined_rules([each for each, _ in accounts])
-        found = reconcile([*told.items, *lines], rules, scope, decision_of(decisions), tell=tell)
-        concluded = conclude(
-            waiting_intents,
-            lines,
-            found.matching,
-            rules,
-            scope,
-            zones=zones_of([each for each, _ in accounts]),
-            files=covering_files(counting, [each for each, _ in accounts]),
-            now=datetime.now(UTC),
-        )
-
-        waiting = [row.id for row in self._waiting(ledger, names, counting)]
-        standings = standing_documents(found, scope)
-        row = RunRow(
-            id=run_id or str(uuid4()),
-            input={
-                "period": asked.period,
-                "period_from": first.isoformat(),
-                "period_to": last.isoformat(),
-                "today": asked.today.isoformat(),
-                "sources": {each.source.name: version for each, version in accounts},
-                "banks": list(scope.banks),
-                "imports": [each.id for each in counting],
-                "quarantined": waiting,
-                "decisions": [each.id for each in decisions],
-                "ledger": ledger,
-                "size": size,
-                "root": root,
-                "rules": rules.to_document(),
-                "engine": ENGINE_VERSION,
-            },
-            input_digest=found.input_digest,
-            output={
-                "statement": proof_documents(found.proofs),
-                "measures": measure(found, scope, told.unnamed),
-                "suggestions": suggestion_documents(found.matching.links),
-                "standings": len(standings),
-                "intents": [each.document for each in concluded],
-                "reasons": [
-                    *_reasons(found.matching.unasked_sums, standings, waiting, (first, last)),
-                    *reasons_of(concluded),
-                ],
-                "unexplained": [
-                    f"{proof.currency} {proof.heading.value}: {proof.unexplained}"
-                    for proof in found.proofs
-                    if proof.unexplained
-                ],
-            },
-            output_digest=found.output_digest,
-            started_at=started_at,
-            started_by=asked.by,
-        )
-        self._shelf.add_run(ledger, row, standings, lambda done: tell("standings kept", done))
-        record_outcome(self._shelf, ledger, row, standings, where_of(found.standings))
-        return self._shelf.run(ledger, row.id)
 
     # ---- Parts ------------------------------------------------------------------------
 
     def _work(self, ledger: str, job: str, asked: Asked) -> None:
-        said_at = datetime.now(UTC)
+        told_at = time.monotonic()
 
         def tell(step: str, done: int) -> None:
-            nonlocal said_at
-            now = datetime.now(UTC)
-            if now - said_at > timedelta(seconds=0.5):
-                said_at = now
+            nonlocal told_at
+            now = time.monotonic()
+            if now - told_at > TOLD_EVERY_S:
+                told_at = now
                 self._shelf.tell_job(ledger, job, state="running", step=step, done=done)
 
         try:
-            self.run(ledger, asked, tell, job)
+            if self._conninfo is not None and self._reconciler.size(ledger, asked) >= APART_FROM:
+                self._run_apart(self._conninfo(WRITER), ledger, job, asked, tell)
+            else:
+                self._reconciler.run(ledger, asked, tell, job)
             self._shelf.tell_job(ledger, job, state="done", step="done")
         except LedgerError as error:
             self._fail(ledger, job, error.message)
@@ -236,100 +146,85 @@ class Runs:
             # The database is away: the job tells nothing any more, and is given up for that.
             logger.warning("reconciliation %s of %s failed: %s", job, ledger, says)
 
-    def _accounts(self, ledger: str, names: Sequence[str]) -> list[tuple[Account, int]]:
-        rows = {row.name: row for row in self._shelf.sources(ledger)}
-        for name in names:
-            if name not in rows:
-                raise NotFoundError(f"ledger {ledger} has no source {name[:63]}", ledger=ledger)
-        if not rows:
-            raise NotFoundError(f"ledger {ledger} has no sources: save one first", ledger=ledger)
-        return [
-            (build_account(rows[name].document), rows[name].version)
-            for name in sorted(names or rows)
-        ]
-
-    def _pin(self, ledger: str) -> tuple[int, str]:
-        checkpoint = parse_checkpoint(parse_note(self._reader.checkpoint(ledger)).text)
-        return checkpoint.size, checkpoint.root.hex()
-
-    def _lines(
-        self, ledger: str, accounts: Sequence[Account], counting: Sequence[ImportRow], tell: Tell
-    ) -> tuple[list[Item], set[str]]:
-        """Each line once, as the first file has it; and those that another file has otherwise."""
-        by_name = {account.source.name: account for account in accounts}
-        fold = LineFold()
-        read = 0
-        for row in counting:
-            for _, name, said, document in self._shelf.lines(ledger, row.id):
-                fold.add(name, said, document, by_name[row.source])
-                read += 1
-            tell("lines of statements", read)
-        return fold.items, fold.restated
-
-    def _open_intents(self, ledger: str) -> list[IntentLine]:
-        found: list[IntentLine] = []
-        cursor: str | None = None
-        while True:
-            page, cursor = self._intents.page(
-                ledger, {"state": "open"}, limit=PAGE_MAX, cursor=cursor
+    def _run_apart(
+        self, conninfo: str, ledger: str, job: str, asked: Asked, tell: Callable[[str, int], None]
+    ) -> None:
+        told_here, told_there = _spawn.Pipe(duplex=False)
+        # Nothing is ever sent through it: it ends when this process does.
+        alive_there, alive_here = _spawn.Pipe(duplex=False)
+        process = _spawn.Process(
+            target=_perform,
+            args=(told_there, alive_there, conninfo),
+            kwargs={"ledger": ledger, "asked": asked, "job": job},
+            name=f"recon {job}",
+            daemon=True,
+        )
+        with self._lock:
+            process.start()
+            self._processes.add(process)
+        for pipe in (told_there, alive_there):
+            pipe.close()
+        try:
+            with told_here, alive_here:
+                _listen(told_here, tell)
+        except EOFError as error:
+            process.join()
+            cause = (
+                "the service was stopped"
+                if self._is_stopping
+                else f"its process ended with exit code {process.exitcode}"
             )
-            found += page
-            if cursor is None:
-                return found
-
-    def _waiting(
-        self, ledger: str, names: Sequence[str], counting: Sequence[ImportRow]
-    ) -> list[ImportRow]:
-        counts = {row.id for row in counting}
-        return [
-            row
-            for row in self._shelf.imports(ledger)
-            if row.source in names and row.status == "quarantined" and row.id not in counts
-        ]
+            raise LedgerError(f"{cause} before the run was done: begin another one") from error
+        finally:
+            process.join()
+            with self._lock:
+                self._processes.discard(process)
 
 
-def period_days(name: str) -> tuple[date, date]:
-    """
-    First and last day of a period of the calendar: a year, quarter, month or day.
-
-    Raises:
-        PeriodError, MalformedEffectError: It is none.
-    """
-    period = build_period(name, "UTC")
-    first = datetime.fromisoformat(period.from_at).date()
-    return first, datetime.fromisoformat(period.to_at).date() - timedelta(days=1)
-
-
-def decision_of(decisions: Sequence[DecisionRow]) -> Decision:
-    """What people put together and took apart, the later word over the earlier."""
-    together: dict[frozenset[str], bool] = {}
-    for row in decisions:
-        if row.act in {"match", "unmatch"}:
-            together[frozenset(row.document["items"])] = row.act == "match"
-    return Decision(
-        together=tuple(keys for keys, is_match in together.items() if is_match),
-        apart=frozenset(keys for keys, is_match in together.items() if not is_match),
-    )
+def _listen(told: Pipe, tell: Callable[[str, int], None]) -> None:
+    step, done = "begins", 0
+    while True:
+        # A pass may take longer than anybody waits for a sign of life.
+        if told.poll(SIGN_OF_LIFE_S):
+            message = told.recv()
+            if message is None:
+                return
+            if isinstance(message, LedgerError):
+                raise message
+            step, done = message
+        tell(step, done)
 
 
-def _reasons(
-    unasked: int,
-    standings: Sequence[tuple[str, str, Mapping[str, Any]]],
-    waiting: Sequence[str],
-    period: tuple[date, date],
-) -> list[str]:
-    """Why what is told is not the whole truth, for the foot of the statement."""
-    first, last = period
-    uncovered = sum(
-        state == State.NOT_YET_COVERED
-        and first.isoformat() <= document["age_basis"] <= last.isoformat()
-        for state, _, document in standings
-    )
-    found = []
-    if waiting:
-        found.append(f"{len(waiting)} quarantined files count for nothing until a reviewer decides")
-    if uncovered:
-        found.append(f"{uncovered} movements fall on days that no complete file covers")
-    if unasked:
-        found.append(f"{unasked} sets were too large to look for sums in")
-    return found
+def _perform(
+    told: Pipe, alive: Pipe, conninfo: str, *, ledger: str, asked: Asked, job: str
+) -> None:
+    """Tells steps, then None or an error."""
+    os.nice(NICENESS)
+    # Nothing that a run makes refers to itself, and looking for such things takes a sixth of it.
+    gc.disable()
+    threading.Thread(target=_end_with, args=(alive,), daemon=True).start()
+    # One for what is read, and one for what is looked up meanwhile.
+    pool = engine(lambda _role: conninfo, WRITER, pool_size=2)
+    reconciler = Reconciler(Shelf(pool), Reader(pool), Intents(pool))
+    told_at = 0.0
+
+    def tell(step: str, done: int) -> None:
+        nonlocal told_at
+        now = time.monotonic()
+        if now - told_at > TOLD_EVERY_S:
+            told_at = now
+            told.send((step, done))
+
+    try:
+        reconciler.run(ledger, asked, tell, job)
+        told.send(None)
+    except LedgerError as error:
+        told.send(LedgerError(error.message))
+
+
+def _end_with(alive: Pipe) -> None:
+    try:
+        alive.recv()
+    except (EOFError, OSError):
+        # The service is gone, and nobody waits for what this process would find.
+        os._exit(1)

@@ -39,7 +39,7 @@ from ledger.recon.office import Office
 from ledger.recon.outputs.pdf import statement_pdf
 from ledger.recon.outputs.tabular import lists_csv, statement_csv, workbook
 from ledger.recon.outputs.text import statement_text
-from ledger.recon.runs import Asked, period_days
+from ledger.recon.reconciler import Asked, period_days
 from ledger.recon.signoffs import read_signoffs
 from ledger.recon.states import BREAKS, OPEN
 

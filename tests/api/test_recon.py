@@ -9,6 +9,7 @@ import threading
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import active_children
 from typing import Any
 
 import pytest
@@ -288,6 +289,29 @@ def test_what_the_ledger_does_not_take_opens_the_break_again(preparer, reviewer)
     found = preparer.get(f"breaks/{broken['id']}")
     assert (status, refused["code"]) == (409, "OVER_REFUND"), refused
     assert (found["status"], found["events"][-1]["action"]) == ("open", "rejected")
+
+
+@pytest.mark.slow
+def test_a_run_whose_process_dies_has_failed_and_can_be_begun_again(preparer, monkeypatch):
+    """Long runs have a process of their own; killed, it is not waited for."""
+    monkeypatch.setattr("ledger.recon.runs.APART_FROM", 0)
+    record(preparer.api)
+    preparer.bring(CHARGE, REFUND)
+    begun = preparer.post("runs", period="2026-03", today="2026-03-05")
+    ends_at = time.monotonic() + 20
+    name = f"recon {begun['id']}"
+    while not (found := [each for each in active_children() if each.name == name]):
+        assert time.monotonic() < ends_at
+    found[0].kill()
+    while (failed := preparer.get(f"runs/{begun['id']}"))["state"] == "running":
+        assert time.monotonic() < ends_at
+        time.sleep(0.02)
+
+    assert failed["state"] == "failed"
+    assert "begin another one" in failed["error"]
+    assert preparer.get("runs")["items"] == []
+    again = preparer.run(today="2026-03-05")
+    assert (again["tied"], again["input"]["size"]) == (True, 2)
 
 
 def test_statements_come_in_every_format(preparer):

@@ -57,6 +57,12 @@ async def close_period(request: Request) -> Response:
             supersedes=None if words.supersedes is None else uuid(words.supersedes, "/supersedes"),
         )
     )
+    # Also where the close stood there already: whoever was cut off between the two asks again.
+    await run_in_threadpool(
+        lambda: skin.engine.office.casework.carry_forward(
+            access.ledger.name, by=access.credential.principal
+        )
+    )
     return json_answer(
         close.document() | {"replayed": replayed},
         status=200 if replayed else 201,

@@ -35,6 +35,7 @@ from ledger.recon.breaks import (
     check_approver,
     fold,
 )
+from ledger.recon.carrying import carry_forward
 from ledger.recon.decisions import Decisions
 from ledger.recon.forward import check_untold, draft_entry, draft_explanation
 from ledger.recon.shelf import BreakRow, RunRow, Shelf
@@ -261,21 +262,9 @@ class Casework:
         document = {"by": approved.resolution, "entry": entry.id, "seq": entry.seq}
         self._add(ledger, row, found, Action.CLOSED, by=by, document=document)
 
-    def carry_forward(self, ledger: str, period: str, last: date, *, by: str) -> int:
-        """Say of every open break of a period that it is carried into the next; how many."""
-        carried = 0
-        for row in self._shelf.breaks(ledger):
-            found = fold(row.events)
-            is_of_period = found.seen["age_basis"] <= last.isoformat()
-            if (
-                found.status is not Status.CLOSED
-                and is_of_period
-                and period not in found.carried_into
-            ):
-                document = {"period": period}
-                self._add(ledger, row, found, Action.CARRIED_FORWARD, by=by, document=document)
-                carried += 1
-        return carried
+    def carry_forward(self, ledger: str, *, by: str) -> int:
+        """Say of every open break of a closed period that it goes on in the next; how many."""
+        return carry_forward(self._shelf, self._reader, ledger, by=by)
 
     # ---- Matches and statements -------------------------------------------------------
 
@@ -320,9 +309,7 @@ class Casework:
             "checkpoint": {"size": run.input["size"], "root": run.input["root"]},
         }
         decision = self._decisions.decide(ledger, "signoff", document, by=by)
-        last = date.fromisoformat(run.input["period_to"])
-        carried = self.carry_forward(ledger, run.input["period"], last, by=by)
-        return {"id": decision, **document, "carried_forward": carried}
+        return {"id": decision, **document}
 
     # ---- Parts ------------------------------------------------------------------------
 

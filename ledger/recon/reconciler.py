@@ -20,6 +20,8 @@ from ledger.note import parse_note
 from ledger.period import build_period
 from ledger.reader import Reader
 from ledger.recon.account import Account, build_account, joined_rules
+from ledger.recon.carrying import brought_forward, carry_forward
+from ledger.recon.closing_times import measure_closing
 from ledger.recon.imports import counting_imports, statements_of
 from ledger.recon.ledger_side import read_ledger
 from ledger.recon.matching import ENGINE_VERSION, Decision, Item, Side
@@ -124,6 +126,7 @@ class Reconciler:
 
         waiting = [row.id for row in self._waiting(ledger, names, counting)]
         standings = standing_documents(found, scope)
+        known = self._shelf.breaks(ledger)
         row = RunRow(
             id=run_id or str(uuid4()),
             input={
@@ -145,7 +148,9 @@ class Reconciler:
             input_digest=found.input_digest,
             output={
                 "statement": proof_documents(found.proofs),
-                "measures": measure(found, scope, told.unnamed),
+                "measures": measure(found, scope, told.unnamed)
+                | {"time_to_close": measure_closing(known)},
+                "brought_forward": brought_forward(known, standings, scope),
                 "suggestions": suggestion_documents(found.matching.links),
                 "standings": len(standings),
                 "intents": [each.document for each in concluded],
@@ -165,6 +170,8 @@ class Reconciler:
         )
         self._shelf.add_run(ledger, row, standings, lambda done: tell("standings kept", done))
         record_outcome(self._shelf, ledger, row, standings, where_of(found.standings))
+        # What it found of periods that are closed already is carried like all the rest.
+        carry_forward(self._shelf, self._reader, ledger, by=asked.by)
         return self._shelf.run(ledger, row.id)
 
     # ---- Parts ------------------------------------------------------------------------

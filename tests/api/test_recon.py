@@ -291,6 +291,36 @@ def test_what_the_ledger_does_not_take_opens_the_break_again(preparer, reviewer)
     assert (found["status"], found["events"][-1]["action"]) == ("open", "rejected")
 
 
+def test_an_open_break_of_a_closed_period_goes_on_in_the_next(api, preparer, reviewer):
+    """With the day it was first seen and its age; the second time nothing is added."""
+    record(preparer.api)
+    preparer.bring(CHARGE, REFUND, FAILURE)
+    preparer.run(today="2026-03-20")
+    closer = api.with_key("close")
+    for status in (201, 200):
+        assert closer.post("/periods/2026-03/close", {}, key=None).status_code == status
+    [broken] = preparer.get("breaks")["items"]
+    path = f"breaks/{broken['id']}"
+    [carried] = [e for e in preparer.get(path)["events"] if e["action"] == "carried_forward"]
+    assert (carried["period"], carried["age_days"]) == ("2026-03", 22)
+    assert broken["carried_forward"] == ["2026-03"]
+
+    april = preparer.run(today="2026-04-20", period="2026-04")
+    [brought] = april["brought_forward"]
+    assert (brought["break"], brought["since"]) == (broken["id"], "2026-03-09")
+    assert (brought["age_days"], brought["first_seen"]) == (42, carried["first_seen"])
+    assert (april["tied"], april["remaining"]) == (False, 1)
+    text = preparer.get(f"runs/{april['id']}/statement", format="text").text
+    assert "Brought forward from earlier periods" in text
+    assert "since 2026-03-09" in text
+
+    preparer.post(f"{path}/events", action="propose", resolution="entry")
+    reviewer.post(f"{path}/events", action="approve")
+    again = preparer.run(today="2026-04-21", period="2026-04")
+    assert again["brought_forward"] == []
+    assert [each["state"] for each in again["measures"]["time_to_close"]] == ["missing_in_ledger"]
+
+
 @pytest.mark.slow
 def test_a_run_whose_process_dies_has_failed_and_can_be_begun_again(preparer, monkeypatch):
     """Long runs have a process of their own; killed, it is not waited for."""

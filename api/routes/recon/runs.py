@@ -139,7 +139,7 @@ async def post_recon_signoff(request: Request) -> Response:
     """
     Sign the statement of a run that another person prepared.
 
-    Every break that is open is carried forward with it, and stays open.
+    Every break that is open stays open; the close of the period carries it forward.
     """
     access, _ = await reach_recon(request, REVIEW)
     shape, raw = await words(request, SignoffIn)

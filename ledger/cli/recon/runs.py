@@ -99,8 +99,7 @@ def signoff(
         made = room.post("signoffs", {"run": chosen, "note": note})
     Output(as_json).answer(
         made,
-        f"statement {made['statement_digest'][:16]} of {made['period']} is signed; "
-        f"{made['carried_forward']} open breaks are carried forward",
+        f"statement {made['statement_digest'][:16]} of {made['period']} is signed",
     )
 
 

@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from ledger.recon.outputs.sheet import blocks, heading, reasons, signatures
+from ledger.recon.outputs.sheet import blocks, heading, measures, reasons, signatures
 from ledger.recon.shelf import RunRow
 from ledger.recon.signoffs import Signoff
 
@@ -54,25 +54,28 @@ def _story(run: RunRow, signoffs: Sequence[Signoff]) -> Iterator[Any]:
         )
 
     yield facts(heading(run))
-    rule = TableStyle(
-        [
-            ("ALIGN", (1, 0), (2, -1), "RIGHT"),
-            ("FONTSIZE", (0, 0), (-1, -1), 8.5),
-            ("LINEABOVE", (0, -3), (2, -3), 0.5, colors.black),
-            ("LINEABOVE", (0, -1), (2, -1), 0.5, colors.black),
-            ("FONTNAME", (0, -1), (-1, -1), "Helvetica-Bold"),
-            ("BOTTOMPADDING", (0, 0), (-1, -1), 1),
-            ("TOPPADDING", (0, 0), (-1, -1), 1),
-        ]
-    )
-    for block in blocks(run):
+    plain: list[tuple[Any, ...]] = [
+        ("ALIGN", (1, 0), (2, -1), "RIGHT"),
+        ("FONTSIZE", (0, 0), (-1, -1), 8.5),
+        ("BOTTOMPADDING", (0, 0), (-1, -1), 1),
+        ("TOPPADDING", (0, 0), (-1, -1), 1),
+    ]
+    proof: list[tuple[Any, ...]] = [
+        ("LINEABOVE", (0, -3), (2, -3), 0.5, colors.black),
+        ("LINEABOVE", (0, -1), (2, -1), 0.5, colors.black),
+        ("FONTNAME", (0, -1), (-1, -1), "Helvetica-Bold"),
+    ]
+    for block, style in (
+        *((each, [*plain, *proof]) for each in blocks(run)),
+        *((each, plain) for each in measures(run)),
+    ):
         table = Table(
             [
                 [label, amount, f"({count})" if count else "", name]
                 for label, amount, count, name in block.rows
             ],
             colWidths=[width * mm for width in COLUMNS_MM],
-            style=rule,
+            style=TableStyle(style),
         )
         title = Paragraph(_escaped(block.title), styles["Heading3"])
         yield KeepTogether([Spacer(1, 4 * mm), title, table])

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from ledger.forms.timestamps import format_time
+from ledger.recon.report import amount_text
 from ledger.recon.shelf import RunRow
 from ledger.recon.signoffs import Signoff
 
@@ -19,16 +21,21 @@ LIST_COLUMNS = (
     *("account", "ids", "original_id", "merchant_ref", "poster", "item", "fingerprint", "reason"),
 )
 
+BROUGHT_FORWARD_SHOWN = 50
+
 Standings = Iterable[tuple[int, str, str, Mapping[str, Any]]]
+
+
+Row = tuple[str, str, str, str]
+"""Label, sign and amount, count, list."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """One table of the statement: label, sign and amount, count, list."""
+    """One table of the statement."""
 
     title: str
-    rows: Sequence[tuple[str, str, str, str]]
-    unexplained: str
+    rows: Sequence[Row]
 
 
 def heading(run: RunRow) -> list[tuple[str, str]]:
@@ -68,8 +75,79 @@ def blocks(run: RunRow) -> Iterator[Block]:
             title=f"{proof['currency']}  {proof['heading']}  ({proof['expecting']} to "
             f"{proof['answering']})",
             rows=rows,
-            unexplained=proof["unexplained"],
         )
+
+
+def measures(run: RunRow) -> Iterator[Block]:
+    """What is open from before, and how well and how fast the rest is matched and closed."""
+    told = run.output["measures"]
+    tables: Mapping[str, list[Row]] = {
+        "Brought forward from earlier periods": _brought_forward(run),
+        "Matched, of what the ledger tells": [
+            row for currency, rate in told["match_rate"].items() for row in _rates(currency, rate)
+        ],
+        "Ageing of what is open": [
+            (
+                f"{each['state']}, {each['days']} days",
+                f"{each['value']} {each['currency']}",
+                str(each["count"]),
+                "",
+            )
+            for each in told["ageing"]
+        ],
+        "Time to close": [
+            (
+                f"{each['state']}, median and nine of ten",
+                f"{_days(each['median_s'])}, {_days(each['p90_s'])}",
+                str(each["closed"]),
+                "",
+            )
+            for each in told.get("time_to_close", ())
+        ],
+        "Breaks by poster": [
+            (poster, "", str(count), "") for poster, count in told["offenders"].items()
+        ],
+        "Posted without a provider's id": [
+            (each["poster"], _share(each["without"], each["of"]), str(each["without"]), "")
+            for each in told["without_provider_id"]
+        ],
+    }
+    for title, rows in tables.items():
+        if rows:
+            yield Block(title=title, rows=rows)
+
+
+def _brought_forward(run: RunRow) -> list[Row]:
+    found = run.output.get("brought_forward", ())
+    rows: list[Row] = [
+        (
+            "{state} since {since}, seen {first_seen}, {age_days} days".format(**each),
+            ", ".join(
+                f"{_signed(amount_text(int(minor), currency))} {currency}"
+                for currency, minor in each["differences"].items()
+            ),
+            "1",
+            each["break"][:8],
+        )
+        for each in found[:BROUGHT_FORWARD_SHOWN]
+    ]
+    if len(found) > len(rows):
+        rows.append(("and more, which `recon breaks` lists", "", str(len(found) - len(rows)), ""))
+    return rows
+
+
+def _rates(currency: str, rate: Mapping[str, Any]) -> Iterator[Row]:
+    yield f"{currency} by count", _share(rate["matched"], rate["of"]), str(rate["matched"]), ""
+    share = _share(Decimal(rate["matched_value"]), Decimal(rate["of_value"]))
+    yield f"{currency} by value, of {rate['of_value']}", share, "", ""
+
+
+def _share(part: Decimal | int, whole: Decimal | int) -> str:
+    return f"{Decimal(part) / Decimal(whole):.1%}" if whole else "-"
+
+
+def _days(seconds: int) -> str:
+    return f"{seconds / 86_400:.1f} d"
 
 
 def reasons(run: RunRow) -> list[str]:

@@ -20,6 +20,7 @@ from ledger.recon.outputs.sheet import (
     blocks,
     heading,
     list_rows,
+    measures,
     reasons,
     signatures,
 )
@@ -36,7 +37,7 @@ def statement_csv(run: RunRow, signoffs: Sequence[Signoff]) -> str:
     """The statement, a row for each of its lines and of who signed it."""
     rows: list[Sequence[str]] = [
         (block.title, *(each.strip() for each in row))
-        for block in blocks(run)
+        for block in (*blocks(run), *measures(run))
         for row in block.rows
     ]
     rows += [
@@ -93,7 +94,7 @@ def _write_statement(
         sheet.write_string(at, 0, name, bold)
         sheet.write_string(at, 1, value)
         at += 1
-    for block in blocks(run):
+    for block in (*blocks(run), *measures(run)):
         at += 1
         sheet.write_string(at, 0, block.title, bold)
         for label, amount, count, name in block.rows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ledger.recon.outputs.sheet import blocks, heading, reasons, signatures
+from ledger.recon.outputs.sheet import blocks, heading, measures, reasons, signatures
 from ledger.recon.shelf import RunRow
 from ledger.recon.signoffs import Signoff
 
@@ -15,7 +15,7 @@ def statement_text(run: RunRow, signoffs: Sequence[Signoff]) -> str:
     """The whole statement; amounts stand under each other."""
     lines = ["Reconciliation statement", ""]
     lines += [f"{name:<12}  {value}" for name, value in heading(run)]
-    for block in blocks(run):
+    for block in (*blocks(run), *measures(run)):
         lines += ["", block.title]
         lines += [
             f"  {label:<{LABEL}}{amount:>{AMOUNT}}{f'({count})' if count else '':>{COUNT}}"

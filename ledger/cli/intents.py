@@ -7,13 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from ledger.cli.manual import CALLS, manual
+from ledger.cli.manual import CALLS, manual, plain_typer
 from ledger.cli.output import JsonOption, LedgerArgument, Output, facts, table
 from ledger.cli.remote import WORLDS, ledger_path, open_remote
 
-app = typer.Typer(
-    help="Look at intents: effects that are promised and not yet history.", no_args_is_help=True
-)
+app = plain_typer(help="Look at intents: effects that are promised and not yet history.")
 
 PAGE = 1_000
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400

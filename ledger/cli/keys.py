@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ledger.cli.manual import LOCAL, manual
+from ledger.cli.manual import LOCAL, manual, plain_typer
 from ledger.cli.output import JsonOption, Output, facts, table
 from ledger.errors import SettingsError
 from ledger.settings import read_settings
@@ -16,9 +16,8 @@ from ledger.settings import read_settings
 if TYPE_CHECKING:
     from ledger.registry.credentials import KeyLine
 
-app = typer.Typer(
+app = plain_typer(
     help="Create, list and revoke API keys; enrol and retire keys that posters sign with.",
-    no_args_is_help=True,
 )
 
 

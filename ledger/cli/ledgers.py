@@ -7,14 +7,12 @@ from typing import Annotated
 
 import typer
 
-from ledger.cli.manual import LOCAL, manual
+from ledger.cli.manual import LOCAL, manual, plain_typer
 from ledger.cli.output import JsonOption, Output, facts, table
 from ledger.errors import SettingsError
 from ledger.settings import read_settings
 
-app = typer.Typer(
-    help="Create and list ledgers; resume one that was stopped.", no_args_is_help=True
-)
+app = plain_typer(help="Create and list ledgers; resume one that was stopped.")
 
 PUBLIC_WARNING = (
     "The log of {ledger} is public from now on, and this cannot be taken back: anyone may read "

@@ -9,13 +9,10 @@ from __future__ import annotations
 
 from enum import StrEnum
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from typer.core import TyperCommand, TyperGroup, TyperOption
-
-if TYPE_CHECKING:
-    from typer._click.core import Context
-    from typer._click.formatting import HelpFormatter
+import typer
+from typer.core import TyperCommand, TyperOption
 
 
 class Readers(StrEnum):
@@ -62,34 +59,30 @@ class _Command(TyperCommand):
                 parameter.metavar = _value_name(parameter)
 
 
-class Manual(TyperGroup):
-    """Commands under the headings of their readers."""
-
-    def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
-        """Write the list of commands, a section for each kind of reader."""
-        for readers in Readers:
-            rows = [
-                (name, self.commands[name].get_short_help_str(limit=SHORT_MAX))
-                for name in self.list_commands(ctx)
-                if getattr(self.commands[name], "rich_help_panel", None) == readers
-            ]
-            with formatter.section(readers.value):
-                formatter.write_dl(rows)
+def plain_typer(**properties: Any) -> typer.Typer:
+    """A program or a group of commands, whose help is read in logs and pagers too."""
+    return typer.Typer(
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        # A traceback with local variables would show keys and payloads.
+        pretty_exceptions_enable=False,
+        **properties,
+    )
 
 
-def manual(example: str, exits: Exits, readers: Readers | None = None) -> dict[str, Any]:
+def manual(example: str, exits: Exits) -> dict[str, Any]:
     """
     What `Typer.command` is told of a command for its help.
 
     Args:
         example: One call that works, without the program's name.
         exits: Every exit code it has, and what each says.
-        readers: Whom it is for, where it stands at the top.
     """
     codes = [f"  {code}  {says}" for code, says in sorted(exits.items())]
     # Each block as it stands: \b tells the formatter not to fill its lines.
     epilog = "\n".join(["\b", "Example:", *_lines(example), "", "\b", "Exit codes:", *codes])
-    return {"cls": _Command, "epilog": epilog, "rich_help_panel": readers}
+    return {"cls": _Command, "epilog": epilog}
 
 
 def _lines(example: str) -> list[str]:

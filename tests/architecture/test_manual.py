@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from typing import Any
@@ -72,3 +74,11 @@ def test_no_name_of_a_value_is_the_name_of_its_type():
     """`--out OUT`, and not `--out <path>`."""
     for words in COMMANDS:
         assert not re.search("--[a-z-]+ <", help_of(*words)), words
+
+
+def test_a_command_is_not_made_to_wait_for_all_others():
+    """What is imported before the command is known is next to nothing."""
+    said = "import sys, ledger.cli.main; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
+
+    assert not {"httpx", "sqlalchemy", "cryptography", "ledger.service"} & set(done.stdout.split())

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, Inspector, Table, create_engine, inspect
 from sqlalchemy.dialects import postgresql
 
+import migrations
 from ledger.storage.database import ERASER, OWNER, READER, WRITER
 from ledger.storage.embedded.cluster import SUPERUSER
+from ledger.storage.schema import newest_version
 from ledger.storage.tables import metadata
 
 SCHEMAS = ("effect_ledger", "effect_ledger_keys")
@@ -42,6 +47,15 @@ def schema(engine) -> Inspector:
 
 
 # ---- Migrations and tables.py ---------------------------------------------------------
+
+
+def test_the_newest_version_is_the_end_of_the_chain():
+    """A file that is numbered last and follows another would never be asked for."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    config.set_main_option("path_separator", "os")
+
+    assert ScriptDirectory.from_config(config).get_heads() == [newest_version()]
 
 
 def test_tables_of_the_code_are_those_of_the_database(schema):

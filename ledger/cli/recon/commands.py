@@ -1,15 +1,11 @@
 """The commands of finance's room, each with an example and how it ends."""
 
-import typer
-
 from ledger.cli import generate
-from ledger.cli.manual import ALONE, CALLS, manual
+from ledger.cli.manual import ALONE, CALLS, manual, plain_typer
 from ledger.cli.recon import cases, files, rehearse, runs, unknowns
 
-app = typer.Typer(
+app = plain_typer(
     help="Reconcile a ledger with what providers and banks say.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
 )
 _TIES = CALLS | {0: "tied, nothing is open", 1: "breaks remain"}
 _IMPORTS = CALLS | {

@@ -42,6 +42,8 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progre
 # Often enough to see that it goes on, seldom enough for a log file.
 PROGRESS_LINE_EVERY_S = 5.0
 
+_SHUT_OUT = ("28", "42501")
+"""SQLSTATEs: invalid authorization, insufficient privilege."""
 _LATER = ("retry-with-backoff", "reconcile-first")
 
 Tell = Callable[[int, int | None], None]
@@ -134,6 +136,10 @@ def _code_of(error: LedgerError) -> int:
     # What the service itself says may succeed later was not refused; the client's errors have
     # the action as an attribute.
     is_not_now = getattr(error, "action", None) in _LATER or error.details.get("retryable") is True
+    # A database that answers, and does not let this login in, will not do so later.
+    is_shut_out = (getattr(error.__cause__, "sqlstate", None) or "").startswith(_SHUT_OUT)
+    if is_shut_out:
+        return BAD_INPUT
     if is_not_now or isinstance(error, PushbackError | OutcomeUnknownError):
         return UNREACHABLE
     return BAD_INPUT

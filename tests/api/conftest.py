@@ -24,7 +24,7 @@ from ledger.storage.embedded import attach
 from ledger.storage.embedded.cluster import SUPERUSER
 from tests.api.desk import SOURCE, Desk
 from tests.api.support import Api
-from tests.integration.commands import free_port, passable_directory
+from tests.integration.commands import free_port, settled_directory
 
 LEDGERS = itertools.count()
 STARTS_WITHIN_S = 10.0
@@ -32,7 +32,7 @@ STARTS_WITHIN_S = 10.0
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Service]:
-    with passable_directory() as base:
+    with settled_directory() as base:
         settings = read_settings({"EFFECT_LEDGER_DATA_DIR": str(base / "data")})
         with open_service(settings) as service:
             service.prepare()

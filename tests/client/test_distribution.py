@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.architecture.repository import ROOT, project
-from tests.integration.commands import Shell, passable_directory
+from tests.integration.commands import Shell, settled_directory
 
 CLIENT = ROOT / "deploy" / "client"
 # What the service needs, and a service that posts does not.
@@ -131,7 +131,7 @@ def test_nothing_of_the_service_is_installed(installed):
 
 @pytest.mark.slow
 def test_a_service_records_an_effect_with_it(installed, tmp_path):
-    with passable_directory() as base:
+    with settled_directory() as base:
         shell = Shell(data_dir=base / "data")
         with shell.serving() as (_, announced):
             shell.good("ledger", "create", "shop")

@@ -36,14 +36,13 @@ from ledger.storage.database import engine as make_engine
 from ledger.storage.embedded import open_server
 from ledger.storage.embedded.cluster import SUPERUSER
 from ledger.storage.postgres import PostgresStorage
-from ledger.storage.schema import migrate
 from ledger.submission import Outcome, Posting, Recorded, Submission
 from ledger.vault import Vault
 from ledger.verification.pages import verify_ledger
 from ledger.verify import Report
 from tests.api.support import Api
 from tests.faults import attacks
-from tests.integration.commands import Shell, passable_directory
+from tests.integration.commands import Shell, settled_directory
 
 T = TypeVar("T")
 AT = "2026-03-01T09:30:00Z"
@@ -155,9 +154,8 @@ class House:
 def open_house() -> Iterator[House]:
     """A house for the length of a block."""
     with ExitStack() as opened:
-        base = opened.enter_context(passable_directory())
+        base = opened.enter_context(settled_directory())
         conninfo = opened.enter_context(open_server(base / "data")).conninfo
-        migrate(conninfo)
         engine = make_engine(conninfo, WRITER, pool_size=4)
         opened.callback(engine.dispose)
         signer = FileSigner(base / "signer", Ed25519PrivateKey.generate())

@@ -12,7 +12,7 @@ import pytest
 
 from tests.architecture.repository import README, rows
 from tests.faults.attack_stage import Caught, play
-from tests.integration.commands import passable_directory
+from tests.integration.commands import settled_directory
 
 HEADER = "Whoever runs it would"
 NAMES = (
@@ -24,7 +24,7 @@ PARTIES = {"signer", "service", "watcher", "witness", "offline verifier", "recei
 
 @pytest.fixture(scope="module")
 def seen() -> Iterator[list[Caught]]:
-    with passable_directory() as base:
+    with settled_directory() as base:
         yield sorted(play(base), key=lambda each: (name_of(each), each.attack, each.by))
 
 

@@ -17,7 +17,7 @@ from ledger.merkle import root_of
 from tests.api import support
 from tests.api.support import Api, capture, item
 from tests.faults.house import all_at_once, callers_of, persistently, proven, verified
-from tests.integration.commands import Shell, passable_directory
+from tests.integration.commands import Shell, settled_directory
 
 SERVICES = {"two-services": (1, 1), "two-workers": (2,), "two-services-of-two-workers": (2, 2)}
 """How many workers each service of the arrangement has."""
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module", params=SERVICES.values(), ids=SERVICES)
 def open_ledger(request) -> Iterator[Callable[[], list[Api]]]:
     """The first service owns the database, the second attaches to it."""
-    with passable_directory() as base, ExitStack() as running:
+    with settled_directory() as base, ExitStack() as running:
         shell = Shell(data_dir=base / "data")
         urls = []
         for workers in request.param:

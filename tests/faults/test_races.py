@@ -41,7 +41,7 @@ from tests.faults.house import (
     refund,
     verified,
 )
-from tests.integration.commands import Shell, passable_directory
+from tests.integration.commands import Shell, settled_directory
 
 THREADS = 64
 ATTEMPTS = 2_000
@@ -67,7 +67,7 @@ def patient(monkeypatch) -> None:
 @pytest.fixture(scope="module")
 def open_ledger() -> Iterator[Callable[[], list[Api]]]:
     """A service in a process of its own, with as many ledgers as tests ask for."""
-    with passable_directory() as base:
+    with settled_directory() as base:
         shell = Shell(data_dir=base / "data")
         with shell.serving() as (_, announced), callers_of(shell, announced["url"]) as opened:
             yield opened

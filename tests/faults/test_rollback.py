@@ -30,7 +30,7 @@ from ledger.submission import Recorded, Submission
 from ledger.tiles import partial_width, tile_path
 from tests.api.support import capture, item, refund
 from tests.faults.house import asked, asks
-from tests.integration.commands import COMMAND, Shell, passable_directory
+from tests.integration.commands import COMMAND, Shell, passable_directory, settled_directory
 
 pytestmark = pytest.mark.slow
 
@@ -146,7 +146,7 @@ def items(start: int, stop: int) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def past() -> Iterator[Past]:
-    with passable_directory() as base:
+    with settled_directory() as base:
         data = base / "data"
         shell = Shell(data_dir=data)
         answers: list[Any] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
@@ -10,8 +11,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -112,11 +114,33 @@ def passable_directory() -> Iterator[Path]:
 
 
 @contextmanager
+def settled_directory() -> Iterator[Path]:
+    """
+    A directory as `passable_directory`, with a data directory `data` in it.
+
+    Its database is there and empty, with the newest schema: made once, and copied for each.
+    """
+    with passable_directory() as path:
+        # With owners: the database has its own user where root tests.
+        subprocess.run(["cp", "-a", _settled() / "data", path / "data"], check=True)
+        yield path
+
+
+@contextmanager
 def migrated_database() -> Iterator[Conninfo]:
     """A fresh database with the newest schema, and how to connect to it as each role."""
-    with passable_directory() as path, open_server(path / "data") as server:
-        migrate(server.conninfo)
+    with settled_directory() as path, open_server(path / "data") as server:
         yield server.conninfo
+
+
+@cache
+def _settled() -> Path:
+    made = ExitStack()
+    path = made.enter_context(passable_directory())
+    with open_server(path / "data") as server:
+        migrate(server.conninfo)
+    atexit.register(made.close)
+    return path
 
 
 def free_port() -> int:

@@ -46,7 +46,6 @@ from ledger.storage.database import engine as make_engine
 from ledger.storage.embedded import open_server
 from ledger.storage.embedded.cluster import SUPERUSER
 from ledger.storage.leader import Leader
-from ledger.storage.schema import migrate
 from ledger.verification.pages import verify_ledger
 from ledger.verify import Dated
 from tests.integration.authorities import (
@@ -56,7 +55,7 @@ from tests.integration.authorities import (
     listening,
     openssl_verifies,
 )
-from tests.integration.commands import TIMEOUT_S, Shell, passable_directory
+from tests.integration.commands import TIMEOUT_S, Shell, settled_directory
 from tests.integration.witnesses import LEDGER, House, Running, house, witness
 
 SECOND = "second"
@@ -64,8 +63,7 @@ SECOND = "second"
 
 @pytest.fixture(scope="module")
 def conninfo() -> Iterator[Callable[[str], str]]:
-    with passable_directory() as base, open_server(base / "data") as server:
-        migrate(server.conninfo)
+    with settled_directory() as base, open_server(base / "data") as server:
         yield server.conninfo
 
 
@@ -502,7 +500,7 @@ def test_what_nobody_trusts_any_more_is_told_and_not_believed(town, engine, tmp_
 @pytest.mark.slow
 def test_a_poster_gets_a_receipt_that_others_stand_for_through_the_registry(tmp_path):
     """Two workers; neither witness nor authority sees the ledger itself; verified offline."""
-    with passable_directory() as base:
+    with settled_directory() as base:
         alone = Shell(data_dir=base / "data")
         made = alone.good("ledger", "create", LEDGER)
         key = alone.good("key", "create", "--name", "till", "--scope", "*")["key"]

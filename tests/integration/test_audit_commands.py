@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from ledger.cli.remote import Remote
-from tests.integration.commands import Shell, passable_directory
+from tests.integration.commands import Shell, settled_directory
 
 # Thirty processes of the command line: minutes' worth of starting, not of checking.
 pytestmark = pytest.mark.slow
@@ -22,7 +22,7 @@ MARCH = ("--occurred-at", "2026-03-01T09:30:00Z")
 @pytest.fixture(scope="module")
 def shell() -> Iterator[Shell]:
     """A shell beside a running service, with a ledger whose March and April are closed."""
-    with passable_directory() as base:
+    with settled_directory() as base:
         alone = Shell(data_dir=base / "data")
         with alone.serving() as (_, announced):
             made = alone.good("key", "create", "--name", "anna", "--scope", "*")

@@ -24,7 +24,7 @@ from ledger.receipt import parse_receipt
 from ledger.service import Service, open_service
 from ledger.settings import read_settings
 from ledger.storage.embedded import attach
-from tests.integration.commands import COMMAND, TIMEOUT_S, Shell, free_port, passable_directory
+from tests.integration.commands import COMMAND, TIMEOUT_S, Shell, free_port, settled_directory
 
 CAPTURE = ("--type", "card.capture", "--amount", "100.00", "--currency", "EUR", "--flow", "in")
 REFUND = ("--currency", "EUR", "--reason", "customer.request")
@@ -33,7 +33,7 @@ AT = ("--occurred-at", "2026-03-01T09:30:00Z")
 
 @pytest.fixture(scope="module")
 def base() -> Iterator[Path]:
-    with passable_directory() as path:
+    with settled_directory() as path:
         yield path
 
 

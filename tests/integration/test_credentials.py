@@ -20,16 +20,14 @@ from ledger.registry.credentials import EVERYTHING, SCOPES, Credentials, NewKey,
 from ledger.storage.database import OWNER, WRITER
 from ledger.storage.database import engine as make_engine
 from ledger.storage.embedded import open_server
-from ledger.storage.schema import migrate
-from tests.integration.commands import passable_directory
+from tests.integration.commands import settled_directory
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
 def conninfo():
-    with passable_directory() as base, open_server(base / "data") as server:
-        migrate(server.conninfo)
+    with settled_directory() as base, open_server(base / "data") as server:
         yield server.conninfo
 
 

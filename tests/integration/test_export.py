@@ -13,7 +13,7 @@ import pytest
 from ledger.cli.remote import Remote
 from ledger.tiles import partial_width, tile_path
 from tests.api.support import item
-from tests.integration.commands import Shell, passable_directory
+from tests.integration.commands import Shell, settled_directory
 
 LEDGERS = itertools.count()
 
@@ -23,7 +23,7 @@ Make = Callable[..., tuple[str, str]]
 @pytest.fixture(scope="module")
 def shell() -> Iterator[Shell]:
     """A shell beside a running service, with a key for everything."""
-    with passable_directory() as base:
+    with settled_directory() as base:
         alone = Shell(data_dir=base / "data")
         with alone.serving() as (_, announced):
             made = alone.good("key", "create", "--name", "tester", "--scope", "*")

@@ -43,8 +43,7 @@ from ledger.storage.database import engine as make_engine
 from ledger.storage.embedded import open_server
 from ledger.storage.embedded.cluster import SUPERUSER
 from ledger.storage.leader import Leader
-from ledger.storage.schema import migrate
-from tests.integration.commands import TIMEOUT_S, Done, Shell, free_port, passable_directory
+from tests.integration.commands import TIMEOUT_S, Done, Shell, free_port, settled_directory
 from tests.integration.witnesses import (
     LEDGER,
     SIGNING_KEY,
@@ -66,8 +65,7 @@ CAPTURE = (
 
 @pytest.fixture(scope="module")
 def conninfo() -> Iterator[Callable[[str], str]]:
-    with passable_directory() as base, open_server(base / "data") as server:
-        migrate(server.conninfo)
+    with settled_directory() as base, open_server(base / "data") as server:
         yield server.conninfo
 
 
@@ -526,7 +524,7 @@ RECEIPT = f"/v1/ledgers/{LEDGER}/entries/{{}}/receipt"
 def test_a_poster_waits_for_a_receipt_that_witnesses_stand_for():
     """With two workers: one publishes, any answers; and a stranger verifies it offline."""
     with (
-        passable_directory() as base,
+        settled_directory() as base,
         witnessed_town(base) as (shell, witnesses),
         shell.set(WORKERS="2").serving() as (_, announced),
     ):
@@ -586,7 +584,7 @@ def test_a_poster_waits_for_a_receipt_that_witnesses_stand_for():
 @pytest.mark.slow
 def test_a_data_directory_that_was_restored_whole_is_caught_by_its_witnesses():
     """Database and signer's record of the same old backup: only somebody else remembers."""
-    with passable_directory() as base, witnessed_town(base) as (shell, _):
+    with settled_directory() as base, witnessed_town(base) as (shell, _):
         with shell.serving() as (_, announced):
             client = shell.set(URL=announced["url"])
             client.good("post", LEDGER, "--key", "a", *CAPTURE)
@@ -630,7 +628,7 @@ def test_a_data_directory_that_was_restored_whole_is_caught_by_its_witnesses():
 
 
 def test_a_service_with_a_policy_it_cannot_fulfil_does_not_start():
-    with passable_directory() as base:
+    with settled_directory() as base:
         (base / "policy").write_text("quorum none\n")
         shell = Shell(data_dir=base / "data").set(POLICY=str(base / "policy"))
         done = shell.run("serve", "--port", str(free_port()))

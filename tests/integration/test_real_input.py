@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.commands import Shell, passable_directory
+from tests.integration.commands import Shell, settled_directory
 from tests.integration.converters import (
     RefusedFileError,
     ndjson,
@@ -46,7 +46,7 @@ Sums = dict[str, Decimal]
 @pytest.fixture(scope="module")
 def shell() -> Iterator[Shell]:
     """A shell beside a running service, with a key for everything."""
-    with passable_directory() as base:
+    with settled_directory() as base:
         alone = Shell(data_dir=base / "data")
         with alone.serving() as (_, announced):
             made = alone.good("key", "create", "--name", "importer", "--scope", "*")

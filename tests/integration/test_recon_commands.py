@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.commands import Shell, passable_directory
+from tests.integration.commands import Shell, settled_directory
 
 HEADING = (
     "balance_transaction_id,created_utc,currency,gross,fee,net,reporting_category,source_id,"
@@ -43,7 +43,7 @@ BACK = {
 @pytest.fixture(scope="module")
 def finance() -> Iterator[tuple[Shell, Shell]]:
     """A service with a payment and a refund; the shells of a preparer and of a reviewer."""
-    with passable_directory() as base:
+    with settled_directory() as base:
         shell = Shell(data_dir=base / "data")
         with shell.serving() as (_, announced):
             shell.good("ledger", "create", "books")

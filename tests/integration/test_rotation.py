@@ -30,7 +30,7 @@ from ledger.signing.signer import FileSigner
 from ledger.storage.embedded import attach
 from ledger.storage.embedded.cluster import SUPERUSER
 from tests.api.support import capture
-from tests.integration.commands import Shell, passable_directory
+from tests.integration.commands import Shell, settled_directory
 
 NUMBERS = itertools.count()
 LATER = datetime.now(UTC) + timedelta(days=7)
@@ -147,7 +147,7 @@ def test_a_retired_key_speaks_up_to_its_final_size_and_not_beyond():
 @pytest.fixture
 def shop() -> Iterator[tuple[Shell, dict[str, Any], httpx.Client, str]]:
     with ExitStack() as opened:
-        base = opened.enter_context(passable_directory())
+        base = opened.enter_context(settled_directory())
         shell = Shell(data_dir=base / "data")
         _, told = opened.enter_context(shell.serving())
         key = shell.good("key", "create", "--name", "till", "--scope", "*")["key"]

@@ -16,7 +16,7 @@ import pytest
 
 from ledger.storage.database import OWNER
 from ledger.storage.embedded import EmbeddedServer, attach, open_server, supervision
-from tests.integration.commands import COMMAND, TIMEOUT_S, Shell, free_port, passable_directory
+from tests.integration.commands import COMMAND, TIMEOUT_S, Shell, free_port, settled_directory
 
 CAPTURE = (
     *("--type", "card.capture", "--occurred-at", "2026-03-01T09:30:00Z"),
@@ -26,7 +26,7 @@ CAPTURE = (
 
 @pytest.fixture
 def data_dir() -> Iterator[Path]:
-    with passable_directory() as base:
+    with settled_directory() as base:
         yield base / "data"
 
 

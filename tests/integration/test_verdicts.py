@@ -15,7 +15,7 @@ import pytest
 from ledger.storage.embedded import attach
 from ledger.storage.embedded.cluster import SUPERUSER
 from tests.api.support import capture
-from tests.integration.commands import Shell, passable_directory
+from tests.integration.commands import Shell, settled_directory
 
 PATIENCE_S = 30.0
 NUMBERS = itertools.count()
@@ -41,7 +41,7 @@ def damage(data_dir: Path) -> None:
 @pytest.mark.slow
 def test_a_service_stops_a_ledger_it_finds_broken(tmp_path):
     """Within an interval, in every process, over restarts; a person resumes it, or accepts it."""
-    with passable_directory() as base:
+    with settled_directory() as base:
         shell = Shell(data_dir=base / "data").set(
             VERIFY_INTERVAL="1", VERIFY_FULL_INTERVAL="1", WORKERS="2"
         )

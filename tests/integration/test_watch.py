@@ -18,14 +18,14 @@ from typing import Any
 import pytest
 
 from ledger.watch.memory import MemoryFile
-from tests.integration.commands import COMMAND, TIMEOUT_S, Shell, free_port, passable_directory
+from tests.integration.commands import COMMAND, TIMEOUT_S, Shell, free_port, settled_directory
 
 AT = ("--occurred-at", "2026-03-01T09:30:00Z")
 
 
 @pytest.fixture(scope="module")
 def shell() -> Iterator[Shell]:
-    with passable_directory() as base:
+    with settled_directory() as base:
         alone = Shell(data_dir=base / "data")
         with alone.serving() as (_, announced):
             made = alone.good("key", "create", "--name", "watched", "--scope", "*")

@@ -41,7 +41,6 @@ from ledger.receipt import Receipt, parse_tlog_proof
 from ledger.registry.ledgers import Registry
 from ledger.storage.embedded import open_server
 from ledger.storage.embedded.cluster import SUPERUSER
-from ledger.storage.schema import migrate
 from ledger.witness.client import NotCosigned, WitnessClient
 from ledger.witness.protocol import (
     REQUEST_BYTES_MAX,
@@ -52,7 +51,7 @@ from ledger.witness.protocol import (
     parse_answer,
 )
 from ledger.witness.store import WitnessStore
-from tests.integration.commands import COMMAND, TIMEOUT_S, Shell, free_port, passable_directory
+from tests.integration.commands import COMMAND, TIMEOUT_S, Shell, free_port, settled_directory
 from tests.integration.witnesses import (
     LEDGER,
     NAME,
@@ -419,8 +418,7 @@ class Town:
 @pytest.fixture(scope="module")
 def town(tmp_path_factory) -> Iterator[Town]:
     keys = tmp_path_factory.mktemp("keys")
-    with passable_directory() as base, open_server(base / "data") as server:
-        migrate(server.conninfo)
+    with settled_directory() as base, open_server(base / "data") as server:
 
         def database(name: str) -> Callable[[str], str]:
             return lambda role: psycopg.conninfo.make_conninfo(server.conninfo(role), dbname=name)

@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from tests.api.support import item
-from tests.integration.commands import Shell, passable_directory
+from tests.integration.commands import Shell, settled_directory
 from tests.interop.tools import Ended, Program, build_fsck, build_reader
 
 BATCH = 1_000
@@ -64,7 +64,7 @@ class Log:
 @pytest.fixture(scope="session")
 def shell() -> Iterator[Shell]:
     """A shell beside a running service, with a key for everything."""
-    with passable_directory() as base:
+    with settled_directory() as base:
         alone = Shell(data_dir=base / "data")
         with alone.serving() as (_, announced):
             made = alone.good("key", "create", "--name", "tester", "--scope", "*")

@@ -16,7 +16,6 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from api import problems as table
 from api.audit_schemas import AUDIT_MODELS
 from api.intent_schemas import INTENT_MODELS
 from api.problems import PROBLEMS, problem_document
@@ -24,6 +23,7 @@ from api.recon_schemas import RECON_MODELS
 from api.schemas import MODELS
 from ledger import errors as domain
 from ledger.errors import LedgerError
+from ledger.worlds.rml import PROBLEM_MEDIA_TYPE
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -98,7 +98,7 @@ def problems(*kinds: type[LedgerError]) -> Responses:
             {
                 "description": "",
                 "content": {
-                    table.MEDIA_TYPE: {
+                    PROBLEM_MEDIA_TYPE: {
                         "schema": {"$ref": "#/components/schemas/ProblemOut"},
                         "examples": {},
                     }
@@ -113,7 +113,9 @@ def problems(*kinds: type[LedgerError]) -> Responses:
             ),
         )
         response["description"] += ("; " if response["description"] else "") + problem.title
-        response["content"][table.MEDIA_TYPE]["examples"][problem.code] = {"value": _example(kind)}
+        response["content"][PROBLEM_MEDIA_TYPE]["examples"][problem.code] = {
+            "value": _example(kind)
+        }
     return responses
 
 

@@ -18,9 +18,7 @@ from starlette.responses import Response
 from api import errors as http
 from ledger import errors as domain
 from ledger.errors import LedgerError
-from ledger.worlds.rml import FULL, exposed
-
-MEDIA_TYPE = "application/problem+json"
+from ledger.worlds.rml import FULL, PROBLEM_MEDIA_TYPE, exposed, hint_headers
 
 ACTIONS = (
     "retry-with-backoff",
@@ -431,20 +429,15 @@ def problem_response(
     """
     problem = state["problem"] = problem_of(error)
     document = told(problem_document(error, trace_id=state["trace_id"]), state)
-    hints = (("RML-World", "world"), ("RML-Action", "action"))
     sent = {
         **problem.headers,
         **(headers or {}),
-        **{header: document[name] for header, name in hints if name in document},
+        **hint_headers(document),
         "Cache-Control": "no-store",
     }
-    after_ms = document["retry_after_ms"]
-    if after_ms is not None:
-        # RFC 9110 Section 10.2.3 counts whole seconds: never earlier than the body says.
-        sent["Retry-After"] = str(-(-after_ms // 1_000))
     return Response(
         orjson.dumps(document, default=str),
         status_code=problem.status,
         headers=sent,
-        media_type=MEDIA_TYPE,
+        media_type=PROBLEM_MEDIA_TYPE,
     )

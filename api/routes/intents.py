@@ -103,6 +103,7 @@ class IntentQuery(BaseModel):
     older_than: str | None = Field(default=None, description="Promised longer ago: 90s, 15m, 7d.")
     subject: str | None = None
     business_key: str | None = None
+    key: str | None = Field(default=None, description="Idempotency key of the promise.")
     limit: int = Field(default=100, ge=1, le=PAGE_MAX)
     cursor: str | None = Field(default=None, description="`next_cursor` of the page before.")
 

@@ -32,6 +32,7 @@ _VERIFIED = {
     3: "where it lies, nobody answers",
 }
 _SERVES = LOCAL | {0: "ended by a signal"}
+_ASSISTS = ALONE | {0: "its agent hung up"}
 _LISTENS = ALONE | {0: "ended by a signal"}
 _WATCHES = {0: "good", 1: "evidence against the log", 2: "bad input", 3: "unreachable", 4: "stale"}
 _DEMO = LOCAL | {1: "it did not verify"}
@@ -69,6 +70,7 @@ _COMMANDS: tuple[tuple[Readers, str, str, str, Exits], ...] = (
         "relay --database-url sqlite:////srv/shop.db --once",
         _RELAYS,
     ),
+    (_R.SERVICES, "mcp", "mcp:mcp", "mcp shop --agent assistant", _ASSISTS),
     (_R.AUDITORS, "verify", "verify.command:verify", "verify receipt.json --vkey VKEY", _VERIFIED),
     (
         *(_R.AUDITORS, "export", "export:export", "export shop --period 2026-10 --out bundle"),

@@ -138,6 +138,17 @@ class AsyncClient:
         """As `Client.find`."""
         return await self._run(self._operations.find(key=key))
 
+    async def entries(self, **filters: str) -> AsyncIterator[FoundEntry]:
+        """As `Client.entries`."""
+        cursor: str | None = None
+        while True:
+            page = await self._run(self._operations.entries(cursor, filters))
+            for entry in page.entries:
+                yield entry
+            cursor = page.cursor
+            if cursor is None:
+                return
+
     async def story(self, effect_id: str) -> dict[str, Any]:
         """As `Client.story`."""
         return await self._run(self._operations.story(effect_id))
@@ -201,6 +212,19 @@ class AsyncClient:
         """As `Client.cancel`."""
         words = {"token": token} | ({} if reason is None else {"reason": reason})
         return await self._run(self._operations.step(intent_id, "cancellation", key, words))
+
+    async def execution(
+        self,
+        intent_id: str,
+        *,
+        step: Literal["started", "result", "error"],
+        token: int,
+        key: str,
+        **words: Any,
+    ) -> dict[str, Any]:
+        """As `Client.execution`."""
+        said = {"step": step, "token": token, **words}
+        return await self._run(self._operations.step(intent_id, "execution", key, said))
 
     async def conclude(
         self,

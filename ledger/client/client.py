@@ -180,6 +180,16 @@ class Client:
         """The entry under an idempotency key; None says that nothing was recorded so far."""
         return self._run(self._operations.find(key=key))
 
+    def entries(self, **filters: str) -> Iterator[FoundEntry]:
+        """Entries that all filters fit, oldest first: business_key, subject, type, corrects, ..."""
+        cursor: str | None = None
+        while True:
+            page = self._run(self._operations.entries(cursor, filters))
+            yield from page.entries
+            cursor = page.cursor
+            if cursor is None:
+                return
+
     def story(self, effect_id: str) -> dict[str, Any]:
         """An effect with its corrections, what remains, and what can still be undone."""
         return self._run(self._operations.story(effect_id))
@@ -261,6 +271,28 @@ class Client:
         """Give an intent up before its execution has started."""
         words = {"token": token} | ({} if reason is None else {"reason": reason})
         return self._run(self._operations.step(intent_id, "cancellation", key, words))
+
+    def execution(
+        self,
+        intent_id: str,
+        *,
+        step: Literal["started", "result", "error"],
+        token: int,
+        key: str,
+        **words: Any,
+    ) -> dict[str, Any]:
+        """
+        Say what happens to an execution that no block of `intent` is about.
+
+        Args:
+            intent_id: Which intent.
+            step: It begins; it happened (`evidence`); or it went wrong (`outcome`).
+            token: The newest fencing token.
+            key: Idempotency key of this step.
+            words: What else the step says.
+        """
+        said = {"step": step, "token": token, **words}
+        return self._run(self._operations.step(intent_id, "execution", key, said))
 
     def conclude(
         self,

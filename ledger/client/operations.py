@@ -24,10 +24,12 @@ from ledger.client.judgement import GarbageError, Meaning, meaning_of
 from ledger.client.receipt_store import ReceiptStore
 from ledger.client.recorded import (
     FoundEntry,
+    Listing,
     Page,
     Recorded,
     read_entry,
     read_first,
+    read_listing,
     read_object,
     read_page,
     read_recorded,
@@ -41,6 +43,7 @@ from ledger.receipt import Receipt, VerifiedEntry, parse_receipt
 
 FEED_PAGE = 500
 INTENTS_PAGE = 200
+ENTRIES_PAGE = 100
 
 ItemResult = Recorded | ClientError
 """What became of one item of a batch."""
@@ -132,6 +135,11 @@ class Operations:
         """The first entry that all filters fit."""
         asked = question(self._path("/entries"), limit=1, **filters)
         return (yield from exchange(asked, read_first, self.patience))
+
+    def entries(self, cursor: str | None, filters: Mapping[str, str]) -> Flow[Listing]:
+        """A page of the entries that all filters fit."""
+        asked = question(self._path("/entries"), limit=ENTRIES_PAGE, cursor=cursor, **filters)
+        return (yield from exchange(asked, read_listing, self.patience))
 
     def story(self, effect_id: str) -> Flow[dict[str, Any]]:
         """An effect with its corrections, and what can still be undone."""

@@ -70,6 +70,15 @@ class Page:
     """Seq of the last one seen."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """Entries that filters fit, and where the next page begins."""
+
+    entries: tuple[FoundEntry, ...]
+    cursor: str | None
+    """None after the last."""
+
+
 def read_recorded(answer: Answer) -> Recorded:
     """The answer to a write; GarbageError where it is none."""
     return recorded_of(answer.json())
@@ -137,6 +146,17 @@ def read_first(answer: Answer) -> FoundEntry | None:
     if not isinstance(document, dict) or not isinstance(document.get("entries"), list):
         raise GarbageError("the answer is no page of entries")
     return entry_of(document["entries"][0]) if document["entries"] else None
+
+
+def read_listing(answer: Answer) -> Listing:
+    """A page of entries; GarbageError where it is none."""
+    document = answer.json()
+    cursor = document.get("next_cursor") if isinstance(document, dict) else None
+    if not isinstance(document, dict) or not isinstance(document.get("entries"), list):
+        raise GarbageError("the answer is no page of entries")
+    if cursor is not None and not isinstance(cursor, str):
+        raise GarbageError("the cursor of the answer is none")
+    return Listing(entries=tuple(map(entry_of, document["entries"])), cursor=cursor)
 
 
 def read_object(answer: Answer) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from ledger.admission import stored_intent
-from ledger.effect import TEXT_MAX
+from ledger.effect import KEY_MAX, TEXT_MAX
 from ledger.errors import NotFoundError, OverloadedError
 from ledger.forms.grammar import UUID, Parser, form, one_of, text, uuid, wrong
 from ledger.forms.timestamps import format_time
@@ -174,7 +174,8 @@ class Intents:
 
         Args:
             ledger: Name of the ledger.
-            filters: Of `state` (or `open`), `world`, `older_than`, `subject`, `business_key`.
+            filters: Of `state` (or `open`), `world`, `older_than`, `subject`, `business_key`,
+                and `key`, the idempotency key of the promise.
             limit: Most intents of the page, up to `PAGE_MAX`.
             cursor: As the page before gave it.
 
@@ -236,6 +237,7 @@ _PARSERS: Mapping[str, Parser] = {
     "older_than": _parse_span,
     "subject": text(TEXT_MAX),
     "business_key": text(TEXT_MAX),
+    "key": text(KEY_MAX),
 }
 
 
@@ -247,6 +249,7 @@ def _condition(name: str, value: Any) -> ColumnElement[bool]:
         "older_than": lambda: intents.c.promised_at < _NOW - value,
         "subject": lambda: intents.c.subject == value,
         "business_key": lambda: intents.c.business_key == value,
+        "key": lambda: intents.c.key == value,
     }
     return conditions[name]()
 

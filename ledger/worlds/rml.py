@@ -41,6 +41,8 @@ _METADATA = {
     "retry_after_ms": "retry-after-ms",
     "trace_id": "rml-trace-id",
 }
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+"""RFC 9457 Section 3."""
 PROBLEM_KEY = "rml-problem-bin"
 """Metadata key of the whole problem as JSON; gRPC carries octets under keys that end so."""
 
@@ -56,6 +58,8 @@ _GRPC_STATUS: Mapping[int, str] = {
     413: "INVALID_ARGUMENT",
     422: "INVALID_ARGUMENT",
     429: "RESOURCE_EXHAUSTED",
+    500: "INTERNAL",
+    502: "INTERNAL",
     503: "UNAVAILABLE",
 }
 # Where the code says more than the status: UNAVAILABLE is what gRPC's own retries act on.
@@ -68,6 +72,10 @@ _GRPC_CODE: Mapping[str, str] = {
     "INTERNAL": "INTERNAL",
     "INTERNAL_OUTCOME_UNKNOWN": "UNKNOWN",
     "NOT_CONFIGURED": "FAILED_PRECONDITION",
+    # Of clients, who tell their own callers.
+    "ALREADY_CONCLUDED": "ALREADY_EXISTS",
+    "EFFECT_OUTCOME_UNKNOWN": "UNKNOWN",
+    "RECEIPT_INVALID": "DATA_LOSS",
 }
 
 
@@ -81,6 +89,17 @@ def exposed(problem: Mapping[str, Any], labels: str) -> dict[str, Any]:
     """
     hidden = _HIDDEN[labels]
     return {name: value for name, value in problem.items() if name not in hidden}
+
+
+def hint_headers(problem: Mapping[str, Any]) -> dict[str, str]:
+    """The hints of `problem` once more as HTTP headers, for proxies that do not parse."""
+    hints = (("RML-World", "world"), ("RML-Action", "action"))
+    sent = {header: str(problem[name]) for header, name in hints if problem.get(name) is not None}
+    after_ms = problem.get("retry_after_ms")
+    if after_ms is not None:
+        # RFC 9110 Section 10.2.3 counts whole seconds: never earlier than the body says.
+        sent["Retry-After"] = str(-(-after_ms // 1_000))
+    return sent
 
 
 def to_graphql(problem: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,9 +7,10 @@ import json
 import pytest
 
 from api import errors as http
-from api.problems import ACTIONS, MEDIA_TYPE, PROBLEMS, problem_of, problem_response
+from api.problems import ACTIONS, PROBLEMS, problem_of, problem_response
 from ledger import errors as domain
 from ledger.errors import LedgerError
+from ledger.worlds.rml import PROBLEM_MEDIA_TYPE
 
 MEMBERS = {
     "type",
@@ -106,7 +107,7 @@ def test_answer_has_every_member_and_no_other(kind: type[LedgerError]) -> None:
     document = json.loads(bytes(response.body))
 
     assert set(document) == MEMBERS
-    assert response.media_type == MEDIA_TYPE
+    assert response.media_type == PROBLEM_MEDIA_TYPE
     assert document["status"] == response.status_code
     assert document["detail"] == "words"
     assert document["details"] == {"seq": 7}

@@ -147,7 +147,11 @@ def _told_by(error: ClientError) -> dict[str, Any]:
     if isinstance(error, BudgetSpent):
         problem = _refused(error.last)
         after_ms = max(problem["retry_after_ms"] or 0, round(error.retry_after_s * 1_000))
-        return problem | {"retryable": True, "retry_after_ms": after_ms or UNREACHABLE_AFTER_MS}
+        return problem | {
+            "action": error.action,
+            "retryable": True,
+            "retry_after_ms": after_ms or UNREACHABLE_AFTER_MS,
+        }
     row = next(row for kind, row in _ROWS.items() if isinstance(error, kind))
     is_retryable = isinstance(error, Unreachable)
     return {

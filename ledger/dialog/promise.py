@@ -169,6 +169,20 @@ def build_promise(document: Mapping[str, Any], *, key: str, rules: Rules, now: d
     return Promise(content=content, effect=effect)
 
 
+def check_due(content: Mapping[str, Any], now: str) -> None:
+    """
+    Check that a promise that is new at `now` can still be answered in time.
+
+    One that was made before is asked for again at any time: whoever was away past `answer_by`
+    has to learn how it stands.
+
+    Raises:
+        MalformedEffectError: It cannot.
+    """
+    if content["answer_by"] <= now:
+        raise wrong("/answer_by", f"must be in the future, and it is {now}")
+
+
 def check_key(key: str) -> str:
     """
     The idempotency key of a step, in its form.
@@ -266,8 +280,6 @@ def _parse_answer_by(value: Any, now: datetime) -> str:
     if value is None:
         raise wrong("/answer_by", "is required: from then on silence is an unknown outcome")
     answer_by: str = moment(value, "/answer_by")
-    if not format_time(now) < answer_by <= format_time(now + ANSWER_WITHIN_MAX):
-        raise wrong(
-            "/answer_by", f"must be in the future, at most {ANSWER_WITHIN_MAX.days} days from now"
-        )
+    if answer_by > format_time(now + ANSWER_WITHIN_MAX):
+        raise wrong("/answer_by", f"must be at most {ANSWER_WITHIN_MAX.days} days from now")
     return answer_by

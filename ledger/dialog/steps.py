@@ -21,7 +21,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from ledger.admission import history_of, stored_intent, wanted
-from ledger.dialog.promise import statement_signing_bytes
+from ledger.dialog.promise import check_due, statement_signing_bytes
 from ledger.effect import Effect
 from ledger.entry import new_entry_id
 from ledger.errors import (
@@ -271,6 +271,7 @@ class _Judge:
         if known is not None:
             intent = self._intents[known]
             return self._replay(intent, intent.promise, asked)
+        check_due(asked.said, self._now)
         effect = asked.effect
         assert effect is not None
         repeated = effect.repeat_of

@@ -138,6 +138,19 @@ def test_an_intent_without_evidence_becomes_an_ordinary_entry(api: Api) -> None:
     assert "observed" not in good(api.get(f"/entries/{handed['id']}"))["entry"]["effect"]
 
 
+def test_a_promise_asked_for_again_past_its_time_is_told_as_it_stands(api: Api) -> None:
+    """Whoever was away has to learn that its outcome is unknown; a new one comes too late."""
+    body = promised(answer_by=soon(0.4))
+    first = good(api.post("/intents", body, key="p"), 201)
+    while good(api.get(f"/intents/{first['id']}"))["state"] != "unknown":
+        time.sleep(0.05)
+
+    again = good(api.post("/intents", body, key="p"))
+
+    assert (again["id"], again["state"], again["replayed"]) == (first["id"], "unknown", True)
+    assert code(api.post("/intents", body, key="q")) == "MALFORMED_EFFECT"
+
+
 def test_a_hand_off_is_recorded_once_whoever_repeats_it(api: Api) -> None:
     """By the same key and by others the same entry comes back."""
     intent, token = execute(api)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ledger.client import AlreadyConcluded, AsyncClient, FoundEntry, NotSent, Recorded, Refused
-from ledger.client.tools import ATTEMPTS_MAX, key_of
+from ledger.client.tool_step import ATTEMPTS_MAX, key_of
 from ledger.receipt import VerifiedEntry
 
 FOUND_MAX = 50

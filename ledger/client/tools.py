@@ -18,36 +18,33 @@ returned as evidence. A second call is refused, whatever it says.
 from __future__ import annotations
 
 import functools
-import hashlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack, contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack
+from datetime import timedelta
 from typing import Any, Literal, ParamSpec, TypeVar, cast
 
-from ledger.canonical import canonical_bytes_with_floats
 from ledger.client.async_client import AsyncClient
 from ledger.client.client import Client
 from ledger.client.errors import WORLDS, AlreadyConcluded, ClientError, NotSent
 from ledger.client.members import Evidence
-from ledger.errors import LedgerError
-from ledger.forms.grammar import KEY
+from ledger.client.tool_step import (
+    ATTEMPTS_MAX,
+    Call,
+    Declared,
+    Step,
+    Words,
+    key_of,
+    workflow,
+)
+
+__all__ = ["NotDone", "sentence", "tool", "workflow"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Call = Mapping[str, Any]
-"""Arguments of one call, by name."""
 Irreversibility = Literal["irreversible", "compensable", "reversible"]
-Words = str | Callable[[Call], str]
-"""A text with `{argument}` in it, or a function of the arguments."""
 
-ATTEMPTS_MAX = 9
-"""How often one step may fail for certain and be tried again."""
 WITHIN = timedelta(minutes=15)
-
-_KEY_CHARACTERS = 200
 
 
 class NotDone(Exception):  # noqa: N818 - what the tool says, not what went wrong with it.
@@ -63,31 +60,6 @@ class NotDone(Exception):  # noqa: N818 - what the tool says, not what went wron
         """
         super().__init__(says)
         self.reason = reason
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    workflow: str
-    step: str | None
-
-
-_PLACE: ContextVar[_Place | None] = ContextVar("effect_ledger_workflow", default=None)
-
-
-@contextmanager
-def workflow(name: str, *, step: str | None = None) -> Iterator[None]:
-    """
-    Say in which workflow tools are called, and at which step.
-
-    Args:
-        name: The same whenever this very work is resumed: a thread's or a run's id.
-        step: Of the workflow; without it a step is what a tool does to its business key.
-    """
-    token = _PLACE.set(_Place(name, step))
-    try:
-        yield
-    finally:
-        _PLACE.reset(token)
 
 
 def tool(
@@ -142,7 +114,7 @@ def tool(
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         if irreversibility == "reversible":
             return function
-        declared = _Declared(
+        declared = Declared(
             name=function.__name__,
             signature=inspect.signature(function),
             type=type,
@@ -172,14 +144,6 @@ def tool(
     return decorate
 
 
-def key_of(workflow: str, step: str, attempt: int = 1) -> str:
-    """The idempotency key of a step: of workflow, step and attempt, and of nothing that is said."""
-    said = f"{workflow}/{step}"
-    if len(said) > _KEY_CHARACTERS or not KEY.fullmatch(said):
-        said = hashlib.sha256(said.encode()).hexdigest()
-    return f"tool/{said}" + ("" if attempt == 1 else f"/{attempt}")
-
-
 def sentence(error: ClientError, undo: str | None = None) -> str:
     """What an agent should read: the world, what is so, the action, and the way out."""
     says = str(error)
@@ -197,7 +161,7 @@ def sentence(error: ClientError, undo: str | None = None) -> str:
 
 
 def _sync(
-    client: Client, declared: _Declared, function: Callable[..., Any], refusals: str
+    client: Client, declared: Declared, function: Callable[..., Any], refusals: str
 ) -> Callable[..., Any]:
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
@@ -216,7 +180,7 @@ def _sync(
             return sentence(error, declared.undo)
         return result
 
-    def enter(step: _Step, stack: ExitStack) -> Any:
+    def enter(step: Step, stack: ExitStack) -> Any:
         for attempt in range(1, ATTEMPTS_MAX + 1):
             key = key_of(step.workflow, step.name, attempt)
             earlier = next(client.intents(key=key), None)
@@ -231,7 +195,7 @@ def _sync(
 
 
 def _async(
-    client: AsyncClient, declared: _Declared, function: Callable[..., Any], refusals: str
+    client: AsyncClient, declared: Declared, function: Callable[..., Any], refusals: str
 ) -> Callable[..., Any]:
     async def run(*args: Any, **kwargs: Any) -> Any:
         try:
@@ -250,7 +214,7 @@ def _async(
             return sentence(error, declared.undo)
         return result
 
-    async def enter(step: _Step, stack: AsyncExitStack) -> Any:
+    async def enter(step: Step, stack: AsyncExitStack) -> Any:
         for attempt in range(1, ATTEMPTS_MAX + 1):
             key = key_of(step.workflow, step.name, attempt)
             earlier = await anext(client.intents(key=key), None)
@@ -264,140 +228,3 @@ def _async(
         raise AssertionError("the last attempt is refused or returned")
 
     return run
-
-
-# ---- What is the same in both ---------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Declared:
-    """What the decorator says of every call."""
-
-    name: str
-    signature: inspect.Signature
-    type: str
-    irreversibility: str
-    business_key: Words | None
-    subject: Words | None
-    money: Any
-    workflow: Words | None
-    step: Words | None
-    evidence: Callable[[Any], Sequence[Evidence]] | None
-    within: timedelta
-    approval: bool
-    undo: str | None
-    agent: str | None
-
-    def step_of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Step:
-        """
-        Which step a call is, and what it does.
-
-        Raises:
-            NotSent: The call says too little of it.
-        """
-        try:
-            bound = self.signature.bind(*args, **kwargs)
-        except TypeError as error:
-            raise NotSent(f"{self.name}: {error}", reason="tool.arguments") from error
-        bound.apply_defaults()
-        call = bound.arguments
-        place = _PLACE.get()
-        named = self._words(self.workflow, call) or (place and place.workflow)
-        if not named:
-            raise NotSent(
-                f"{self.name} was called outside a workflow: say which, by `with workflow(...)`",
-                reason="tool.workflow",
-            )
-        business_key = self._words(self.business_key, call)
-        said = self._words(self.step, call) or (place and place.step)
-        return _Step(
-            declared=self,
-            workflow=named,
-            # One step may call several tools, and a tool may be called for several things.
-            name="/".join(each for each in (said, self.name, business_key) if each),
-            business_key=business_key,
-            subject=self._words(self.subject, call),
-            money=self.money(call) if callable(self.money) else self.money,
-        )
-
-    def _words(self, words: Words | None, call: Call) -> str | None:
-        if words is None:
-            return None
-        try:
-            return words(call) if callable(words) else words.format_map(call)
-        except (KeyError, IndexError, AttributeError, ValueError) as error:
-            raise NotSent(
-                f"{self.name}: {words!r} does not fit its arguments ({error!r})",
-                reason="tool.arguments",
-            ) from error
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Step:
-    """One step of a workflow."""
-
-    declared: _Declared
-    workflow: str
-    name: str
-    business_key: str | None
-    subject: str | None
-    money: Mapping[str, Any] | None
-
-    def promise(self, earlier: Mapping[str, Any] | None) -> dict[str, Any]:
-        """What is promised; in the words of an earlier run of this attempt, if there is one."""
-        until = datetime.now(UTC) + self.declared.within
-        is_final = self.declared.irreversibility == "irreversible"
-        words: dict[str, Any] = {
-            "type": self.declared.type,
-            "answer_by": until if earlier is None else earlier["answer_by"],
-            # What can be compensated wakes nobody: it is asked about in the morning.
-            "on_silence": "escalate" if is_final else "ask",
-            "labels": {
-                "irreversibility": self.declared.irreversibility,
-                "tool": self.declared.name,
-            },
-            "causes": [{"kind": "workflow", "ref": self.workflow}],
-            "business_key": self.business_key,
-            "subject": self.subject,
-            "money": self.money,
-            "actor": self.declared.agent and {"id": self.declared.agent, "kind": "agent"},
-            "approval_required": self.declared.approval or None,
-        }
-        return {name: value for name, value in words.items() if value is not None}
-
-    def evidence_of(self, result: Any) -> list[Evidence]:
-        """The hash of what came back, and what it says that others can be asked about."""
-        evidence: list[Evidence] = [
-            {
-                "system": self.declared.name,
-                "rel": "result",
-                "ref": hashlib.sha256(f"{self.workflow}/{self.name}".encode()).hexdigest(),
-                "digest": digest_of(result),
-            }
-        ]
-        if self.declared.evidence is not None:
-            evidence += self.declared.evidence(result)
-        return evidence
-
-    def check_may_go_on(self, concluded: AlreadyConcluded, attempt: int) -> None:
-        """
-        Whether the step may be tried once more: only where it certainly did not happen.
-
-        Raises:
-            AlreadyConcluded: It may not.
-        """
-        if concluded.intent["state"] not in ("failed", "cancelled") or attempt == ATTEMPTS_MAX:
-            raise concluded
-
-
-def digest_of(result: Any) -> str:
-    """SHA-256 in hexadecimal: of octets, of a text in UTF-8, of anything else in RFC 8785."""
-    if isinstance(result, bytes):
-        return hashlib.sha256(result).hexdigest()
-    if isinstance(result, str):
-        return hashlib.sha256(result.encode()).hexdigest()
-    try:
-        return hashlib.sha256(canonical_bytes_with_floats(result)).hexdigest()
-    except (LedgerError, TypeError, ValueError):
-        # What has no JSON has no bytes that another language would agree on: its own words must do.
-        return hashlib.sha256(repr(result).encode()).hexdigest()

@@ -21,7 +21,8 @@ from ledger.client import (
     OutcomeUnknown,
     Refused,
 )
-from ledger.client.tools import ATTEMPTS_MAX, NotDone, digest_of, key_of, sentence, tool, workflow
+from ledger.client.tool_step import ATTEMPTS_MAX, digest_of, key_of
+from ledger.client.tools import NotDone, sentence, tool, workflow
 from tests.api.support import Api
 
 
@@ -289,7 +290,8 @@ def test_a_key_is_of_workflow_and_step_also_where_these_are_long_or_strange():
     long, strange = key_of("w" * 300, "s"), key_of("läuft", "eins zwei")
 
     assert len({long, strange, key_of("w", "s")}) == 3
-    assert key_of("w", "s", 2) == "tool/w/s/2"
+    assert key_of("w", "s", 2) == "tool.2/w/s" != key_of("w", "s/2")
+    assert key_of("a/b", "c") != key_of("a", "b/c")
     assert all(each.isascii() and " " not in each and len(each) < 240 for each in (long, strange))
 
 

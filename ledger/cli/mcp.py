@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ledger.cli.entries import LedgerArgument
+from ledger.cli.output import LedgerArgument
 from ledger.cli.remote import DEFAULT_URL, KEY_VARIABLE, URL_VARIABLE
 from ledger.errors import SettingsError
 

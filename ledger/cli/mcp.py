@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
+from ledger.agents.work import Work
 from ledger.cli.output import LedgerArgument
 from ledger.cli.remote import DEFAULT_URL, KEY_VARIABLE, URL_VARIABLE
+from ledger.client import AsyncClient
 from ledger.errors import SettingsError
 
 
@@ -36,9 +38,6 @@ def mcp(
         raise SettingsError(
             "this needs the official MCP SDK: pip install 'effect-ledger[mcp]'"
         ) from error
-    from ledger.agents.work import Work
-    from ledger.client import AsyncClient
-
     key = os.environ.get(KEY_VARIABLE)
     if not key:
         raise SettingsError(

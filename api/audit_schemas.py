@@ -6,24 +6,16 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from api.wire import Wire
-
-
-def _absent(description: str) -> Any:
-    # Absent is not null: a member that is there has its type.
-    def publish(published: dict[str, Any]) -> None:
-        published.pop("default", None)
-
-    return Field(default=None, description=description, json_schema_extra=publish)
+from api.wire import Wire, absent
 
 
 class PeriodCloseIn(Wire):
     """How to close the period that the path names."""
 
-    reviewer: str = _absent("Principal that reviewed the close; another than the caller.")
-    from_at: str = _absent("First moment of a period whose name is not of the calendar.")
-    to_at: str = _absent("First moment after it.")
-    supersedes: str = _absent("Id of the close that this one corrects: the ledger's newest.")
+    reviewer: str = absent("Principal that reviewed the close; another than the caller.")
+    from_at: str = absent("First moment of a period whose name is not of the calendar.")
+    to_at: str = absent("First moment after it.")
+    supersedes: str = absent("Id of the close that this one corrects: the ledger's newest.")
 
 
 class SumOut(BaseModel):
@@ -89,7 +81,7 @@ class ExportIn(Wire):
     """Which bundle to make."""
 
     period: str = Field(description="Name of a closed period, or id of a close.")
-    filter: dict[str, Any] = _absent(
+    filter: dict[str, Any] = absent(
         "Some entries instead of all: `type`, `poster`, `subject`, `seqs` (a sample of up to "
         "10,000). Each then has its proof, and completeness is not claimed."
     )

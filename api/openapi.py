@@ -36,6 +36,17 @@ ACCESS = (
     domain.DatabaseUnavailableError,
 )
 """What the first three checks of every path under a ledger may answer."""
+APPENDING = (
+    domain.PushbackError,
+    domain.ClockUntrustedError,
+    domain.SignerUnavailableError,
+    domain.OutcomeUnknownError,
+    domain.LedgerBrokenError,
+    domain.RolledBackError,
+    domain.ForkedError,
+    domain.ForeignSignerError,
+)
+"""What whatever becomes an entry may be answered, in the order of the checks."""
 
 DESCRIPTION = """\
 Records effects that cannot be rolled back, and proves what it recorded.

@@ -30,7 +30,7 @@ from api.errors import (
     UnexpectedWriteError,
 )
 from api.lean import Endpoint, LeanRoute
-from api.openapi import ACCESS, answer, parameter, problems
+from api.openapi import ACCESS, APPENDING, answer, parameter, problems
 from api.routes.writes import KEY, read_key
 from api.schemas import Shape, parse_shape
 from ledger import errors as domain
@@ -64,14 +64,7 @@ WRITE_PROBLEMS = (
     domain.TooLargeError,
     domain.IdempotencyConflictError,
     domain.OverloadedError,
-    domain.PushbackError,
-    domain.ClockUntrustedError,
-    domain.SignerUnavailableError,
-    domain.OutcomeUnknownError,
-    domain.LedgerBrokenError,
-    domain.RolledBackError,
-    domain.ForkedError,
-    domain.ForeignSignerError,
+    *APPENDING,
     domain.BreakError,
     UnexpectedWriteError,
 )

@@ -6,15 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.wire import Wire
-
-
-def _absent(description: str) -> Any:
-    # Absent is not null: a member that is there has its type.
-    def publish(published: dict[str, Any]) -> None:
-        published.pop("default", None)
-
-    return Field(default=None, description=description, json_schema_extra=publish)
+from api.wire import Wire, absent
 
 
 class SourceIn(Wire):
@@ -23,20 +15,20 @@ class SourceIn(Wire):
     name: str
     provider: str = Field(description="As `stripe`, or the bank: the `system` of evidence.")
     iana_tz: str = Field(description="Zone in which the report counts days.")
-    side: Literal["provider", "bank"] = _absent("Which side of a reconciliation it is.")
-    report_type: str = _absent("Format its files must have; absent takes any.")
-    account_ref: str = _absent("The account where a file names none; else what it must name.")
-    currency: str = _absent("The only currency.")
-    unit_rule: Literal["iso_4217", "hundredths"] = _absent("What an amount without a mark is.")
-    decimal_separator: str = _absent("Of reports in which it is a choice.")
-    date_order: str = _absent("dmy, mdy or ymd where a report leaves it open.")
-    exponents: dict[str, int] = _absent("Currency -> decimals, where they are not ISO 4217's.")
-    mapping: dict[str, Any] | str = _absent("How a CSV of no known format is read.")
-    windows: dict[str, dict[str, int]] = _absent("Kind -> before, after, late_after.")
-    tolerances: list[dict[str, Any]] = _absent("Differences that are accepted.")
-    fee_caps: dict[str, int] = _absent("Currency -> largest charge that needs no look.")
-    holidays: list[str] = _absent("Days on which banks do not book.")
-    approval_above: dict[str, int] = _absent(
+    side: Literal["provider", "bank"] = absent("Which side of a reconciliation it is.")
+    report_type: str = absent("Format its files must have; absent takes any.")
+    account_ref: str = absent("The account where a file names none; else what it must name.")
+    currency: str = absent("The only currency.")
+    unit_rule: Literal["iso_4217", "hundredths"] = absent("What an amount without a mark is.")
+    decimal_separator: str = absent("Of reports in which it is a choice.")
+    date_order: str = absent("dmy, mdy or ymd where a report leaves it open.")
+    exponents: dict[str, int] = absent("Currency -> decimals, where they are not ISO 4217's.")
+    mapping: dict[str, Any] | str = absent("How a CSV of no known format is read.")
+    windows: dict[str, dict[str, int]] = absent("Kind -> before, after, late_after.")
+    tolerances: list[dict[str, Any]] = absent("Differences that are accepted.")
+    fee_caps: dict[str, int] = absent("Currency -> largest charge that needs no look.")
+    holidays: list[str] = absent("Days on which banks do not book.")
+    approval_above: dict[str, int] = absent(
         "Currency -> minor units up to which one person decides alone; none where absent."
     )
 
@@ -51,19 +43,19 @@ class RunIn(Wire):
     """What to reconcile."""
 
     period: str = Field(description="A year, quarter, month or day, such as 2026-03.")
-    sources: list[str] = _absent("Names; absent takes all of the ledger's.")
-    today: str = _absent("The day of the question; absent, the service's day in UTC.")
+    sources: list[str] = absent("Names; absent takes all of the ledger's.")
+    today: str = absent("The day of the question; absent, the service's day in UTC.")
 
 
 class EventIn(Wire):
     """One act on a break."""
 
     action: Literal["assign", "propose", "reject", "approve"]
-    to: str = _absent("assign: principal that gets it.")
-    resolution: Literal["entry", "explanation"] = _absent("propose: how it is closed.")
-    note: str = _absent("Words; kept as a payload of the entry where there is one.")
-    reason: str = _absent("Dotted code of an explanation.")
-    entry: dict[str, Any] = _absent("propose: the entry, where another than the draft is meant.")
+    to: str = absent("assign: principal that gets it.")
+    resolution: Literal["entry", "explanation"] = absent("propose: how it is closed.")
+    note: str = absent("Words; kept as a payload of the entry where there is one.")
+    reason: str = absent("Dotted code of an explanation.")
+    entry: dict[str, Any] = absent("propose: the entry, where another than the draft is meant.")
 
 
 class MatchIn(Wire):
@@ -84,7 +76,7 @@ class SignoffIn(Wire):
     """Which run's statement is signed."""
 
     run: str
-    note: str = _absent("Words of the reviewer.")
+    note: str = absent("Words of the reviewer.")
 
 
 class ReconOut(BaseModel):

@@ -17,9 +17,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, Field, ValidationError
 
 from api.problems import ACTIONS
-from api.wire import Wire
-from api.wire import absent as _absent
-from api.wire import says as _says
+from api.wire import Wire, absent, says
 from ledger.effect import (
     CAUSES_MAX,
     EVIDENCE_MAX,
@@ -54,17 +52,17 @@ Shape = TypeVar("Shape", bound=Wire)
 class ActorIn(Wire):
     """Who caused the effect."""
 
-    id: Annotated[str, Field(**_says(minLength=1, maxLength=TEXT_MAX))]
+    id: Annotated[str, Field(**says(minLength=1, maxLength=TEXT_MAX))]
     kind: Literal["service", "human", "agent"]
 
 
 class MoneyIn(Wire):
     """An amount as the merchant sees it; a string, so that no reader rounds it."""
 
-    amount: Annotated[str, Field(**_says(pattern=r"^-?(0|[1-9][0-9]{0,19})(\.[0-9]{1,18})?$"))]
-    currency: Annotated[str, Field(**_says(pattern="^[A-Z][A-Z0-9]{2,11}$"))]
+    amount: Annotated[str, Field(**says(pattern=r"^-?(0|[1-9][0-9]{0,19})(\.[0-9]{1,18})?$"))]
+    currency: Annotated[str, Field(**says(pattern="^[A-Z][A-Z0-9]{2,11}$"))]
     flow: Literal["in", "out"]
-    applied: str = _absent(
+    applied: str = absent(
         description="The amount in the currency of the corrected entry, where that is another."
     )
 
@@ -72,8 +70,8 @@ class MoneyIn(Wire):
 class ExternalIn(Wire):
     """An original that was recorded elsewhere."""
 
-    system: Annotated[str, Field(**_says(minLength=1, maxLength=SYSTEM_MAX))]
-    ref: Annotated[str, Field(**_says(minLength=1, maxLength=TEXT_MAX))]
+    system: Annotated[str, Field(**says(minLength=1, maxLength=SYSTEM_MAX))]
+    ref: Annotated[str, Field(**says(minLength=1, maxLength=TEXT_MAX))]
 
 
 class HandoffIn(Wire):
@@ -85,43 +83,43 @@ class HandoffIn(Wire):
 class EvidenceIn(Wire):
     """Where someone else says the same."""
 
-    system: Annotated[str, Field(**_says(minLength=1, maxLength=SYSTEM_MAX))]
+    system: Annotated[str, Field(**says(minLength=1, maxLength=SYSTEM_MAX))]
     rel: Literal["transaction", "request", "webhook", "bank_line", "result", "document", "approval"]
-    ref: Annotated[str, Field(**_says(minLength=1, maxLength=TEXT_MAX))]
-    digest: str = _absent(description="SHA-256 in hexadecimal, or sha256:, sha384:, sha512:.")
+    ref: Annotated[str, Field(**says(minLength=1, maxLength=TEXT_MAX))]
+    digest: str = absent(description="SHA-256 in hexadecimal, or sha256:, sha384:, sha512:.")
 
 
 class CauseIn(Wire):
     """What led to the effect."""
 
     kind: Literal["entry", "intent", "trace", "workflow", "case"]
-    ref: Annotated[str, Field(**_says(minLength=1, maxLength=TEXT_MAX))]
+    ref: Annotated[str, Field(**says(minLength=1, maxLength=TEXT_MAX))]
 
 
 class ApprovalIn(Wire):
     """Who approved the effect before it was carried out, when, and the hash of what."""
 
     by: str
-    at: Annotated[str, Field(**_says(format="date-time"))]
+    at: Annotated[str, Field(**says(format="date-time"))]
     digest: str
 
 
 class IntentIn(Wire):
     """The intent that was executed, and the hash of what had been promised."""
 
-    id: Annotated[str, Field(**_says(format="uuid"))]
+    id: Annotated[str, Field(**says(format="uuid"))]
     digest: str
 
 
 class PayloadIn(Wire):
     """Words or a document, kept outside the hashed bytes: exactly one of json, text, base64."""
 
-    name: Annotated[str, Field(**_says(maxLength=PAYLOAD_NAME_MAX))]
-    media_type: str = _absent(maxLength=MEDIA_TYPE_MAX)
+    name: Annotated[str, Field(**says(maxLength=PAYLOAD_NAME_MAX))]
+    media_type: str = absent(maxLength=MEDIA_TYPE_MAX)
     json_: Any = Field(default=None, alias="json", description="Any JSON; kept as RFC 8785.")
-    text: str = _absent()
-    base64: str = _absent(contentEncoding="base64")
-    data_subject: str = _absent(
+    text: str = absent()
+    base64: str = absent(contentEncoding="base64")
+    data_subject: str = absent(
         maxLength=TEXT_MAX, description="Opaque id of the person it is about; never hashed."
     )
 
@@ -130,30 +128,28 @@ class SignatureIn(Wire):
     """The poster's own Ed25519 signature over the effect bytes."""
 
     key_id: str
-    sig: Annotated[str, Field(**_says(contentEncoding="base64"))]
+    sig: Annotated[str, Field(**says(contentEncoding="base64"))]
 
 
 class Words(Wire):
     """Members every effect and correction may have."""
 
-    type: Annotated[
-        str, Field(**_says(maxLength=TYPE_MAX, examples=["card.capture", "email.sent"]))
-    ]
-    occurred_at: Annotated[str, Field(**_says(format="date-time"))]
-    subject: str = _absent(maxLength=TEXT_MAX)
-    business_key: str = _absent(maxLength=TEXT_MAX)
-    actor: ActorIn = _absent()
-    handoff: HandoffIn = _absent()
-    evidence: list[EvidenceIn] = _absent(maxItems=EVIDENCE_MAX)
-    causes: list[CauseIn] = _absent(maxItems=CAUSES_MAX)
-    labels: dict[str, str] = _absent(maxProperties=LABELS_MAX)
-    observed: bool = _absent(description="Reports what already happened elsewhere.")
-    repeat_of: str = _absent(format="uuid")
-    approval: ApprovalIn = _absent()
-    intent: IntentIn = _absent()
-    payloads: list[PayloadIn] = _absent(maxItems=PAYLOADS_MAX)
-    note: str = _absent(description="Short for a text payload named note.")
-    signature: SignatureIn = _absent()
+    type: Annotated[str, Field(**says(maxLength=TYPE_MAX, examples=["card.capture", "email.sent"]))]
+    occurred_at: Annotated[str, Field(**says(format="date-time"))]
+    subject: str = absent(maxLength=TEXT_MAX)
+    business_key: str = absent(maxLength=TEXT_MAX)
+    actor: ActorIn = absent()
+    handoff: HandoffIn = absent()
+    evidence: list[EvidenceIn] = absent(maxItems=EVIDENCE_MAX)
+    causes: list[CauseIn] = absent(maxItems=CAUSES_MAX)
+    labels: dict[str, str] = absent(maxProperties=LABELS_MAX)
+    observed: bool = absent(description="Reports what already happened elsewhere.")
+    repeat_of: str = absent(format="uuid")
+    approval: ApprovalIn = absent()
+    intent: IntentIn = absent()
+    payloads: list[PayloadIn] = absent(maxItems=PAYLOADS_MAX)
+    note: str = absent(description="Short for a text payload named note.")
+    signature: SignatureIn = absent()
 
     def to_submission(self, place: Mapping[str, str], rules: Rules, now: datetime) -> Submission:
         """
@@ -183,15 +179,15 @@ class Words(Wire):
 class EffectIn(Words):
     """An effect at its hand-off."""
 
-    money: MoneyIn = _absent()
-    reason: str = _absent(maxLength=REASON_MAX)
-    reversible_until: str = _absent(format="date-time")
+    money: MoneyIn = absent()
+    reason: str = absent(maxLength=REASON_MAX)
+    reversible_until: str = absent(format="date-time")
 
 
 class CorrectionWords(Words):
     """Members every correction has."""
 
-    reason: Annotated[str, Field(**_says(maxLength=REASON_MAX, examples=["customer.request"]))]
+    reason: Annotated[str, Field(**says(maxLength=REASON_MAX, examples=["customer.request"]))]
 
 
 class RefundIn(CorrectionWords):
@@ -203,38 +199,38 @@ class RefundIn(CorrectionWords):
 class AdjustmentIn(CorrectionWords):
     """A signed change of an amount, or of something without an amount."""
 
-    money: MoneyIn = _absent()
+    money: MoneyIn = absent()
 
 
 class ExplanationIn(CorrectionWords):
     """Words about an entry, in a payload."""
 
-    audience: str = _absent(maxLength=REASON_MAX)
+    audience: str = absent(maxLength=REASON_MAX)
 
 
 class CorrectionIn(CorrectionWords):
     """A correction that names what it corrects itself: exactly one of the three `corrects`."""
 
     kind: Literal["refund", "adjustment", "explanation"]
-    corrects: str = _absent(format="uuid")
-    corrects_key: str = _absent(maxLength=KEY_MAX)
-    corrects_external: ExternalIn = _absent()
-    money: MoneyIn = _absent()
-    audience: str = _absent(maxLength=REASON_MAX)
+    corrects: str = absent(format="uuid")
+    corrects_key: str = absent(maxLength=KEY_MAX)
+    corrects_external: ExternalIn = absent()
+    money: MoneyIn = absent()
+    audience: str = absent(maxLength=REASON_MAX)
 
 
 class ItemIn(Words):
     """One item of a batch: an effect or a correction, with its kind and its key."""
 
     kind: Literal["effect", "refund", "adjustment", "explanation"]
-    key: Annotated[str, Field(**_says(minLength=1, maxLength=KEY_MAX))]
-    corrects: str = _absent(format="uuid")
-    corrects_key: str = _absent(maxLength=KEY_MAX, description="May name an item before this one.")
-    corrects_external: ExternalIn = _absent()
-    money: MoneyIn = _absent()
-    reason: str = _absent(maxLength=REASON_MAX)
-    audience: str = _absent(maxLength=REASON_MAX)
-    reversible_until: str = _absent(format="date-time")
+    key: Annotated[str, Field(**says(minLength=1, maxLength=KEY_MAX))]
+    corrects: str = absent(format="uuid")
+    corrects_key: str = absent(maxLength=KEY_MAX, description="May name an item before this one.")
+    corrects_external: ExternalIn = absent()
+    money: MoneyIn = absent()
+    reason: str = absent(maxLength=REASON_MAX)
+    audience: str = absent(maxLength=REASON_MAX)
+    reversible_until: str = absent(format="date-time")
 
 
 class BatchIn(Wire):
@@ -244,7 +240,7 @@ class BatchIn(Wire):
     items: Annotated[
         list[Any],
         Field(
-            **_says(minItems=1, maxItems=ITEMS_MAX, items={"$ref": "#/components/schemas/ItemIn"})
+            **says(minItems=1, maxItems=ITEMS_MAX, items={"$ref": "#/components/schemas/ItemIn"})
         ),
     ]
 
@@ -253,7 +249,7 @@ class VerificationIn(Wire):
     """What to verify."""
 
     mode: Literal["full", "incremental"] = Field(default="full")
-    checkpoint: str = _absent(
+    checkpoint: str = absent(
         description="A checkpoint you trust, as a signed note: the history must extend it. "
         "Incremental verification begins at its size."
     )
@@ -368,11 +364,11 @@ class ReceiptOut(BaseModel):
     level: Literal["unsigned", "log-signed", "cosigned", "timestamped"]
     proof: str | None = Field(description="C2SP tlog-proof@v1 text; null while unsigned.")
     entry: str = Field(description="The entry bytes, as a JSON string.")
-    payloads: list[Any] = _absent()
-    registry: Any = _absent(
+    payloads: list[Any] = absent()
+    registry: Any = absent(
         description="Receipt of the entry of `_registry` that recorded the checkpoint of `proof`."
     )
-    timestamp: str = _absent(
+    timestamp: str = absent(
         description="Base64 of an RFC 3161 reply over text, blank line and the log's own signature "
         "lines of the checkpoint of `proof`."
     )
@@ -388,8 +384,8 @@ class RecordedOut(BaseModel):
     recorded_at: str
     world: Literal["RML3"]
     replayed: bool
-    receipt: ReceiptOut = _absent()
-    payloads: list[KeptPayloadOut] = _absent()
+    receipt: ReceiptOut = absent()
+    payloads: list[KeptPayloadOut] = absent()
 
 
 class ProvisionalOut(BaseModel):
@@ -417,11 +413,11 @@ class ProblemOut(BaseModel):
     status: int
     detail: str
     code: str
-    world: Literal["RML1", "RML2", "RML3"] = _absent()
+    world: Literal["RML1", "RML2", "RML3"] = absent()
     # The words stand once, with the errors; a type checker wants them written out here.
-    action: Literal[ACTIONS] = _absent()  # type: ignore[valid-type]
-    reason: str = _absent()
-    severity: Literal["info", "warning", "error", "critical"] = _absent()
+    action: Literal[ACTIONS] = absent()  # type: ignore[valid-type]
+    reason: str = absent()
+    severity: Literal["info", "warning", "error", "critical"] = absent()
     retryable: bool
     retry_after_ms: int | None
     details: dict[str, Any]
@@ -434,8 +430,8 @@ class BatchItemOut(BaseModel):
     index: int
     key: str | None
     status: int
-    result: RecordedOut = _absent()
-    problem: ProblemOut = _absent()
+    result: RecordedOut = absent()
+    problem: ProblemOut = absent()
 
 
 class BatchOut(BaseModel):
@@ -454,8 +450,8 @@ class ProvisionalItemOut(BaseModel):
     index: int
     key: str | None
     status: int
-    result: ProvisionalOut = _absent()
-    problem: ProblemOut = _absent()
+    result: ProvisionalOut = absent()
+    problem: ProblemOut = absent()
 
 
 class ProvisionalBatchOut(BaseModel):
@@ -560,7 +556,7 @@ class StoryCorrectionOut(StoryEntryOut):
 
     corrects: str
     depth: int = Field(description="1 where it corrects the original, 2 where a correction, ...")
-    amount_now: str | None = _absent(
+    amount_now: str | None = absent(
         description="What a refund or adjustment comes to after its own adjustments."
     )
 

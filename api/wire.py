@@ -19,7 +19,7 @@ def says(**schema: Any) -> dict[str, Any]:
     return {"json_schema_extra": schema}
 
 
-def absent(**schema: Any) -> Any:
+def absent(description: str | None = None, **schema: Any) -> Any:
     """The default of a member that need not be there, with what is published of it."""
 
     # Absent is not null: a member that is there has its type.
@@ -27,4 +27,4 @@ def absent(**schema: Any) -> Any:
         published.pop("default", None)
         published.update(schema)
 
-    return Field(default=None, json_schema_extra=publish)
+    return Field(default=None, description=description, json_schema_extra=publish)

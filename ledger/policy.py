@@ -20,7 +20,6 @@ from ledger.errors import MalformedProofError, SettingsError, SignatureError
 from ledger.forms.timestamps import from_posix
 from ledger.note import COSIGNATURES, ED25519, Note, Signature, VerifierKey, open_note
 from ledger.receipt import (
-    ProvenPlace,
     Receipt,
     TlogProof,
     VerifiedEntry,
@@ -29,7 +28,6 @@ from ledger.receipt import (
     proof_of,
     registry_keys,
     verify_receipt,
-    verify_tlog_proof,
 )
 from ledger.rfc3161 import Authorities
 
@@ -245,14 +243,6 @@ def _dated(verified: VerifiedEntry, found: Sequence[Witnessed]) -> VerifiedEntry
 def _seen_at(found: Witnessed) -> tuple[datetime, ...]:
     moment = None if found.reached_at is None else from_posix(found.reached_at)
     return () if moment is None else (moment,)
-
-
-def verify_tlog_proof_under(
-    policy: Policy, proof: TlogProof, leaf: bytes, logs: Sequence[VerifierKey] = ()
-) -> ProvenPlace:
-    """As `verify_tlog_proof`, for a tree that the policy accepts; `leaf` has 32 bytes."""
-    trusted = [*(log.verifier for log in policy.logs), *logs]
-    return verify_tlog_proof(proof, leaf, trusted, witnesses=_agreed(policy, proof, logs))
 
 
 def _agreed(policy: Policy, proof: TlogProof, logs: Sequence[VerifierKey]) -> list[VerifierKey]:

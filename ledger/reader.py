@@ -29,7 +29,6 @@ from sqlalchemy import (
     select,
     true,
 )
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from ledger.clock import SystemClock
 from ledger.effect import Kind
@@ -40,7 +39,6 @@ from ledger.errors import (
     DatabaseUnavailableError,
     MalformedProofError,
     NotFoundError,
-    OverloadedError,
     RejectedError,
     SettingsError,
     TooLargeError,
@@ -54,7 +52,7 @@ from ledger.note import VerifierKey
 from ledger.ports import Clock, LedgerRecord, SealedPayload
 from ledger.receipt import Receipt, TlogProof
 from ledger.signing.key_history import ADDED, RETIRED, key_history, notice_range, read_notice
-from ledger.storage.database import database_errors, driver_connection
+from ledger.storage.database import driver_connection, pool_connection
 from ledger.storage.tables import (
     data_keys,
     entries,
@@ -258,7 +256,7 @@ class Reader:
         record = self.ledger(name)
         added, added_end = notice_range(ADDED, name)
         retired, retired_end = notice_range(RETIRED, name)
-        with self._connect() as connection:
+        with pool_connection(self._engine) as connection:
             bodies = connection.execute(
                 SELECT_KEY_NOTICES,
                 {
@@ -272,12 +270,12 @@ class Reader:
 
     def ledgers(self) -> list[LedgerRecord]:
         """All ledgers, by name."""
-        with self._connect() as connection:
+        with pool_connection(self._engine) as connection:
             return [ledger_record(row) for row in connection.execute(SELECT_LEDGERS)]
 
     def size(self, ledger: str) -> int:
         """Number of entries."""
-        with self._connect() as connection:
+        with pool_connection(self._engine) as connection:
             size: int | None = connection.execute(SELECT_SIZE, {"ledger": ledger}).scalar()
         if size is None:
             raise _no_ledger(ledger)
@@ -285,7 +283,7 @@ class Reader:
 
     def sizes(self) -> dict[str, tuple[int, int]]:
         """Ledger -> number of entries, and how many of them a published checkpoint covers."""
-        with self._connect() as connection:
+        with pool_connection(self._engine) as connection:
             return {
                 ledger: (size, covered)
                 for ledger, size, covered in connection.execute(SELECT_SIZES)
@@ -567,19 +565,11 @@ class Reader:
     # ---- Parts ------------------------------------------------------------------------
 
     @contextmanager
-    def _connect(self) -> Iterator[Connection]:
-        try:
-            with database_errors(), self._engine.connect() as connection:
-                yield connection
-        except PoolTimeoutError as error:
-            raise OverloadedError("all connections to the database are busy") from error
-
-    @contextmanager
     def _reading(self, ledger: str) -> Iterator[Connection]:
         """A connection, once it is known that there is such a ledger."""
         # Before and not within: a thread that waits for a second connection holds the first.
         self.ledger(ledger)
-        with self._connect() as connection:
+        with pool_connection(self._engine) as connection:
             yield connection
 
     def _read_record(self, name: str) -> LedgerRecord:
@@ -588,7 +578,7 @@ class Reader:
         except RejectedError as error:
             # Nobody can have created it; and not every text is one the database takes.
             raise _no_ledger(name) from error
-        with self._connect() as connection:
+        with pool_connection(self._engine) as connection:
             row = connection.execute(SELECT_LEDGER, {"ledger": name}).one_or_none()
         if row is None:
             raise _no_ledger(name)

@@ -23,7 +23,7 @@ from api.errors import (
     UnexpectedWriteError,
 )
 from api.lean import LeanRoute
-from api.openapi import ACCESS, answer, body, parameter, problems
+from api.openapi import ACCESS, APPENDING, answer, body, parameter, problems
 from api.routes.writes import LEDGER
 from api.schemas import parse_shape
 from ledger import errors as domain
@@ -146,14 +146,7 @@ _NAME = parameter("name", "path", {"type": "string"}, "Name of the period, such 
 _WRITE_PROBLEMS = (
     domain.PeriodError,
     domain.PeriodClosedError,
-    domain.PushbackError,
-    domain.ClockUntrustedError,
-    domain.SignerUnavailableError,
-    domain.OutcomeUnknownError,
-    domain.LedgerBrokenError,
-    domain.RolledBackError,
-    domain.ForkedError,
-    domain.ForeignSignerError,
+    *APPENDING,
     UnexpectedWriteError,
 )
 

@@ -29,7 +29,7 @@ from api.errors import (
     UnexpectedWriteError,
 )
 from api.lean import LeanRoute
-from api.openapi import ACCESS, answer, body, parameter, problems
+from api.openapi import ACCESS, APPENDING, answer, body, parameter, problems
 from api.schemas import (
     BODIES,
     AdjustmentIn,
@@ -77,14 +77,7 @@ WRITE_PROBLEMS = (
     domain.CorrectionError,
     domain.OverRefundError,
     domain.OverloadedError,
-    domain.PushbackError,
-    domain.ClockUntrustedError,
-    domain.SignerUnavailableError,
-    domain.OutcomeUnknownError,
-    domain.LedgerBrokenError,
-    domain.RolledBackError,
-    domain.ForkedError,
-    domain.ForeignSignerError,
+    *APPENDING,
     UnexpectedWriteError,
 )
 """What any write may be answered, whatever its body."""

@@ -10,8 +10,6 @@ somebody is asked for them is for `publisher`, `stamper` and `recorder`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
@@ -29,7 +27,6 @@ from sqlalchemy import (
     true,
 )
 from sqlalchemy.dialects.postgresql import insert as insert_or_keep
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from ledger.checkpoint import Checkpoint, log_part, parse_checkpoint
 from ledger.entry import parse_place
@@ -37,7 +34,6 @@ from ledger.errors import (
     NotCosignedYetError,
     NotFoundError,
     NotTimestampedYetError,
-    OverloadedError,
 )
 from ledger.forms.names import REGISTRY
 from ledger.merkle import LeafIndex, TreeSize, leaf_hash, verify_inclusion
@@ -46,7 +42,7 @@ from ledger.ports import LedgerRecord
 from ledger.reader import Reader
 from ledger.receipt import Receipt, TlogProof, check_recorded
 from ledger.rfc3161 import Timestamp, check_imprint
-from ledger.storage.database import database_errors
+from ledger.storage.database import pool_connection
 from ledger.storage.tables import cosigned, entries, ledgers, registered, timestamped
 
 AnchorLevel = Literal["cosigned", "timestamped"]
@@ -198,7 +194,7 @@ class Anchors:
         return self._inherited(ledger, body, seq, level)
 
     def _inherited(self, ledger: str, body: bytes, seq: int, level: AnchorLevel) -> Receipt:
-        with self._connect() as connection:
+        with pool_connection(self._engine) as connection:
             row = connection.execute(
                 SELECT_FIRST_REGISTERED, {"ledger": ledger, "seq": seq}
             ).one_or_none()
@@ -223,7 +219,7 @@ class Anchors:
 
     def _first(self, ledger: str, seq: int, level: AnchorLevel) -> Anchor | None:
         """The first checkpoint at this level that covers an entry."""
-        with self._connect() as connection:
+        with pool_connection(self._engine) as connection:
             row = connection.execute(
                 SELECT_FIRST[level], {"ledger": ledger, "seq": seq}
             ).one_or_none()
@@ -246,7 +242,7 @@ class Anchors:
     def newest(self, ledger: str, level: AnchorLevel) -> Anchor | None:
         """The newest checkpoint of a ledger that itself reached a level; None before the first."""
         self._reader.ledger(ledger)
-        with self._connect() as connection:
+        with pool_connection(self._engine) as connection:
             row = connection.execute(SELECT_NEWEST[level], {"ledger": ledger}).one_or_none()
             return None if row is None else self._anchor(connection, ledger, row)
 
@@ -259,7 +255,7 @@ class Anchors:
             TimestampError: The token as it is stored is over something else.
         """
         self._reader.ledger(ledger)
-        with self._connect() as connection:
+        with pool_connection(self._engine) as connection:
             row = connection.execute(
                 SELECT_TOKEN_AT, {"ledger": ledger, "at_size": size}
             ).one_or_none()
@@ -272,7 +268,7 @@ class Anchors:
 
     def ages(self, level: AnchorLevel) -> dict[str, tuple[int, float]]:
         """Ledger -> size of its newest checkpoint at a level, and the seconds since then."""
-        with self._connect() as connection:
+        with pool_connection(self._engine) as connection:
             return {
                 ledger: (size, float(age_s))
                 for ledger, size, age_s in connection.execute(SELECT_NEWEST_OF_EACH[level])
@@ -280,7 +276,7 @@ class Anchors:
 
     def registered(self) -> dict[str, int]:
         """Ledger -> size of its newest checkpoint that the registry recorded."""
-        with self._connect() as connection:
+        with pool_connection(self._engine) as connection:
             return {row.ledger: row.size for row in connection.execute(SELECT_REGISTERED)}
 
     def is_current(self, ledger: str, size: int) -> bool:
@@ -290,7 +286,7 @@ class Anchors:
         An anchor over an older tree than the ledger had would say that those entries were not
         there yet.
         """
-        with self._connect() as connection:
+        with pool_connection(self._engine) as connection:
             waits: bool | None = connection.execute(
                 SELECT_WAITS, {"ledger": ledger, "seq": size, "waits_max": WAITS_MAX}
             ).scalar()
@@ -300,7 +296,7 @@ class Anchors:
 
     def keep_cosigned(self, ledger: str, size: int, note: bytes, reached_at: Any) -> None:
         """Keep a checkpoint that a quorum saw; `reached_at` is when, by the witnesses' clocks."""
-        with self._connect() as connection:
+        with pool_connection(self._engine) as connection:
             connection.execute(
                 INSERT_COSIGNED,
                 {"ledger": ledger, "size": size, "reached_at": reached_at, "note": note},
@@ -310,7 +306,7 @@ class Anchors:
         self, ledger: str, size: int, note: bytes, token: bytes, timestamp: Timestamp
     ) -> None:
         """Keep a token, and the octets it was found to be over."""
-        with self._connect() as connection:
+        with pool_connection(self._engine) as connection:
             connection.execute(
                 INSERT_TIMESTAMPED,
                 {
@@ -324,19 +320,11 @@ class Anchors:
 
     def keep_registered(self, ledger: str, size: int, note: bytes, registry_seq: int) -> None:
         """Keep which entry of the registry recorded a checkpoint; harmless where it is kept."""
-        with self._connect() as connection:
+        with pool_connection(self._engine) as connection:
             connection.execute(
                 INSERT_REGISTERED,
                 {"ledger": ledger, "size": size, "note": note, "registry_seq": registry_seq},
             )
-
-    @contextmanager
-    def _connect(self) -> Iterator[Connection]:
-        try:
-            with database_errors(), self._engine.connect() as connection:
-                yield connection
-        except PoolTimeoutError as error:
-            raise OverloadedError("all connections to the database are busy") from error
 
 
 def _checkpoint(note: bytes) -> Checkpoint:

@@ -8,8 +8,7 @@ taken, spread over its length.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -25,10 +24,9 @@ from sqlalchemy import (
     select,
     true,
 )
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from ledger.checkpoint import Checkpoint, open_checkpoint
-from ledger.errors import OverloadedError, VerificationError
+from ledger.errors import VerificationError
 from ledger.forms.names import REGISTRY
 from ledger.forms.timestamps import from_posix
 from ledger.note import VerifierKey
@@ -36,7 +34,7 @@ from ledger.policy import Policy
 from ledger.reader import Reader
 from ledger.receipt import check_recorded
 from ledger.rfc3161 import Authorities, Timestamp, verify_timestamp
-from ledger.storage.database import database_errors
+from ledger.storage.database import pool_connection
 from ledger.storage.tables import cosigned, registered, timestamped
 from ledger.verify import AnchoredTree, Dated
 
@@ -126,7 +124,7 @@ class Dating:
             "step": max(1, (stop - start) // SAMPLES),
         }
         finding = _Finding(self._keys(ledger), self._policy, self._authorities)
-        with self._connect() as connection:
+        with pool_connection(self._engine) as connection:
             for row in _distinct(connection, SAMPLE_COSIGNED, spread):
                 finding.take_cosigned(row)
             for row in _distinct(connection, SAMPLE_TIMESTAMPED, spread):
@@ -146,14 +144,6 @@ class Dating:
 
     def _keys(self, ledger: str) -> list[VerifierKey]:
         return list(self._reader.keys(ledger))
-
-    @contextmanager
-    def _connect(self) -> Iterator[Connection]:
-        try:
-            with database_errors(), self._engine.connect() as connection:
-                yield connection
-        except PoolTimeoutError as error:
-            raise OverloadedError("all connections to the database are busy") from error
 
 
 _Bounds = tuple[datetime | None, datetime | None, str]

@@ -6,12 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 import typer
 
 from ledger.cli.output import JsonOption, LedgerArgument, Output, facts, print_json
 from ledger.cli.remote import PATIENCE_S, Remote, ledger_path, open_remote
-from ledger.cli.words import write_file
+from ledger.cli.words import RECEIPT_HELP, keep_receipt
 from ledger.errors import NotFoundError, SettingsError
 
 LAST = 10
@@ -27,7 +26,7 @@ def show(
     place: Annotated[str | None, typer.Argument(metavar="SEQ|ID", help="Which entry.")] = None,
     *,
     key: Annotated[str | None, typer.Option(help="Instead: its idempotency key.")] = None,
-    receipt: Annotated[Path | None, typer.Option(help="Keep its receipt in this file.")] = None,
+    receipt: Annotated[Path | None, typer.Option(help=RECEIPT_HELP)] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show an entry, its corrections, and what can still be undone."""
@@ -41,7 +40,7 @@ def show(
             story = remote.get(ledger_path(ledger, f"/effects/{found['id']}"))
         if receipt is not None:
             proof = remote.get(ledger_path(ledger, f"/entries/{found['seq']}/receipt"))
-            write_file(receipt, orjson.dumps(proof, option=orjson.OPT_INDENT_2) + b"\n")
+            keep_receipt(receipt, proof)
     Output(as_json).answer(
         found | {"corrected_by": corrections, "story": story},
         "\n".join(_prose(found, corrections, story, receipt)),

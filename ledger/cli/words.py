@@ -25,6 +25,10 @@ from ledger.cli.remote import PATIENCE_S, WORLDS, ledger_path, open_remote
 from ledger.errors import MalformedJsonError, SettingsError
 from ledger.forms.timestamps import format_time
 
+TLOG_PROOF = ".tlog-proof"
+RECEIPT_HELP = (
+    "Keep the receipt in this file: JSON, or the one-file form where it ends in .tlog-proof."
+)
 _BODY_BYTES_MAX = 8 * 1024 * 1024
 
 
@@ -81,7 +85,7 @@ class Words:
         Path | None,
         typer.Option(help="JSON object of the body, - for stdin; options come on top of it."),
     ] = None
-    receipt: Annotated[Path | None, typer.Option(help="Keep the receipt in this file.")] = None
+    receipt: Annotated[Path | None, typer.Option(help=RECEIPT_HELP)] = None
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would happen, and leave no trace.")
     ] = False
@@ -232,6 +236,23 @@ def write_file(path: Path, content: bytes) -> None:
         raise SettingsError(f"{path} cannot be written: {error.strerror}") from error
 
 
+def keep_receipt(path: Path, document: Mapping[str, Any]) -> None:
+    """
+    Write a receipt anew: as JSON, or where the file ends in .tlog-proof as C2SP has proofs.
+
+    Raises:
+        SettingsError: It cannot be written.
+        SignatureError: It is unsigned, and no proof yet.
+    """
+    if path.suffix != TLOG_PROOF:
+        write_file(path, orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
+        return
+    # Imported here: it takes longer to load than most commands take to run.
+    from ledger.receipt import parse_receipt
+
+    write_file(path, parse_receipt(dict(document)).to_text().encode())
+
+
 def read_object(path: Path) -> dict[str, Any]:
     """
     The JSON object in a file, or on standard input for `-`.
@@ -273,8 +294,7 @@ def send(words: Words, path: str, body: dict[str, Any]) -> None:
         output.answer(answer, _provisional_prose(answer))
         return
     if words.receipt is not None:
-        document = orjson.dumps(answer["receipt"], option=orjson.OPT_INDENT_2)
-        write_file(words.receipt, document + b"\n")
+        keep_receipt(words.receipt, answer["receipt"])
     output.answer(answer, _recorded_prose(answer, words.receipt))
 
 

@@ -7,8 +7,7 @@ Silence needs no process that runs: whoever reads compares `answer_by` with the 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,7 +16,6 @@ import orjson
 from sqlalchemy import (
     BindParameter,
     ColumnElement,
-    Connection,
     Engine,
     and_,
     bindparam,
@@ -26,15 +24,14 @@ from sqlalchemy import (
     or_,
     select,
 )
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from ledger.admission import stored_intent
 from ledger.effect import KEY_MAX, TEXT_MAX
-from ledger.errors import NotFoundError, OverloadedError
+from ledger.errors import NotFoundError
 from ledger.forms.grammar import UUID, Parser, form, one_of, text, uuid, wrong
 from ledger.forms.timestamps import format_time
 from ledger.intent import OPEN, Intent, State
-from ledger.storage.database import database_errors
+from ledger.storage.database import pool_connection
 from ledger.storage.tables import heads, intent_events, intents
 
 PAGE_MAX = 1_000
@@ -157,7 +154,7 @@ class Intents:
         """
         rows = []
         if UUID.fullmatch(intent_id):
-            with self._connect() as connection:
+            with pool_connection(self._engine) as connection:
                 rows = list(connection.execute(SELECT_EVENTS, {"ledger": ledger, "id": intent_id}))
         if not rows:
             raise NotFoundError(f"there is no intent {intent_id[:64]} in this ledger")
@@ -190,14 +187,14 @@ class Intents:
             query = query.where(_condition(name, _PARSERS[name](value, f"/{name}")))
         if cursor is not None:
             query = query.where(intents.c.id > uuid(cursor, "/cursor"))
-        with self._connect() as connection:
+        with pool_connection(self._engine) as connection:
             rows = connection.execute(query, {"ledger": ledger, "limit": limit + 1}).all()
         lines = [_line(row) for row in rows[:limit]]
         return lines, lines[-1].id if len(rows) > limit else None
 
     def open(self) -> Sequence[OpenIntents]:
         """What waits in all ledgers, by how it stands."""
-        with self._connect() as connection:
+        with pool_connection(self._engine) as connection:
             return [
                 OpenIntents(
                     ledger=row.ledger,
@@ -209,14 +206,6 @@ class Intents:
                 )
                 for row in connection.execute(SELECT_OPEN)
             ]
-
-    @contextmanager
-    def _connect(self) -> Iterator[Connection]:
-        try:
-            with database_errors(), self._engine.connect() as connection:
-                yield connection
-        except PoolTimeoutError as error:
-            raise OverloadedError("all connections to the database are busy") from error
 
 
 _SPAN_MAX = timedelta(days=36_500)

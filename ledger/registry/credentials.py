@@ -11,15 +11,13 @@ import base64
 import hmac
 import re
 import secrets
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import (
-    Connection,
     Engine,
     Row,
     and_,
@@ -32,9 +30,8 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from ledger.errors import NotFoundError, OverloadedError, SettingsError, UnauthenticatedError
+from ledger.errors import NotFoundError, SettingsError, UnauthenticatedError
 from ledger.forms.names import (
     LEDGER_ITSELF,
     check_ledger_name,
@@ -42,7 +39,7 @@ from ledger.forms.names import (
     check_principal_name,
 )
 from ledger.forms.timestamps import parse_rfc3339, parse_span
-from ledger.storage.database import database_errors
+from ledger.storage.database import pool_connection
 from ledger.storage.tables import api_keys, principals
 from ledger.worlds.rml import EXPOSURES, FULL
 
@@ -221,7 +218,7 @@ class Credentials:
             raise SettingsError(f"the key would have expired already, at {expires_at.isoformat()}")
 
         key_id, secret = _draw(_ID_BYTES), _draw(_SECRET_BYTES)
-        with self._connect() as connection:
+        with pool_connection(self._engine) as connection:
             connection.execute(INSERT_PRINCIPAL, {"principal": principal})
             connection.execute(
                 INSERT_KEY,
@@ -249,7 +246,7 @@ class Credentials:
         if parts is None:
             raise _not_good()
         key_id, secret = parts.groups()
-        with self._connect() as connection:
+        with pool_connection(self._engine) as connection:
             row = connection.execute(SELECT_KEY, {"id": key_id}).one_or_none()
         kept = _NO_SECRET_HASH if row is None else row.secret_hash
         # Compared whether there is a row or not: the time taken tells nobody which ids exist.
@@ -267,7 +264,7 @@ class Credentials:
 
     def list(self) -> list[KeyLine]:
         """Every key there ever was, oldest first."""
-        with self._connect() as connection:
+        with pool_connection(self._engine) as connection:
             return [_line(row) for row in connection.execute(SELECT_KEYS)]
 
     def revoke(self, key_id: str) -> KeyLine:
@@ -279,7 +276,7 @@ class Credentials:
         Raises:
             NotFoundError: No key has this id.
         """
-        with self._connect() as connection:
+        with pool_connection(self._engine) as connection:
             connection.execute(REVOKE_KEY, {"key": key_id})
             row = connection.execute(SELECT_SHOWN, {"id": key_id}).one_or_none()
         if row is None:
@@ -288,14 +285,6 @@ class Credentials:
                 "no key has this id; it stands between elk_ and the next _ of a key"
             )
         return _line(row)
-
-    @contextmanager
-    def _connect(self) -> Iterator[Connection]:
-        try:
-            with database_errors(), self._engine.connect() as connection:
-                yield connection
-        except PoolTimeoutError as error:
-            raise OverloadedError("all connections to the database are busy") from error
 
 
 def parse_expiry(text: str, now: datetime) -> datetime:

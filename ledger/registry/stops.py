@@ -10,15 +10,14 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, bindparam, func, insert, literal, select, update
+from sqlalchemy import Engine, and_, bindparam, func, insert, literal, select, update
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.types import Text
 
 from ledger.errors import (
@@ -29,7 +28,7 @@ from ledger.errors import (
     RolledBackError,
     SettingsError,
 )
-from ledger.storage.database import database_errors
+from ledger.storage.database import pool_connection
 from ledger.storage.tables import stops
 
 logger = logging.getLogger(__name__)
@@ -132,7 +131,7 @@ class Stops:
             DatabaseUnavailableError, OverloadedError: It cannot be read now; what was known stays.
         """
         began_at = time.monotonic()
-        with self._connect() as connection:
+        with pool_connection(self._engine) as connection:
             rows = connection.execute(SELECT_STANDING).all()
         self._read_at = began_at
         self._standing = tuple(
@@ -157,7 +156,7 @@ class Stops:
         """
         code = next(code for code, kind in KINDS.items() if isinstance(error, kind))
         logger.critical("ledger %s is stopped: %s", ledger, error)
-        with self._connect() as connection:
+        with pool_connection(self._engine) as connection:
             connection.execute(
                 INSERT_STOP,
                 {
@@ -188,7 +187,7 @@ class Stops:
         """
         if not because.strip():
             raise SettingsError("say what was found: the reason is kept beside the stop")
-        with self._connect() as connection:
+        with pool_connection(self._engine) as connection:
             codes = list(
                 connection.execute(
                     LIFT_STOPS, {"name": ledger, "because": because, "accepted": acknowledge}
@@ -203,7 +202,7 @@ class Stops:
         """Let a ledger take writes again whose missing entries, which a verification missed, are
         back; harmless where it is not stopped for that.
         """
-        with self._connect() as connection:
+        with pool_connection(self._engine) as connection:
             connection.execute(
                 LIFT_RESTORED,
                 {"name": ledger, "because": "what was missing was restored", "accepted": False},
@@ -217,13 +216,5 @@ class Stops:
         Raises:
             DatabaseUnavailableError, OverloadedError: It cannot be read now.
         """
-        with self._connect() as connection:
+        with pool_connection(self._engine) as connection:
             return list(connection.execute(SELECT_ACKNOWLEDGED, {"name": ledger}).scalars())
-
-    @contextmanager
-    def _connect(self) -> Iterator[Connection]:
-        try:
-            with database_errors(), self._engine.connect() as connection:
-                yield connection
-        except PoolTimeoutError as error:
-            raise OverloadedError("all connections to the database are busy") from error

@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -106,6 +106,22 @@ def database_errors() -> Iterator[None]:
         if error.connection_invalidated:
             raise DatabaseUnavailableError("the database does not answer") from error
         raise
+
+
+@contextmanager
+def pool_connection(pool: Engine) -> Iterator[Connection]:
+    """
+    A connection of the pool.
+
+    Raises:
+        OverloadedError: All are busy for longer than a request waits.
+        DatabaseUnavailableError: The server does not answer, also within the block.
+    """
+    try:
+        with database_errors(), pool.connect() as connection:
+            yield connection
+    except PoolTimeoutError as error:
+        raise OverloadedError("all connections to the database are busy") from error
 
 
 @contextmanager

@@ -8,20 +8,17 @@ What is checked is said by `verify`, and what a stop means by `stops`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, bindparam, insert, select
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy import Engine, bindparam, insert, select
 
 from ledger.errors import (
     ForkedError,
     LedgerBrokenError,
     NotFoundError,
-    OverloadedError,
     RolledBackError,
     VerificationError,
 )
@@ -30,7 +27,7 @@ from ledger.note import VerifierKey
 from ledger.ports import LedgerRecord, Signer
 from ledger.registry.stops import Stops
 from ledger.statement import Statement, open_statement
-from ledger.storage.database import database_errors
+from ledger.storage.database import pool_connection
 from ledger.storage.tables import statements
 from ledger.verify import FINDINGS_MAX, Mode, verdicts_of
 
@@ -151,7 +148,7 @@ class Verdicts:
     def _read(
         self, record: LedgerRecord, query: Any, mode: Mode | None
     ) -> tuple[Statement, bytes] | None:
-        with self._connect() as connection:
+        with pool_connection(self._engine) as connection:
             note = connection.execute(query, {"name": record.name, "kind": mode}).scalar()
         if note is None:
             return None
@@ -169,7 +166,7 @@ class Verdicts:
         if statement.mode == "incremental" and self._says_nothing_new(ended.record, statement):
             return
         note = self._signer.attest(statement.text())
-        with self._connect() as connection:
+        with pool_connection(self._engine) as connection:
             connection.execute(
                 INSERT_STATEMENT,
                 {
@@ -194,14 +191,6 @@ class Verdicts:
             newest[0].verdicts,
             newest[0].acknowledged,
         ) == (statement.size, statement.root, statement.verdicts, statement.acknowledged)
-
-    @contextmanager
-    def _connect(self) -> Iterator[Connection]:
-        try:
-            with database_errors(), self._engine.connect() as connection:
-                yield connection
-        except PoolTimeoutError as error:
-            raise OverloadedError("all connections to the database are busy") from error
 
 
 def stopping(findings: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -20,7 +20,6 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from ledger.receipt import parse_receipt
 from ledger.service import Service, open_service
 from ledger.settings import read_settings
 from ledger.storage.embedded import attach
@@ -681,7 +680,7 @@ def receipts(shell, ledger, tmp_path) -> dict[str, Path]:
         "text": tmp_path / "r.tlog-proof",
     }
     forms["answer"].write_text(json.dumps(answer))
-    forms["text"].write_text(parse_receipt(answer["receipt"]).to_text())
+    shell.good("show", answer["ledger"], str(answer["seq"]), "--receipt", forms["text"])
     return forms
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import mldsa
@@ -22,7 +23,6 @@ from ledger.policy import (
     TrustedWitness,
     parse_policy,
     verify_receipt_under,
-    verify_tlog_proof_under,
 )
 from ledger.receipt import Receipt, TlogProof
 
@@ -466,11 +466,11 @@ def test_a_policy_that_asks_for_nobody_takes_what_the_log_signed():
 
 def test_a_quorum_does_not_make_up_for_a_proof():
     policy = policy_of(*TWO_OF_THREE)
-    proof = TlogProof(index=0, hashes=(LEAVES[1],), checkpoint_note=cosigned(A, B))
+    receipt = receipt_of(A, B)
 
-    assert verify_tlog_proof_under(policy, proof, LEAVES[0]).level == "cosigned"
+    assert verify_receipt_under(policy, receipt).level == "cosigned"
     with pytest.raises(InclusionError):
-        verify_tlog_proof_under(policy, proof, LEAVES[1])
+        verify_receipt_under(policy, replace(receipt, entry=b"another"))
     with pytest.raises(SignatureError, match="this receipt is unsigned"):
         verify_receipt_under(policy, Receipt(level="unsigned", proof=None, entry=ENTRY))
     with pytest.raises(MalformedProofError):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import orjson
 
 from ledger.effect import Effect, Kind, Money
-from ledger.entry import Admitted, verify_poster_signature
+from ledger.entry import Admitted, begins_with, verify_poster_signature
 from ledger.errors import (
     AbandonedError,
     BadReferenceError,
@@ -109,8 +109,7 @@ def is_same_request(submission: Submission, principal: str, encoded: bytes) -> b
 
     Equal effect bytes, same poster, same payload names and media types.
     """
-    # Canonical JSON: "effect" is the first member and its text ends where the next begins.
-    if not encoded.startswith(b'{"effect":' + submission.effect.encoded + b',"id":'):
+    if not begins_with(encoded, submission.effect):
         return False
     members = orjson.loads(encoded)
     names = [(p["name"], p["media_type"]) for p in members.get("payloads", ())]
@@ -257,7 +256,7 @@ class Admission:
                 effect=effect,
                 id=entry_id,
                 poster=posting.principal,
-                payloads=tuple(item.commitment for item in payloads),
+                payloads=tuple(item.commitment for item in payloads) if payloads else (),
                 signature=submission.signature,
             )
         )

@@ -15,7 +15,15 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from ledger.admission import Admission, Replay, Verdict, conflict, is_same_request, wanted
+from ledger.admission import (
+    Admission,
+    Place,
+    Replay,
+    Verdict,
+    conflict,
+    is_same_request,
+    wanted,
+)
 from ledger.checkpoint import Checkpoint
 from ledger.clock import ClockGuard
 from ledger.effect import Effect
@@ -47,7 +55,7 @@ from ledger.ports import (
     Storage,
     Wanted,
 )
-from ledger.receipt import Receipt, TlogProof
+from ledger.receipt import Receipt, proof_text
 from ledger.submission import KeptPayload, Outcome, Posting, Recorded, Submission
 from ledger.tiles import completed_tiles
 from ledger.tree import Tree
@@ -67,20 +75,28 @@ class _Committed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Placed:
-    """One entry of a committed batch, with what its poster gets."""
-
-    entry: Entry
-    payloads: tuple[SaltedPayload, ...]
-    receipt: Receipt
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Signed:
     """A checkpoint that covers a batch, and how to prove its entries under it."""
 
     checkpoint: Checkpoint
     note: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Placed:
+    """A batch that is on disk, and how the receipts of its entries are made."""
+
+    committed: _Committed
+    prove: Callable[[Entry], Receipt]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Covering:
+    """A published checkpoint, and how entries are proved under it."""
+
+    checkpoint: Checkpoint
+    note: str
+    prove: Callable[[LeafIndex], list[bytes]]
 
 
 class Appender:
@@ -107,8 +123,9 @@ class Appender:
         self._guard = ClockGuard(clock)
         self._records: dict[str, LedgerRecord] = {}
         self._trees: dict[str, Tree] = {}
-        # The checkpoint that the replays of one batch are proved under.
-        self._covering: tuple[Checkpoint, bytes] | None = None
+        # What the replays of one batch are proved under, and those before of each ledger.
+        self._covering: _Covering | None = None
+        self._coverings: dict[str, _Covering] = {}
 
     def append(self, ledger: str, postings: Sequence[Posting]) -> list[list[Outcome]]:
         """
@@ -227,7 +244,10 @@ class Appender:
             with suppress(DatabaseUnavailableError):
                 known = self._storage.replays(record.name, wanted(postings).keys)
         return [
-            [self._replay(record, known[s.effect.key], s, posting) for s in posting.submissions]
+            [
+                self._asked_again(record, known[s.effect.key], s, posting)
+                for s in posting.submissions
+            ]
             if _all_known(posting, known)
             else [error for _ in posting.submissions]
             for posting in postings
@@ -253,25 +273,20 @@ class Appender:
             committed = self._insert(record, transaction, admission)
         # Only past the commit: a receipt for an entry that rolled back is a false receipt.
         signed = self._sign_batch(record, committed)
-        proofs = self._prove(record, committed, signed) if signed else None
-        placed = [
-            _Placed(
-                entry=entry,
-                payloads=kept,
-                receipt=_receipt(entry, proofs[at] if proofs else None),
-            )
-            for at, (entry, kept) in enumerate(
-                zip(committed.entries, committed.payloads, strict=True)
-            )
-        ]
-        self._settle(record)
-        return [
+        proved = any(posting.with_receipts for posting in postings)
+        placed = _Placed(
+            committed=committed,
+            prove=self._prover(record, committed, signed) if signed and proved else _unproved,
+        )
+        outcomes = [
             [
                 self._outcome(record, verdict, submission, posting, placed)
                 for verdict, submission in zip(judged, posting.submissions, strict=True)
             ]
             for judged, posting in zip(verdicts, postings, strict=True)
         ]
+        self._settle(record)
+        return outcomes
 
     def _show_base(self, record: LedgerRecord, transaction: AppendTransaction) -> None:
         check_owner(record, self._signer)
@@ -359,39 +374,31 @@ class Appender:
         )
         return _Signed(checkpoint=checkpoint, note=note)
 
-    def _prove(
+    def _prover(
         self, record: LedgerRecord, committed: _Committed, signed: _Signed
-    ) -> Sequence[TlogProof] | None:
-        try:
-            return self._proofs(record, committed, signed)
-        except LedgerError as error:
-            # The batch is on disk; its receipts can be asked for once the tree can be read.
-            logger.warning("receipts of ledger %s come unsigned: %s", record.name, error)
-            return None
-
-    def _proofs(
-        self, record: LedgerRecord, committed: _Committed, signed: _Signed
-    ) -> Sequence[TlogProof]:
-        size = signed.checkpoint.size
+    ) -> Callable[[Entry], Receipt]:
+        """How the receipts of a batch are made."""
+        size, note = signed.checkpoint.size, signed.note.decode()
         if size == committed.head.size:
-            prover = BatchProver(committed.base, [entry.hash for entry in committed.entries])
-            prove = prover.inclusion_proof
+            leaves = [entry.hash for entry in committed.entries]
+            path = BatchProver(committed.base, leaves).inclusion_proof
         else:
             # Another process signed a larger tree first; the proofs lead there.
             tree = self._tree(record.name)
 
-            def prove(index: LeafIndex) -> list[bytes]:
+            def path(index: LeafIndex) -> list[bytes]:
                 return tree.inclusion_proof(index, TreeSize(size))
 
-        return [
-            TlogProof(
-                index=entry.seq,
-                hashes=tuple(prove(LeafIndex(entry.seq))),
-                checkpoint_note=signed.note,
-                extra=None,
-            )
-            for entry in committed.entries
-        ]
+        def prove(entry: Entry) -> Receipt:
+            try:
+                hashes = path(LeafIndex(entry.seq))
+            except LedgerError as error:
+                # The batch is on disk; its receipts can be asked for once the tree can be read.
+                logger.warning("receipts of ledger %s come unsigned: %s", record.name, error)
+                return _unproved(entry)
+            return _proved(entry, proof_text(entry.seq, hashes, note))
+
+        return prove
 
     def _outcome(
         self,
@@ -399,34 +406,32 @@ class Appender:
         verdict: Verdict,
         submission: Submission,
         posting: Posting,
-        placed: Sequence[_Placed],
+        placed: _Placed,
     ) -> Outcome:
-        if isinstance(verdict, RejectedError):
-            return verdict
+        if isinstance(verdict, Place):
+            entry = placed.committed.entries[verdict.index]
+            return Recorded(
+                entry=entry,
+                replayed=verdict.replayed,
+                receipt=placed.prove(entry) if posting.with_receipts else None,
+                payloads=_kept(placed.committed.payloads[verdict.index]),
+            )
         if isinstance(verdict, Replay):
             return self._replay(record, verdict.encoded, submission, posting)
-        place = placed[verdict.index]
-        return Recorded(
-            entry=place.entry,
-            replayed=verdict.replayed,
-            receipt=place.receipt if posting.with_receipts else None,
-            payloads=tuple(
-                KeptPayload(
-                    name=item.payload.name,
-                    media_type=item.payload.media_type,
-                    commitment=item.commitment.commitment,
-                    salt=item.salt,
-                )
-                for item in place.payloads
-            ),
-        )
+        return verdict
+
+    def _asked_again(
+        self, record: LedgerRecord, encoded: bytes, submission: Submission, posting: Posting
+    ) -> Outcome:
+        """What is told of a known key, whatever it was that was sent."""
+        if not is_same_request(submission, posting.principal, encoded):
+            return conflict(submission.effect)
+        return self._replay(record, encoded, submission, posting)
 
     def _replay(
         self, record: LedgerRecord, encoded: bytes, submission: Submission, posting: Posting
     ) -> Outcome:
         try:
-            if not is_same_request(submission, posting.principal, encoded):
-                raise conflict(submission.effect)
             entry = recorded_entry(encoded, submission.effect)
             return Recorded(
                 entry=entry,
@@ -448,19 +453,29 @@ class Appender:
             return
 
     def _stored_receipt(self, record: LedgerRecord, entry: Entry) -> Receipt:
+        if self._covering is None or self._covering.checkpoint.size <= entry.seq:
+            self._covering = self._cover(record, entry.seq)
         covering = self._covering
-        if covering is None or covering[0].size <= entry.seq:
-            covering = self._storage.published(record.name)
-        if covering is None or covering[0].size <= entry.seq:
-            covering = self._catch_up(record)
         if covering is None:
-            return _receipt(entry, None)
-        self._covering = checkpoint, note = covering
-        hashes = self._tree(record.name).inclusion_proof(
-            LeafIndex(entry.seq), TreeSize(checkpoint.size)
-        )
-        proof = TlogProof(index=entry.seq, hashes=tuple(hashes), checkpoint_note=note, extra=None)
-        return _receipt(entry, proof)
+            return _unproved(entry)
+        hashes = covering.prove(LeafIndex(entry.seq))
+        return _proved(entry, proof_text(entry.seq, hashes, covering.note))
+
+    def _cover(self, record: LedgerRecord, seq: int) -> _Covering | None:
+        """The newest checkpoint, over entry `seq`; None where there is none yet."""
+        published = self._storage.published(record.name)
+        if published is None or published[0].size <= seq:
+            published = self._catch_up(record)
+        if published is None:
+            return None
+        checkpoint, note = published[0], published[1].decode()
+        before = self._coverings.get(record.name)
+        if before is not None and (before.checkpoint, before.note) == (checkpoint, note):
+            return before
+        prove = self._tree(record.name).inclusion_prover(TreeSize(checkpoint.size))
+        covering = _Covering(checkpoint=checkpoint, note=note, prove=prove)
+        self._coverings[record.name] = covering
+        return covering
 
     def _catch_up(self, record: LedgerRecord) -> tuple[Checkpoint, bytes] | None:
         """The checkpoint over what a crash, or a signer that was away, left unsigned."""
@@ -572,9 +587,23 @@ def _all_known(posting: Posting, known: Mapping[str, bytes]) -> bool:
     return all(submission.effect.key in known for submission in posting.submissions)
 
 
-def _receipt(entry: Entry, proof: TlogProof | None) -> Receipt:
-    return Receipt(
-        level="log-signed" if proof else "unsigned",
-        proof=proof.encode() if proof else None,
-        entry=entry.encoded,
+def _kept(payloads: tuple[SaltedPayload, ...]) -> tuple[KeptPayload, ...]:
+    if not payloads:
+        return ()
+    return tuple(
+        KeptPayload(
+            name=item.payload.name,
+            media_type=item.payload.media_type,
+            commitment=item.commitment.commitment,
+            salt=item.salt,
+        )
+        for item in payloads
     )
+
+
+def _unproved(entry: Entry) -> Receipt:
+    return Receipt(level="unsigned", proof=None, entry=entry.encoded)
+
+
+def _proved(entry: Entry, proof: str) -> Receipt:
+    return Receipt(level="log-signed", proof=proof, entry=entry.encoded)

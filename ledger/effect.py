@@ -456,6 +456,7 @@ def _effect(words: Mapping[str, Any], kind: Kind) -> Effect:
     get = words.get
     actor, money, external = get("actor"), get("money"), get("corrects_external")
     handoff, approval, intent = get("handoff"), get("approval"), get("intent")
+    evidence, causes, labels = get("evidence"), get("causes"), get("labels")
     return Effect(
         kind=kind,
         type=words["type"],
@@ -470,9 +471,9 @@ def _effect(words: Mapping[str, Any], kind: Kind) -> Effect:
         corrects_external=External(**external) if external else None,
         reason=get("reason"),
         handoff=handoff["point"] if handoff else None,
-        evidence=tuple(Evidence(**item) for item in get("evidence", ())),
-        causes=tuple(Cause(**item) for item in get("causes", ())),
-        labels=tuple(sorted(get("labels", {}).items())),
+        evidence=tuple([Evidence(**item) for item in evidence]) if evidence else (),
+        causes=tuple([Cause(**item) for item in causes]) if causes else (),
+        labels=tuple(sorted(labels.items())) if labels else (),
         observed=get("observed", False),
         repeat_of=get("repeat_of"),
         approval=Approval(**approval) if approval else None,

@@ -348,10 +348,10 @@ def parse_entry(encoded: bytes) -> Entry | UnreadEntry:
     return _parse_by_grammar(encoded)
 
 
-def entry_of(plain: PlainEntry, encoded: bytes) -> Entry:
-    """The entry `encoded`, of which `plain` was read."""
+def entry_of(plain: PlainEntry, encoded: bytes, effect: Effect | None = None) -> Entry:
+    """The entry `encoded`, of which `plain` was read, and `effect` where that is known."""
     return Entry(
-        effect=effect_of(plain, encoded),
+        effect=effect or effect_of(plain, encoded),
         id=plain.id,
         ledger=plain.ledger,
         poster=plain.poster,
@@ -506,10 +506,19 @@ def recorded_entry(encoded: bytes, effect: Effect) -> Entry:
     Raises:
         MalformedProofError: Not an entry, or one of another effect.
     """
+    plain = read_plain(encoded)
+    if plain is not None and begins_with(encoded, effect):
+        return entry_of(plain, encoded, effect)
     entry = parse_entry(encoded)
     if not isinstance(entry, Entry) or entry.effect.encoded != effect.encoded:
         raise MalformedProofError("the entry does not hold the effect it was found by")
     return entry
+
+
+def begins_with(encoded: bytes, effect: Effect) -> bool:
+    """Whether an entry in the spelling that is hashed has this very effect."""
+    # "effect" is the first member and its text ends where the next begins.
+    return encoded.startswith(b'{"effect":' + effect.encoded + b',"id":')
 
 
 def verify_chain(

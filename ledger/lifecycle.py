@@ -187,7 +187,8 @@ class History:
         released = {} if hold is None else self._release(hold)
         moved = self._move(effect, target, released) if target is not None else {}
 
-        self._positions.update(released | moved)
+        if released or moved:
+            self._positions.update(released | moved)
         self._register(effect, entry_id, seq, target)
         return target.id if target is not None else None
 

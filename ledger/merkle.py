@@ -25,6 +25,8 @@ ReadNode = Callable[[int, int], bytes]
 """(level, index) of a complete node -> its hash, 32 bytes."""
 
 HASH_BYTES = 32
+# Of a prover: some ten megabytes.
+_NODES_KEPT_MAX = 65_536
 EMPTY_ROOT = sha256().digest()
 """Root hash of the tree without leaves."""
 
@@ -188,6 +190,25 @@ def build_inclusion_proof(index: LeafIndex, size: TreeSize, read_node: ReadNode)
     """
     assert 0 <= index < size, f"leaf {index} is not in a tree of {size}"
     return [_read(level, at, size, read_node) for level, at in _path(0, index, size)]
+
+
+def inclusion_prover(size: TreeSize, read_node: ReadNode) -> Callable[[LeafIndex], list[bytes]]:
+    """As `build_inclusion_proof`, for many leaves of one tree: what they share is read once."""
+    nodes: dict[tuple[int, int], bytes] = {}
+
+    def prove(index: LeafIndex) -> list[bytes]:
+        assert 0 <= index < size, f"leaf {index} is not in a tree of {size}"
+        proof = []
+        for place in _path(0, index, size):
+            node = nodes.get(place)
+            if node is None:
+                if len(nodes) >= _NODES_KEPT_MAX:
+                    nodes.clear()
+                node = nodes[place] = _read(*place, size, read_node)
+            proof.append(node)
+        return proof
+
+    return prove
 
 
 def build_consistency_proof(old: TreeSize, new: TreeSize, read_node: ReadNode) -> list[bytes]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
@@ -83,13 +83,22 @@ class TlogProof:
 
     def encode(self) -> str:
         """Text of a `.tlog-proof` file."""
-        lines = [_HEADER]
-        if self.extra is not None:
-            lines.append(f"extra {_base64(self.extra)}")
-        lines.append(f"index {self.index}")
-        lines += map(_hash_line, self.hashes)
-        head = "\n".join(lines)
-        return f"{head}\n\n{self.checkpoint_note.decode()}"
+        extra = "" if self.extra is None else f"extra {_base64(self.extra)}\n"
+        return proof_text(self.index, self.hashes, self.checkpoint_note.decode(), extra)
+
+
+def proof_text(index: int, hashes: Iterable[bytes], note: str, extra: str = "") -> str:
+    """
+    Text of a `.tlog-proof` file, as `TlogProof.encode` has it.
+
+    Args:
+        index: Zero-based position of the leaf.
+        hashes: Siblings from the leaf upwards, 32 bytes each.
+        note: The checkpoint's signed note.
+        extra: The line with what comes along, and its end; or nothing.
+    """
+    lines = "\n".join((f"index {index}", *map(_hash_line, hashes)))
+    return f"{_HEADER}\n{extra}{lines}\n\n{note}"
 
 
 def parse_tlog_proof(text: str) -> TlogProof:

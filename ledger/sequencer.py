@@ -1,9 +1,9 @@
 """
-Sequencer: the one writer of a process. What waits is committed together.
+Sequencer: the writers of a process, one at a time for each ledger. What waits commits together.
 
-Requests of all connections queue here; a thread of its own takes everything that waits
-for one ledger and hands it to the appender as one batch. The commit is the batching
-window: a lone request waits for nothing.
+Requests of all connections queue here; a thread takes everything that waits for one ledger and
+hands it to its appender as one batch. The commit is the batching window: a lone request waits
+for nothing. Several threads commit to several ledgers at once, for most of a commit is waiting.
 """
 
 from __future__ import annotations
@@ -44,14 +44,21 @@ class _Waiting:
 class Sequencer:
     """Queues postings per ledger and commits them in batches, ledger by ledger in turn."""
 
-    def __init__(self, open_appender: Callable[[], Appender]) -> None:
-        self._open_appender = open_appender
+    def __init__(self, appenders: Sequence[Appender]) -> None:
+        """Make a thread for each of `appenders`, which are its own from now on."""
         self._queues: OrderedDict[str, deque[_Waiting]] = OrderedDict()
+        self._busy: set[str] = set()
+        """Ledgers that somebody is committing to."""
         self._items = 0
         self._bytes = 0
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._idle: list[threading.Condition] = []
+        """Threads that wait for work, the one that began to last at the end."""
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="sequencer", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._run, args=(each,), name="sequencer", daemon=True)
+            for each in appenders
+        ]
         self.on_batch: Callable[[str, Sequence[list[Outcome]], float], None] | None = None
         """Told ledger, outcomes and seconds after each batch; for metrics and feeds."""
 
@@ -62,14 +69,16 @@ class Sequencer:
 
     def start(self) -> None:
         """Begin to commit what is submitted."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         """Commit what waits, then end."""
-        with self._changed:
+        with self._lock:
             self._stopping = True
-            self._changed.notify()
-        self._thread.join()
+            self._wake_all()
+        for thread in self._threads:
+            thread.join()
 
     def submit(self, posting: Posting) -> Future[list[Outcome]]:
         """
@@ -106,14 +115,20 @@ class Sequencer:
         if posting.ledger == REGISTRY and posting.principal != LEDGER_ITSELF:
             raise ForbiddenError(f"{REGISTRY} is written by the service itself", ledger=REGISTRY)
         waiting = _Waiting(posting, tell)
-        with self._changed:
+        with self._lock:
             if self._stopping:
                 raise OverloadedError("the service is stopping")
             self._check_room(posting)
             self._items += len(posting.submissions)
             self._bytes += posting.weight
-            self._queues.setdefault(posting.ledger, deque()).append(waiting)
-            self._changed.notify()
+            queue = self._queues.get(posting.ledger)
+            if queue is not None:
+                # Somebody was woken for the first in it, or will look when the ledger is free.
+                queue.append(waiting)
+                return
+            self._queues[posting.ledger] = deque([waiting])
+            if posting.ledger not in self._busy:
+                self._wake_one()
 
     def _check_room(self, posting: Posting) -> None:
         for unit, waiting, asked, limit in (
@@ -128,26 +143,26 @@ class Sequencer:
                     waiting_max=limit,
                 )
 
-    def _run(self) -> None:
-        appender = self._open_appender()
-        while (taken := self._take()) is not None:
+    def _run(self, appender: Appender) -> None:
+        work = threading.Condition(self._lock)
+        while (taken := self._take(work)) is not None:
             ledger, batch = taken
             answers = self._commit(appender, ledger, batch)
-            with self._changed:
-                self._items -= sum(len(waiting.posting.submissions) for waiting in batch)
-                self._bytes -= sum(waiting.posting.weight for waiting in batch)
+            self._release(ledger, batch)
             # Last of all: whoever has its answer finds room for its next request.
             for waiting, answer in zip(batch, answers, strict=True):
                 waiting.tell(answer)
 
-    def _take(self) -> tuple[str, list[_Waiting]] | None:
+    def _take(self, work: threading.Condition) -> tuple[str, list[_Waiting]] | None:
         """Everything that waits for the next ledger in turn, up to one batch; None at the end."""
-        with self._changed:
-            while not self._queues:
-                if self._stopping:
+        with self._lock:
+            while (ledger := self._next()) is None:
+                if self._stopping and not self._queues:
                     return None
-                self._changed.wait()
-            ledger, queue = self._queues.popitem(last=False)
+                self._idle.append(work)
+                work.wait()
+            self._busy.add(ledger)
+            queue = self._queues[ledger]
             batch = [queue.popleft()]
             items = len(batch[0].posting.submissions)
             while queue and items + len(queue[0].posting.submissions) <= BATCH_ITEMS_MAX:
@@ -155,8 +170,34 @@ class Sequencer:
                 items += len(batch[-1].posting.submissions)
             if queue:
                 # To the end of the line: a busy ledger does not starve the others.
-                self._queues[ledger] = queue
+                self._queues.move_to_end(ledger)
+            else:
+                del self._queues[ledger]
             return ledger, batch
+
+    def _next(self) -> str | None:
+        """The ledger whose turn it is; one that is committed to waits for its writer."""
+        return next((ledger for ledger in self._queues if ledger not in self._busy), None)
+
+    def _release(self, ledger: str, batch: Sequence[_Waiting]) -> None:
+        with self._lock:
+            self._busy.remove(ledger)
+            self._items -= sum(len(waiting.posting.submissions) for waiting in batch)
+            self._bytes -= sum(waiting.posting.weight for waiting in batch)
+            if self._stopping:
+                self._wake_all()
+            elif ledger in self._queues:
+                # This thread has answers to give first.
+                self._wake_one()
+
+    def _wake_one(self) -> None:
+        if self._idle:
+            # The last one: what it needs is still at hand, and one busy ledger has one thread.
+            self._idle.pop().notify()
+
+    def _wake_all(self) -> None:
+        while self._idle:
+            self._idle.pop().notify()
 
     def _commit(
         self, appender: Appender, ledger: str, batch: Sequence[_Waiting]

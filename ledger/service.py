@@ -64,6 +64,8 @@ from ledger.verification.verdicts import Verdicts
 logger = logging.getLogger(__name__)
 
 POOL_SIZE = 8
+# Ledgers that a process commits to at once, each on a connection of its own.
+WRITERS = 3
 # A verification that runs when the service stops is begun again by whoever asked for it.
 VERIFICATIONS_PATIENCE_S = 2.0
 
@@ -251,8 +253,10 @@ def _compose(
     )
     exports.begin()
     opened.callback(exports.end, VERIFICATIONS_PATIENCE_S)
-    dry_run_storage, sequencer_storage, dialog_storage = storage(), storage(), storage()
-    sequencer = Sequencer(lambda: Appender(sequencer_storage, signer, vault, clock, stops))
+    dry_run_storage, dialog_storage = storage(), storage()
+    sequencer = Sequencer(
+        [Appender(storage(), signer, vault, clock, stops) for _ in range(WRITERS)]
+    )
     sequencer.start()
     # Of its own: files are large, and nobody else waits for them.
     office_pools = [engine(conninfo, WRITER, pool_size=POOL_SIZE) for _ in range(3)]

@@ -21,6 +21,7 @@ from ledger.merkle import (
     TreeSize,
     build_consistency_proof,
     build_inclusion_proof,
+    inclusion_prover,
     node_hash,
 )
 from ledger.tiles import TILE_WIDTH, partial_width
@@ -118,6 +119,10 @@ class Tree:
             ChainBreakError: A stored tile lacks hashes; so do all methods.
         """
         return self._build(size, lambda read: build_inclusion_proof(index, size, read))
+
+    def inclusion_prover(self, size: TreeSize) -> Callable[[LeafIndex], list[bytes]]:
+        """As `inclusion_proof`, for many leaves of the tree of `size`."""
+        return inclusion_prover(size, self._node_reader(size))
 
     def consistency_proof(self, old: TreeSize, new: TreeSize) -> list[bytes]:
         """The hashes that prove the tree of `old`, at most `new`, a prefix of that of `new`."""

@@ -49,7 +49,7 @@ class SaltedPayload:
 
 def salted(payloads: Sequence[PayloadIn]) -> tuple[SaltedPayload, ...]:
     """Draw a salt for each payload and commit to it."""
-    return tuple(_salted(payload) for payload in payloads)
+    return tuple(_salted(payload) for payload in payloads) if payloads else ()
 
 
 def data_subject_of(payload: PayloadIn, entry_id: str) -> str:

@@ -16,8 +16,8 @@ from ledger.cli.output import JsonOption, Output, facts
 from ledger.errors import SettingsError
 from ledger.settings import Settings, read_settings
 
-# Its server takes 100 connections; a worker uses up to 11, and commands need some beside them.
-EMBEDDED_WORKERS_MAX = 8
+# Its server takes 100 connections; a worker uses up to 13, and commands need some beside them.
+EMBEDDED_WORKERS_MAX = 7
 
 
 def serve(

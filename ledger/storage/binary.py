@@ -12,12 +12,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-_Field = bytes | None
-
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _LENGTH = struct.Struct("!i")
 _NULL = _LENGTH.pack(-1)
+# With their lengths before them, as every field has it.
+_BIGINT = struct.Struct("!iq")
+_SMALLINT = struct.Struct("!ih")
+_UUID_LENGTH = _LENGTH.pack(16)
 # Dimensions, whether there may be nulls, type of the elements, how many, lower bound.
 _ARRAY = struct.Struct("!iiIii")
 _EMPTY_ARRAY = struct.Struct("!iiI")
@@ -32,58 +34,66 @@ class Column:
 
     oid: int
     """Of the type; built-in types have the same everywhere."""
-    fields: Sequence[_Field]
+    fields: Sequence[bytes]
+    """Each with its length before it, as arrays and rows of COPY have them alike."""
 
     def array(self) -> bytes:
         """All of them as one array."""
         if not self.fields:
             return _EMPTY_ARRAY.pack(0, 0, self.oid)
         head = _ARRAY.pack(1, 1, self.oid, len(self.fields), 1)
-        return head + _joined(self.fields)
+        return head + b"".join(self.fields)
 
 
 def copy_rows(columns: Sequence[Column]) -> bytes:
     """The rows that `columns` have side by side, for COPY."""
     count = struct.pack("!h", len(columns))
     rows = zip(*(column.fields for column in columns), strict=True)
-    return b"".join((_COPY_HEADER, *(count + _joined(row) for row in rows), _COPY_TRAILER))
-
-
-def _joined(fields: Iterable[_Field]) -> bytes:
-    pack = _LENGTH.pack
-    return b"".join([_NULL if each is None else pack(len(each)) + each for each in fields])
+    return b"".join((_COPY_HEADER, *[count + b"".join(row) for row in rows], _COPY_TRAILER))
 
 
 def texts(values: Iterable[str | None]) -> Column:
     """A column of `text`."""
-    return Column(25, [None if value is None else value.encode() for value in values])
+    return Column(25, [_NULL if value is None else _field(value.encode()) for value in values])
+
+
+def repeated_text(value: str, count: int) -> Column:
+    """A column of `text` that has one value in all its rows."""
+    return Column(25, [_field(value.encode())] * count)
 
 
 def octets(values: Iterable[bytes | None]) -> Column:
     """A column of `bytea`."""
-    return Column(17, list(values))
+    return Column(17, [_NULL if value is None else _field(value) for value in values])
+
+
+def _field(value: bytes) -> bytes:
+    return _LENGTH.pack(len(value)) + value
 
 
 def bigints(values: Iterable[int]) -> Column:
     """A column of `bigint`."""
-    return Column(20, [value.to_bytes(8, "big", signed=True) for value in values])
+    return Column(20, [_BIGINT.pack(8, value) for value in values])
 
 
 def smallints(values: Iterable[int]) -> Column:
     """A column of `smallint`."""
-    return Column(21, [value.to_bytes(2, "big", signed=True) for value in values])
+    return Column(21, [_SMALLINT.pack(2, value) for value in values])
 
 
 def booleans(values: Iterable[bool]) -> Column:
     """A column of `boolean`."""
-    return Column(16, [b"\1" if value else b"\0" for value in values])
+    return Column(16, [b"\0\0\0\1\1" if value else b"\0\0\0\1\0" for value in values])
 
 
 def uuids(values: Iterable[str | None]) -> Column:
     """A column of `uuid`."""
     return Column(
         2950,
-        [None if value is None else bytes.fromhex(value.replace("-", "")) for value in values],
+        [
+            _NULL if value is None else _UUID_LENGTH + bytes.fromhex(value.replace("-", ""))
+            for value in values
+        ],
     )
 
 
@@ -94,6 +104,4 @@ def times(values: Sequence[str]) -> Column:
 
 
 def _microseconds(value: str) -> bytes:
-    return ((datetime.fromisoformat(value) - _EPOCH) // _MICROSECOND).to_bytes(
-        8, "big", signed=True
-    )
+    return _BIGINT.pack(8, (datetime.fromisoformat(value) - _EPOCH) // _MICROSECOND)

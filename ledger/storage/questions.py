@@ -14,40 +14,64 @@ from ledger.ports import Found, Wanted
 from ledger.storage.binary import texts, uuids
 from ledger.storage.wire import Parameter, Rows, Statement, Wire
 
+# Rows are looked up one by one, which `offset 0` keeps the planner to: its statistics are older
+# than a growing ledger, and by them it may seem cheap to read all of it to find a few entries.
+
 SELECT_REPLAYS = Statement(
     "select_replays",
-    "select key, body from entries where ledger = $1 and key = any($2::text[])",
+    """
+select e.key, e.body from unnest($2::text[]) as asked (key), lateral (
+    select key, body from entries where ledger = $1 and key = asked.key offset 0
+) e
+""",
 )
 
 # What is named, and from some of it upwards all that is corrected, to the originals.
 SELECT_LINEAGE = Statement(
     "select_lineage",
     """
-with recursive lineage as (
-    select id, corrects, body from entries
-    where ledger = $1 and (id = any($4::uuid[]) or key = any($5::text[]))
-    union
-    select e.id, e.corrects, e.body
-    from entries e join lineage l on e.ledger = $1 and e.id = l.corrects
+with recursive lineage as ((
+    select e.id, e.corrects, e.body from unnest($4::uuid[]) as asked (id), lateral (
+        select id, corrects, body from entries where ledger = $1 and id = asked.id offset 0
+    ) e
+    union all
+    select e.id, e.corrects, e.body from unnest($5::text[]) as asked (key), lateral (
+        select id, corrects, body from entries where ledger = $1 and key = asked.key offset 0
+    ) e
+    ) union
+    select e.id, e.corrects, e.body from lineage l, lateral (
+        select id, corrects, body from entries where ledger = $1 and id = l.corrects offset 0
+    ) e
 ), named as (
     select id, corrects, body from lineage
-    union
-    select id, corrects, body from entries
-    where ledger = $1 and (id = any($2::uuid[]) or key = any($3::text[]))
+    union (
+    select e.id, e.corrects, e.body from unnest($2::uuid[]) as asked (id), lateral (
+        select id, corrects, body from entries where ledger = $1 and id = asked.id offset 0
+    ) e
+    union all
+    select e.id, e.corrects, e.body from unnest($3::text[]) as asked (key), lateral (
+        select id, corrects, body from entries where ledger = $1 and key = asked.key offset 0
+    ) e
+    )
 )
 select n.body, n.corrects::text, p.entry::text, p.currency, p.original, p.adjusted, p.refunded,
     p.held, p.excess
-from named n left join positions p on p.ledger = $1 and p.entry = n.id
+from named n left join lateral (
+    select * from positions where ledger = $1 and entry = n.id offset 0
+) p on true
 """,
 )
 
 SELECT_BUSINESS_KEYS = Statement(
     "select_business_keys",
     """
-select distinct on (kind, type, business_key) kind, type, business_key, id::text, seq
-from entries
-where ledger = $1 and business_key = any($2::text[]) and repeat_of is null
-order by kind, type, business_key, seq
+select distinct on (e.kind, e.type, e.business_key)
+    e.kind, e.type, e.business_key, e.id::text, e.seq
+from unnest($2::text[]) as asked (business_key), lateral (
+    select kind, type, business_key, id, seq from entries
+    where ledger = $1 and business_key = asked.business_key and repeat_of is null offset 0
+) e
+order by e.kind, e.type, e.business_key, e.seq
 """,
 )
 
@@ -62,7 +86,9 @@ SELECT_INTENTS = Statement(
     "select_intents",
     """
 select i.id::text, e.body
-from intents i join intent_events e on e.ledger = i.ledger and e.intent = i.id
+from intents i, lateral (
+    select number, body from intent_events where ledger = $1 and intent = i.id offset 0
+) e
 where i.ledger = $1 and (i.id = any($2::uuid[]) or i.key = any($3::text[]))
 order by i.id, e.number
 """,
@@ -73,7 +99,9 @@ SELECT_HELD = Statement(
     "select_held",
     """
 select p.entry::text, p.currency, p.original, p.adjusted, p.refunded, p.held, p.excess
-from intents i join positions p on p.ledger = i.ledger and p.entry = i.target
+from intents i, lateral (
+    select * from positions where ledger = $1 and entry = i.target offset 0
+) p
 where i.ledger = $1 and i.id = any($2::uuid[])
 """,
 )
@@ -95,16 +123,17 @@ class Questions:
     """The questions of one batch: asked on a trip of a `Wire`, answered by what is heard there."""
 
     def __init__(self, ledger: str, wanted: Wanted) -> None:
-        self._asked = list(_questions(ledger, wanted))
+        self.asked = list(_questions(ledger, wanted))
+        """Each statement with its values."""
 
     def say(self, wire: Wire) -> None:
         """Put them on the next trip."""
-        for statement, values in self._asked:
+        for statement, values in self.asked:
             wire.say(statement, *values)
 
     def answered(self, heard: Sequence[Rows]) -> Found:
         """What history says, given the rows of each question in order."""
-        statements = [statement for statement, _ in self._asked]
+        statements = [statement for statement, _ in self.asked]
         rows = dict(zip(statements, heard, strict=True))
         related = rows.get(SELECT_LINEAGE, ())
         intents: dict[str, list[bytes]] = {}

@@ -18,6 +18,7 @@ from ledger.storage.binary import (
     bigints,
     copy_rows,
     octets,
+    repeated_text,
     smallints,
     texts,
     times,
@@ -146,7 +147,7 @@ def _entries(ledger: str, batch: Batch) -> list[Column]:
     entries = batch.entries
     effects = [entry.effect for entry in entries]
     return [
-        texts([ledger] * len(entries)),
+        repeated_text(ledger, len(entries)),
         bigints(entry.seq for entry in entries),
         uuids(entry.id for entry in entries),
         texts(effect.key for effect in effects),

@@ -79,7 +79,7 @@ class House:
     @contextmanager
     def sequencer(self) -> Iterator[Sequencer]:
         """The writing thread of one more process, for the length of a block."""
-        sequencer = Sequencer(self.open_appender)
+        sequencer = Sequencer([self.open_appender()])
         sequencer.start()
         try:
             yield sequencer

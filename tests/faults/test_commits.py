@@ -388,7 +388,7 @@ READ = [
     "select set_config('lock_timeout'",
     "select size, last_hash, last_recorded_at, frontier, closes from heads",
     "select clock_timestamp",
-    "select key, body from entries",
+    "select e.key, e.body from unnest",
     "with recursive lineage",
     "select hash from entries",
 ]

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ledger.admission import wanted
 from ledger.errors import (
     BadReferenceError,
     CommitmentError,
@@ -24,6 +25,8 @@ from ledger.errors import (
     PossibleRepeatError,
     PushbackError,
 )
+from ledger.storage.questions import Questions
+from ledger.storage.wire import Statement, Wire
 from ledger.submission import Outcome, Posting, Recorded
 from tests.api import support
 from tests.api.support import Api, capture
@@ -453,3 +456,37 @@ def test_what_is_on_disk_is_told_although_a_later_part_is_lost(house, ledger):
     assert [recorded(outcome).replayed for outcome in again] == [False, True, False, False]
     assert house.reader.size(ledger) == 4
     house.verify(ledger)
+
+
+# ---- What is read while the head is kept ----------------------------------------------
+
+
+def test_a_batch_reads_what_it_names_and_no_more_however_much_there_is(house):
+    """Whatever the database believes of its tables, whose statistics are older than they are."""
+    ledger = house.open_ledger()
+    keys = range(200)
+    house.record(ledger, *(asks(f"e-{at}", money=eur("9.00")) for at in keys))
+    house.record(ledger, *(refund(f"r-{at}", "2.00", corrects_key=f"e-{at}") for at in keys))
+    adjusts = {"kind": "adjustment", "reason": "fee", "money": eur("-0.10")}
+    posting = asked(
+        ledger,
+        asks("new"),
+        refund("again", "1.00", corrects_key="e-7"),
+        asks("less", corrects_key="r-8", **adjusts),
+    )
+
+    with house.superuser() as connection:
+        wire = Wire(connection)
+        for statement, values in Questions(ledger, wanted([posting])).asked:
+            explained = f"explain (analyze, format json) {statement.text}"
+            [(plans,)] = wire.ask(Statement(f"explain_{statement.name}", explained), *values)
+            assert rows_read(plans[0]["Plan"]) <= 20, plans
+
+
+def rows_read(plan: dict[str, Any]) -> int:
+    """How many rows of tables a statement looked at."""
+    below = sum(map(rows_read, plan.get("Plans", ())))
+    if "Relation Name" not in plan:
+        return below
+    seen = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)
+    return int(below + seen * plan["Actual Loops"])

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from ledger import merkle
 from ledger.errors import ConsistencyError, InclusionError, MalformedProofError
 from ledger.merkle import (
     EMPTY_ROOT,
@@ -21,6 +22,7 @@ from ledger.merkle import (
     Frontier,
     build_consistency_proof,
     build_inclusion_proof,
+    inclusion_prover,
     leaf_hash,
     node_hash,
     root_of,
@@ -181,6 +183,25 @@ def test_every_inclusion_proof_of_small_trees_is_that_of_the_definition():
             proof = build_inclusion_proof(index, size, read_node(leaves))
             assert proof == slow_inclusion(index, leaves)
             verify_inclusion(leaves[index], index, size, proof, slow_root(leaves))
+
+
+@pytest.mark.parametrize("kept", [1, 3, 1_000])
+def test_a_prover_of_many_leaves_proves_each_as_if_it_were_the_only_one(monkeypatch, kept):
+    """However much it keeps; what it keeps it does not read again."""
+    monkeypatch.setattr(merkle, "_NODES_KEPT_MAX", kept)
+    for size in range(1, SMALL + 1):
+        read = []
+
+        def node(level, index, leaves=LEAVES[:size], read=read):
+            read.append((level, index))
+            return read_node(leaves)(level, index)
+
+        prove = inclusion_prover(size, node)
+        for _ in range(2):
+            for index in range(size):
+                assert prove(index) == slow_inclusion(index, LEAVES[:size])
+            first, read[:] = list(read), []
+        assert kept < SMALL or not first
 
 
 def test_every_consistency_proof_of_small_trees_is_that_of_the_definition():

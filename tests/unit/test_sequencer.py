@@ -80,7 +80,7 @@ def scribe() -> Scribe:
 
 @pytest.fixture
 def sequencer(scribe) -> Iterator[Sequencer]:
-    opened = Sequencer(lambda: scribe)
+    opened = Sequencer([scribe])
     opened.start()
     yield opened
     scribe.may_commit.set()
@@ -146,7 +146,7 @@ def test_a_posting_larger_than_a_batch_goes_alone(sequencer, scribe):
 def test_ledgers_take_turns_and_keep_their_order(arrivals):
     """A busy ledger starves no other, no batch is too large, and none could have been larger."""
     scribe = Scribe()
-    sequencer = Sequencer(lambda: scribe)
+    sequencer = Sequencer([scribe])
     sequencer.start()
     busy(sequencer, scribe)
     asked = [posting(ledger, items) for ledger, items in arrivals]
@@ -172,6 +172,77 @@ def test_ledgers_take_turns_and_keep_their_order(arrivals):
             assert others <= set(upcoming[:again])
             next_of_it = batches[at + 1 + again][1][0]
             assert size + len(next_of_it.submissions) > BATCH_ITEMS_MAX
+
+
+# ---- Several writers ------------------------------------------------------------------
+
+
+class Held(Scribe):
+    """Commits to the ledger `held` when it is let, and to all others at once."""
+
+    def append(self, ledger: str, postings: Sequence[Posting]) -> list[list[Any]]:
+        if ledger != "held":
+            return [[each] for each in range(len(postings))]
+        return super().append(ledger, postings)
+
+
+def test_a_ledger_waits_for_no_other():
+    """While one commits, others are committed to; what waits for it waits for its writer."""
+    held = Held()
+    held.may_commit.clear()
+    sequencer = Sequencer([held, held])
+    sequencer.start()
+    first = sequencer.submit(posting("held"))
+    assert held.began.acquire(timeout=PATIENCE_S)
+    waiting = [sequencer.submit(posting("held")) for _ in range(3)]
+
+    for _ in range(20):
+        assert sequencer.submit(posting("free")).result(PATIENCE_S)
+
+    assert held.sizes == [("held", 1)]
+    held.may_commit.set()
+    for answer in [first, *waiting]:
+        answer.result(PATIENCE_S)
+    assert held.sizes == [("held", 1), ("held", 3)]
+    sequencer.stop()
+
+
+class Crowd:
+    """Several writers that must never meet at a ledger."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.busy: set[str] = set()
+        self.committed: dict[str, list[str]] = {}
+
+    def append(self, ledger: str, postings: Sequence[Posting]) -> list[list[Any]]:
+        with self.lock:
+            assert ledger not in self.busy
+            self.busy.add(ledger)
+        time.sleep(0.000_2)
+        keys = [each.submissions[0].effect.key for each in postings]
+        self.committed.setdefault(ledger, []).extend(keys)
+        with self.lock:
+            self.busy.remove(ledger)
+        return [[key] for key in keys]
+
+
+@settings(max_examples=20)
+@given(st.lists(st.sampled_from("aaabc"), max_size=120), st.integers(2, 4))
+def test_writers_never_meet_at_a_ledger_and_lose_nothing(ledgers, writers):
+    """Each posting is committed once, in the order of its ledger, also when it stops meanwhile."""
+    crowd = Crowd()
+    sequencer = Sequencer([crowd] * writers)
+    sequencer.start()
+    asked = [posting(ledger) for ledger in ledgers]
+    answers = [sequencer.submit(each) for each in asked]
+    sequencer.stop()
+
+    for each, answer in zip(asked, answers, strict=True):
+        assert answer.result(PATIENCE_S) == [each.submissions[0].effect.key]
+    for ledger in set(ledgers):
+        keys = [each.submissions[0].effect.key for each in asked if each.ledger == ledger]
+        assert crowd.committed[ledger] == keys
 
 
 # ---- Too much -------------------------------------------------------------------------

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
+import logging
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ledger.cli.output import BAD_EVIDENCE, GOOD, JsonOption, Output, facts, table
-from ledger.client import DirectoryReceipts, outbox
-from ledger.client.outbox.link import dialect_of
-from ledger.client.outbox.running import (
-    DATABASE_VARIABLE,
-    LEASE_S,
-    connected,
-    open_relay,
-    run_until_signalled,
-)
+from ledger.cli.output import JsonOption, Output, facts, table
+from ledger.client.outbox.command import Wanted, perform
+from ledger.client.outbox.running import DATABASE_VARIABLE, LEASE_S
 from ledger.errors import SettingsError
-from ledger.forms.timestamps import parse_span
 from ledger.settings import read_settings
 
 
@@ -83,82 +75,42 @@ def relay(
     """
     output = Output(as_json)
     if database_url is None:
-        raise SettingsError(
-            f"name the service's database with --database-url or {DATABASE_VARIABLE}"
-        )
-    if ddl:
-        statements = outbox.DDL[dialect_of(database_url)]
-        output.answer({"ddl": statements}, statements.rstrip())
-        return GOOD
-    if create:
-        with connected(database_url) as connection:
-            outbox.create(connection)
-        output.answer({"created": True}, "the outbox is there")
-        return GOOD
-    if release or withdraw:
-        _decide(database_url, release or [], withdraw or [], reason, ledger)
-        done = {"released": release or [], "withdrawn": withdraw or []}
-        output.answer(done, facts(**{name: ", ".join(keys) or None for name, keys in done.items()}))
-        return GOOD
-    if status:
-        found = _status(database_url)
-        output.answer(found, "\n".join(_prose(found)))
-        return BAD_EVIDENCE if found["parked"] else GOOD
-    running = open_relay(
-        database_url,
-        receipts=None if receipts is None else DirectoryReceipts(receipts),
-        vkey=vkey,
+        raise SettingsError(f"name the service's database: --database-url or {DATABASE_VARIABLE}")
+    wanted = Wanted(
+        database=database_url,
+        once=once,
+        status=status,
+        create=create,
+        ddl=ddl,
+        release=release or (),
+        withdraw=withdraw or (),
+        reason=reason,
+        ledger=ledger,
+        receipts=receipts,
+        vkey=vkey or (),
         lease_s=lease,
-        keep=None if keep is None else _span(keep),
+        keep=keep,
     )
     importlib.import_module("api.logs").log_json_lines(read_settings().log_level.value)
-    if not once:
-        run_until_signalled(running)
-        output.answer(_told(running.counts), facts(**_told(running.counts)))
-        return GOOD
-    failure = running.drain()
-    found = _status(database_url)
-    if failure is not None:
-        raise failure
-    told = {**_told(running.counts), "waiting": found["waiting"], "refused": found["refused"]}
-    output.answer(told, "\n".join(_prose(found)))
-    return BAD_EVIDENCE if found["parked"] else GOOD
+    # Each request would have a line of its own.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    code, told = perform(wanted)
+    output.answer(told, "\n".join(_prose(told)))
+    return code
 
 
-def _decide(
-    database: str,
-    released: Sequence[str],
-    withdrawn: Sequence[str],
-    reason: str | None,
-    ledger: str | None,
-) -> None:
-    if reason is None:
-        raise SettingsError("say with --reason why it is released or withdrawn")
-    # All of them, or none.
-    with connected(database) as connection:
-        for key in released:
-            outbox.release(connection, key, reason=reason, ledger=ledger)
-        for key in withdrawn:
-            outbox.withdraw(connection, key, reason=reason, ledger=ledger)
+def _prose(told: Mapping[str, Any]) -> Iterator[str]:
+    if "ddl" in told:
+        yield told["ddl"].rstrip()
+    elif "created" in told:
+        yield "The outbox is there."
+    elif "released" in told:
+        yield facts(**{name: ", ".join(keys) or None for name, keys in told.items()})
+    else:
+        yield from _standing(told)
 
 
-def _status(database: str) -> dict[str, Any]:
-    with connected(database) as connection:
-        return outbox.status(connection)
-
-
-def _told(counts: Mapping[str, int]) -> dict[str, int]:
-    return {name: counts[name] for name in ("handed_off", "replayed", "parked", "failures")}
-
-
-def _span(text: str) -> timedelta:
-    span = parse_span(text)
-    if span is None:
-        raise SettingsError("--keep must be a time such as 90s, 30m, 12h or 30d")
-    return span
-
-
-def _prose(found: Mapping[str, Any]) -> Iterator[str]:
+def _standing(found: Mapping[str, Any]) -> Iterator[str]:
     since = f", the oldest since {found['oldest_waiting_at']}" if found["oldest_waiting_at"] else ""
     yield facts(
         waiting=f"{found['waiting']:,}{since}",

@@ -22,6 +22,7 @@ from typing import Any, Self
 
 import orjson
 
+from ledger.client.errors import NotSent
 from ledger.client.outbox.link import Link, database_errors
 from ledger.client.outbox.sending import HandedOff, Ledger, Postponed, Rejected, Row, Sent, send
 from ledger.client.outbox.table import (
@@ -152,7 +153,9 @@ class Relay:
                     sent = send(mine, self._ledger(ledger))
                     self._mind(ledger, sent, len(mine))
                 else:
-                    sent = Sent(outcomes=[Postponed(row=row, problem=None) for row in mine])
+                    sent = Sent(
+                        outcomes=[Postponed(row=row, problem=None, sent=False) for row in mine]
+                    )
                 self._settle(link, lease, sent)
             if self.keep is not None and not rows:
                 self._prune(link, self.keep)
@@ -207,7 +210,8 @@ class Relay:
             self._rows_max = min(ROWS_MAX, 2 * self._rows_max)
             return
         self.counts["failures"] += 1
-        self._rows_max = max(1, rows // 2)
+        if not isinstance(sent.failure, NotSent):
+            self._rows_max = max(1, rows // 2)
         rest = self._rests.setdefault(ledger, _Rest())
         rest.failure = sent.failure
         asked_s = sent.failure.details.get("retry_after_s") or 0.0
@@ -347,7 +351,7 @@ def _put_back(each: Postponed, lease: str, now: datetime) -> dict[str, Any]:
         "lease": lease,
         "until": now + timedelta(seconds=rest_s) if rest_s else None,
         "problem": None if each.problem is None else _json(each.problem),
-        "untried": int(each.problem is None),
+        "unsent": int(not each.sent),
     }
 
 

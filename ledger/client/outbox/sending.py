@@ -15,7 +15,14 @@ from typing import Any, Literal, Protocol
 
 import orjson
 
-from ledger.client.errors import BudgetSpent, ClientError, OutcomeUnknown, Refused
+from ledger.client.errors import (
+    BudgetSpent,
+    ClientError,
+    NotSent,
+    OutcomeUnknown,
+    ReceiptInvalid,
+    Refused,
+)
 from ledger.client.recorded import Recorded
 
 UNAUTHENTICATED, FORBIDDEN, NOT_FOUND = 401, 403, 404
@@ -64,6 +71,8 @@ class Postponed:
     row: Row
     problem: Mapping[str, Any] | None
     """What stood in its way; None where it was not asked about."""
+    sent: bool
+    """It may have reached the ledger."""
     rests: bool = False
     """It stood in its own way, so it rests by itself and others go on."""
 
@@ -137,7 +146,9 @@ def _send_some(rows: Sequence[Row], refused: Any, ledger: Ledger) -> Sent:
         # Refused once more: somebody else wrote in between, and the next turn sees what is now.
         if not (isinstance(error, Refused) and "items" in error.details):
             return _failed(rows, error)
-    return Sent(outcomes=[told.get(row.id) or Postponed(row=row, problem=None) for row in rows])
+    return Sent(
+        outcomes=[told.get(row.id) or Postponed(row=row, problem=None, sent=False) for row in rows]
+    )
 
 
 def heads_of(rows: Sequence[Row]) -> list[Row]:
@@ -166,17 +177,24 @@ def _outcome(row: Row, result: Recorded | ClientError) -> Outcome:
     problem = problem_of(result)
     if isinstance(result, Refused) and not _may_pass_later(result):
         return Rejected(row=row, problem=problem)
-    return Postponed(row=row, problem=problem, rests=True)
+    return Postponed(row=row, problem=problem, sent=True, rests=True)
 
 
 def _failed(rows: Sequence[Row], error: ClientError) -> Sent:
-    # Alone, and still nothing sensible is answered: this row is what the service stumbles over.
-    stumbles = len(rows) == 1 and not (isinstance(error, Refused) and _is_the_callers(error))
     problem = problem_of(error)
+    sent = not isinstance(error, NotSent)
+    # Alone, and still nothing sensible is answered: this row is what the service stumbles over.
+    stumbles = len(rows) == 1 and _is_no_answer(error)
     return Sent(
-        outcomes=[Postponed(row=row, problem=problem, rests=stumbles) for row in rows],
+        outcomes=[Postponed(row=row, problem=problem, sent=sent, rests=stumbles) for row in rows],
         failure=error,
     )
+
+
+def _is_no_answer(error: ClientError) -> bool:
+    if isinstance(error, Refused):
+        return not (error.retryable or _is_the_callers(error))
+    return isinstance(error, OutcomeUnknown | ReceiptInvalid)
 
 
 def problem_of(error: ClientError) -> Mapping[str, Any]:

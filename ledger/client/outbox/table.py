@@ -36,7 +36,7 @@ create table if not exists effect_ledger_outbox (
     -- waiting -> handed_off; waiting -> parked -> waiting or withdrawn.
     state      text collate "C" not null default 'waiting'
                check (state in ('waiting', 'parked', 'handed_off', 'withdrawn')),
-    -- How often a relay took it.
+    -- How often a relay took it, save where it certainly was not sent.
     tries      integer not null default 0,
     -- The relay that has it now.
     lease      text collate "C",
@@ -76,7 +76,7 @@ create table if not exists effect_ledger_outbox (
     -- waiting -> handed_off; waiting -> parked -> waiting or withdrawn.
     state      text not null default 'waiting'
                check (state in ('waiting', 'parked', 'handed_off', 'withdrawn')),
-    -- How often a relay took it.
+    -- How often a relay took it, save where it certainly was not sent.
     tries      integer not null default 0,
     -- The relay that has it now.
     lease      text,
@@ -192,7 +192,7 @@ where id = :id and state = 'waiting'
 PUT_BACK: Final = """
 update effect_ledger_outbox
 set lease = null, not_before = :until, problem = coalesce(:problem, problem),
-    tries = tries - :untried
+    tries = tries - :unsent
 where id = :id and state = 'waiting' and lease = :lease
 """
 PRUNE: Final = """

@@ -31,6 +31,10 @@ class PlainLedger:
     entries: list[Mapping[str, Any]] = field(default_factory=list)
     refused: set[str] = field(default_factory=set)
     """Keys that it does not take."""
+    problem: Mapping[str, Any] = field(default_factory=lambda: REFUSAL)
+    """What it says of them."""
+    failure: ClientError | None = None
+    """All that it answers, where it is set."""
     fault: str = "none"
     """Of the next batch."""
     asked: list[tuple[list[str], str]] = field(default_factory=list)
@@ -45,6 +49,8 @@ class PlainLedger:
         self.asked.append(([each["key"] for each in listed], mode))
         meanwhile, self.meanwhile = self.meanwhile, lambda: None
         meanwhile()
+        if self.failure is not None:
+            raise self.failure
         fault, self.fault = self.fault, "none"
         if fault == "away":
             raise Unreachable("http://ledger", "nobody is there")
@@ -71,8 +77,8 @@ class PlainLedger:
             is_known = key in keys
             if not is_known and (key in self.refused or (target and target not in keys)):
                 if atomic:
-                    raise Refused(REFUSAL | {"details": {"index": index, "items": []}})
-                answers.append(Refused(REFUSAL))
+                    raise Refused({**self.problem, "details": {"index": index, "items": []}})
+                answers.append(Refused(self.problem))
                 continue
             if not is_known:
                 keys.append(key)

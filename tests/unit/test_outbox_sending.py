@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from ledger.client.errors import (
     BudgetSpent,
-    ClientError,
     NotSent,
     OutcomeUnknown,
     Refused,
@@ -43,17 +42,6 @@ def row(number: int, subject: str | None = None, target: str | None = None) -> R
 
 def told(sent: Sent) -> list[type]:
     return [type(outcome) for outcome in sent.outcomes]
-
-
-class Failing(PlainLedger):
-    """Answers nothing but this."""
-
-    def __init__(self, error: ClientError) -> None:
-        super().__init__()
-        self.error = error
-
-    def batch(self, items: Any, *, mode: str) -> Sequence[Any]:
-        raise self.error
 
 
 def refused(**members: Any) -> Refused:
@@ -109,11 +97,9 @@ def test_heads_wait_for_no_other_row():
     }.values(),
 )
 def test_a_row_is_parked_for_what_it_says_and_for_nothing_else(problem: Mapping[str, Any], becomes):
-    class One(PlainLedger):
-        def batch(self, items: Any, *, mode: str) -> Sequence[Any]:
-            return [refused(**problem)]
+    ledger = PlainLedger(refused={"k1"}, problem=REFUSAL | problem)
 
-    [outcome] = send([row(1, "a")], One()).outcomes
+    [outcome] = send([row(1, "a")], ledger).outcomes
 
     assert type(outcome) is becomes
     assert outcome.problem is not None
@@ -139,8 +125,8 @@ def test_a_row_rests_where_it_is_alone_and_what_is_answered_makes_no_sense(
     error, may_be_there, rests
 ):
     """Where the ledger is away, or the caller may not, it is not the row that has to wait."""
-    alone = send([row(1, "a")], Failing(error))
-    together = send([row(1, "a"), row(2, "b")], Failing(error))
+    alone = send([row(1, "a")], PlainLedger(failure=error))
+    together = send([row(1, "a"), row(2, "b")], PlainLedger(failure=error))
 
     assert alone.failure is together.failure is error
     [outcome] = alone.outcomes

@@ -468,3 +468,88 @@ def test_making_the_outbox_again_changes_nothing(service):
         outbox.create(connection)
 
     assert service.status()["waiting"] == 1
+
+
+# ---- The command ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def command(monkeypatch, capsys, tmp_path, http, api) -> Callable[..., tuple[int, Any]]:
+    """`python -m ledger.client.outbox` on a service's SQLite: exit code, and what it told."""
+    monkeypatch.setenv("EFFECT_LEDGER_URL", str(http.base_url))
+    monkeypatch.setenv("EFFECT_LEDGER_KEY", api.token)
+    monkeypatch.setenv("EFFECT_LEDGER_OUTBOX_URL", f"sqlite:///{tmp_path / 'service.db'}")
+
+    def run(*arguments: str) -> tuple[int, Any]:
+        code = main(list(arguments))
+        told = capsys.readouterr()
+        return code, orjson.loads(told.out) if told.out else told.err
+
+    return run
+
+
+def test_the_command_makes_hands_off_and_tells(command, open_service, api):
+    assert command("--create") == (0, {"created": True})
+    service = open_service("sqlite3")
+    service.add("paid", capture("10.00", subject="order/1"), ledger=api.ledger)
+    assert command("--status")[1]["waiting"] == 1
+
+    code, told = command("--once", "--keep", "30d")
+
+    assert (code, told["run"]["handed_off"], told["waiting"]) == (0, 1, 0)
+    assert keys_of(api) == ["paid"]
+
+
+def test_the_command_takes_decisions_with_a_reason(command, open_service, api):
+    command("--create")
+    service = open_service("sqlite3")
+    for key in ("bad-1", "bad-2"):
+        effect = refund("1.00", kind="refund", corrects_key="nothing", subject=key)
+        service.add(key, effect, ledger=api.ledger)
+
+    code, told = command("--once")
+    assert (code, told["parked"]) == (1, 2)
+    code, told = command("--release", "bad-1")
+    assert (code, "--reason" in told) == (2, True)
+    code, told = command("--release", "bad-1", "--withdraw", "bad-2", "--reason", "looked at")
+    assert (code, told) == (0, {"released": ["bad-1"], "withdrawn": ["bad-2"]})
+    code, told = command("--status")
+    assert (code, told["waiting"], told["withdrawn"]) == (0, 1, 1)
+
+
+def test_the_command_says_who_has_to_act(command, monkeypatch, open_service, api):
+    assert command("--status")[0] == 2
+    command("--create")
+    open_service("sqlite3").add("paid", capture(), ledger=api.ledger)
+    assert command("--once", "--keep", "for ever")[0] == 2
+    assert command("--once", "--lease", "0.1")[0] == 2
+    monkeypatch.setenv("EFFECT_LEDGER_URL", "http://127.0.0.1:9")
+    assert command("--once")[0] == 3
+    monkeypatch.setenv("EFFECT_LEDGER_KEY", "")
+    assert command("--once")[0] == 2
+
+
+@pytest.mark.parametrize("dialect", outbox.DDL)
+def test_the_table_is_printed_for_migrations_of_others(command, dialect):
+    assert command("--ddl", "--database-url", f"{dialect}:///x") == (
+        0,
+        {"ddl": outbox.DDL[dialect]},
+    )
+
+
+def test_the_command_ends_in_order_when_it_is_told_to(command, open_service, api):
+    """SIGTERM: what is under way is settled, and the counts are told."""
+    command("--create")
+    service = open_service("sqlite3")
+    service.add("paid", capture(), ledger=api.ledger)
+
+    def end_it() -> None:
+        until(lambda: service.status()["handed_off"] == 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=end_it)
+    thread.start()
+    code, told = command()
+    thread.join()
+
+    assert (code, told["run"]["handed_off"]) == (0, 1)

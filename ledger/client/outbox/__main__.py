@@ -13,9 +13,11 @@ import orjson
 
 from ledger.client.outbox.command import Wanted, perform
 from ledger.client.outbox.running import DATABASE_VARIABLE, LEASE_S
-from ledger.errors import LedgerError
+from ledger.errors import DatabaseUnavailableError, LedgerError
 
 BAD_INPUT = 2
+NOBODY = 3
+"""The ledger or the database does not answer, or not now."""
 
 
 class _Line(logging.Formatter):
@@ -39,7 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
         code, told = perform(wanted)
     except LedgerError as error:
         sys.stderr.write(f"outbox: {error.message}\n")
-        return BAD_INPUT
+        is_not_now = getattr(error, "action", None) == "retry-with-backoff"
+        return NOBODY if is_not_now or isinstance(error, DatabaseUnavailableError) else BAD_INPUT
     sys.stdout.write(orjson.dumps(told, default=str).decode() + "\n")
     return code
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,11 +13,13 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import orjson
 import psycopg
 import pytest
 import sqlalchemy
 
 from ledger.client import NotSent, outbox
+from ledger.client.outbox.__main__ import main
 from ledger.client.receipt_store import MemoryReceipts
 from ledger.effect import Rules
 from ledger.errors import (

@@ -103,10 +103,13 @@ class Relay:
                 taken = self.turn()
             except DatabaseUnavailableError as error:
                 self._disconnect()
-                logger.warning(
-                    "%s; trying again", error.message, extra={"fields": {"rest_s": pause_s}}
-                )
                 pause_s = min(2 * pause_s, REST_MAX_S)
+                logger.warning(
+                    "%s (%s); trying again",
+                    error.message,
+                    " ".join(str(error.__cause__).split()),
+                    extra={"fields": {"rest_s": pause_s}},
+                )
                 stop.wait(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - no secret.
                 continue
             pause_s = IDLE_PAUSE_MIN_S if taken else min(2 * pause_s, IDLE_PAUSE_MAX_S)

@@ -144,9 +144,11 @@ def tool(
     return decorate
 
 
-def sentence(error: ClientError, undo: str | None = None) -> str:
+def sentence(error: ClientError | NotDone, undo: str | None = None) -> str:
     """What an agent should read: the world, what is so, the action, and the way out."""
     says = str(error)
+    if isinstance(error, NotDone):
+        return f"{WORLDS['RML1']}: {says}; nothing happened. Way out: the step may be tried again."
     label = WORLDS.get(str(error.world))
     if label is not None and not says.startswith(label):
         says = f"{label}: {says}"
@@ -174,7 +176,7 @@ def _sync(
                     intent.failed(told.reason)
                     raise
                 intent.result(*step.evidence_of(result))
-        except ClientError as error:
+        except (ClientError, NotDone) as error:
             if refusals == "raise":
                 raise
             return sentence(error, declared.undo)
@@ -208,7 +210,7 @@ def _async(
                     await intent.failed(told.reason)
                     raise
                 await intent.result(*step.evidence_of(result))
-        except ClientError as error:
+        except (ClientError, NotDone) as error:
             if refusals == "raise":
                 raise
             return sentence(error, declared.undo)

@@ -212,6 +212,14 @@ def test_an_agent_reads_world_action_and_way_out(client):
     assert said.endswith("Way out: a person has to decide. Action: wait-for-human.")
 
 
+def test_an_agent_reads_that_nothing_happened(client):
+    charge = charging(client, Till(error=NotDone("the card was declined")), refusals="text")
+    with workflow("run-1"):
+        said = charge("A-1")
+
+    assert said.startswith("RML-1 closed: the card was declined; nothing happened.")
+
+
 def test_a_compensable_tool_is_recorded_and_says_how_it_is_undone(client):
     """Others have seen it: it is history, and nobody is woken for it."""
     book = charging(

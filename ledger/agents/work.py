@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ledger.client import AlreadyConcluded, AsyncClient, FoundEntry, NotSent, Recorded, Refused
-from ledger.client.tool_step import ATTEMPTS_MAX, key_of
+from ledger.client import AsyncClient, FoundEntry, NotSent, Recorded, Refused
+from ledger.client.tool_step import key_of, may_try_again
 from ledger.receipt import VerifiedEntry
 
 FOUND_MAX = 50
@@ -46,32 +46,25 @@ class Work:
             AlreadyConcluded, OutcomeUnknown: This step was begun before.
             Refused: Another one has its business key; or any other reason of the ledger's.
         """
-        for attempt in range(1, ATTEMPTS_MAX + 1):
-            key = key_of(workflow, step, attempt)
-            earlier = await anext(self.client.intents(key=key), None)
-            until = datetime.now(UTC) + timedelta(seconds=answer_within_s)
-            promised: dict[str, Any] = {
-                **said,
-                "answer_by": until if earlier is None else earlier["answer_by"],
-                "actor": {"id": self.agent, "kind": "agent"},
-                "causes": [{"kind": "workflow", "ref": workflow}],
-            }
-            intent = self.client.intent(key=key, executor=self.agent, **promised)
-            try:
-                # Never left: what became of it is told by another call, or by silence.
-                await AsyncExitStack().enter_async_context(intent)
-            except AlreadyConcluded as concluded:
-                if concluded.intent["state"] not in ("failed", "cancelled"):
-                    raise
-                if attempt == ATTEMPTS_MAX:
-                    raise
-            except Refused as refused:
-                if refused.code != "APPROVAL_REQUIRED":
-                    raise
-                return _intent_document(intent.document) | {"may_proceed": False}
-            else:
-                return _intent_document(intent.document) | {"may_proceed": True}
-        raise AssertionError("the last attempt is refused or returned")
+        attempt, key = 1, key_of(workflow, step)
+        while may_try_again(earlier := await anext(self.client.intents(key=key), None), attempt):
+            attempt, key = attempt + 1, key_of(workflow, step, attempt + 1)
+        until = datetime.now(UTC) + timedelta(seconds=answer_within_s)
+        promised: dict[str, Any] = {
+            **said,
+            "answer_by": until if earlier is None else earlier["answer_by"],
+            "actor": {"id": self.agent, "kind": "agent"},
+            "causes": [{"kind": "workflow", "ref": workflow}],
+        }
+        intent = self.client.intent(key=key, executor=self.agent, **promised)
+        try:
+            # Never left: what became of it is told by another call, or by silence.
+            await AsyncExitStack().enter_async_context(intent)
+        except Refused as refused:
+            if refused.code != "APPROVAL_REQUIRED":
+                raise
+            return _intent_document(intent.document) | {"may_proceed": False}
+        return _intent_document(intent.document) | {"may_proceed": True}
 
     async def report(
         self,

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ledger.canonical import canonical_bytes_with_floats
-from ledger.client.errors import AlreadyConcluded, NotSent
+from ledger.client.errors import NotSent
 from ledger.client.members import Evidence
 from ledger.errors import LedgerError
 from ledger.forms.grammar import KEY
@@ -66,6 +66,15 @@ def key_of(workflow: str, step: str, attempt: int = 1) -> str:
     if len(said) > _KEY_CHARACTERS or not KEY.fullmatch(said):
         said = hashlib.sha256(said.encode()).hexdigest()
     return f"tool/{said}" if attempt == 1 else f"tool.{attempt}/{said}"
+
+
+def may_try_again(earlier: Mapping[str, Any] | None, attempt: int) -> bool:
+    """Whether an attempt certainly came to nothing, so that another may follow, in any words."""
+    return (
+        earlier is not None
+        and earlier["state"] in ("failed", "cancelled")
+        and attempt < ATTEMPTS_MAX
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +151,10 @@ class Step:
     subject: str | None
     money: Mapping[str, Any] | None
 
+    def key(self, attempt: int) -> str:
+        """Of an attempt at it."""
+        return key_of(self.workflow, self.name, attempt)
+
     def promise(self, earlier: Mapping[str, Any] | None) -> dict[str, Any]:
         """What is promised; in the words of an earlier run of this attempt, if there is one."""
         until = datetime.now(UTC) + self.declared.within
@@ -177,16 +190,6 @@ class Step:
         if self.declared.evidence is not None:
             evidence += self.declared.evidence(result)
         return evidence
-
-    def check_may_go_on(self, concluded: AlreadyConcluded, attempt: int) -> None:
-        """
-        Whether the step may be tried once more: only where it certainly did not happen.
-
-        Raises:
-            AlreadyConcluded: It may not.
-        """
-        if concluded.intent["state"] not in ("failed", "cancelled") or attempt == ATTEMPTS_MAX:
-            raise concluded
 
 
 def digest_of(result: Any) -> str:

@@ -28,15 +28,7 @@ from ledger.client.async_client import AsyncClient
 from ledger.client.client import Client
 from ledger.client.errors import WORLDS, AlreadyConcluded, ClientError, NotSent
 from ledger.client.members import Evidence
-from ledger.client.tool_step import (
-    ATTEMPTS_MAX,
-    Call,
-    Declared,
-    Step,
-    Words,
-    key_of,
-    workflow,
-)
+from ledger.client.tool_step import Call, Declared, Step, Words, may_try_again, workflow
 
 __all__ = ["NotDone", "sentence", "tool", "workflow"]
 
@@ -183,15 +175,11 @@ def _sync(
         return result
 
     def enter(step: Step, stack: ExitStack) -> Any:
-        for attempt in range(1, ATTEMPTS_MAX + 1):
-            key = key_of(step.workflow, step.name, attempt)
-            earlier = next(client.intents(key=key), None)
-            words = step.promise(earlier)
-            try:
-                return stack.enter_context(client.intent(key=key, executor=declared.agent, **words))
-            except AlreadyConcluded as concluded:
-                step.check_may_go_on(concluded, attempt)
-        raise AssertionError("the last attempt is refused or returned")
+        attempt, key = 1, step.key(1)
+        while may_try_again(earlier := next(client.intents(key=key), None), attempt):
+            attempt, key = attempt + 1, step.key(attempt + 1)
+        promised = client.intent(key=key, executor=declared.agent, **step.promise(earlier))
+        return stack.enter_context(promised)
 
     return run
 
@@ -217,16 +205,10 @@ def _async(
         return result
 
     async def enter(step: Step, stack: AsyncExitStack) -> Any:
-        for attempt in range(1, ATTEMPTS_MAX + 1):
-            key = key_of(step.workflow, step.name, attempt)
-            earlier = await anext(client.intents(key=key), None)
-            words = step.promise(earlier)
-            try:
-                return await stack.enter_async_context(
-                    client.intent(key=key, executor=declared.agent, **words)
-                )
-            except AlreadyConcluded as concluded:
-                step.check_may_go_on(concluded, attempt)
-        raise AssertionError("the last attempt is refused or returned")
+        attempt, key = 1, step.key(1)
+        while may_try_again(earlier := await anext(client.intents(key=key), None), attempt):
+            attempt, key = attempt + 1, step.key(attempt + 1)
+        promised = client.intent(key=key, executor=declared.agent, **step.promise(earlier))
+        return await stack.enter_async_context(promised)
 
     return run

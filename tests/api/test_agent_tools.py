@@ -147,7 +147,7 @@ def test_what_certainly_did_not_happen_is_tried_again(client):
             with pytest.raises(NotDone):
                 charge("A-1")
         till.error = None
-        charge("A-1")
+        charge("A-1", amount="9.99", message="with less, then")
 
     assert till.charges == ["A-1"]
     [intent] = client.intents(state="handed_off")

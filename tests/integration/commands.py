@@ -20,6 +20,7 @@ from typing import Any
 from ledger.storage.database import Conninfo
 from ledger.storage.embedded import open_server
 from ledger.storage.schema import migrate
+from tests.integration.forking import run_forked
 
 COMMAND = [sys.executable, "-m", "ledger.cli.main"]
 TIMEOUT_S = 60.0
@@ -59,18 +60,10 @@ class Shell:
 
     def run(self, *arguments: str | Path, stdin: str = "") -> Done:
         """Run a command to its end."""
-        done = subprocess.run(
-            [*COMMAND, *map(str, arguments)],
-            env=self.environment,
-            input=stdin,
-            capture_output=True,
-            encoding="utf-8",
-            timeout=TIMEOUT_S,
-            check=False,
-        )
+        code, out, err = run_forked([*map(str, arguments)], self.environment, stdin, TIMEOUT_S)
         # A person is told what to do; a traceback tells them that we did not think of it.
-        assert "Traceback" not in done.stderr, done.stderr
-        return Done(code=done.returncode, out=done.stdout, err=done.stderr)
+        assert "Traceback" not in err, err
+        return Done(code=code, out=out, err=err)
 
     def good(self, *arguments: str | Path, stdin: str = "") -> Any:
         """Run a command with --json that must succeed; what it printed."""

@@ -148,6 +148,11 @@ def _become(request: Mapping[str, object], streams: Sequence[int]) -> None:
     for standard, given in enumerate(streams):
         os.dup2(given, standard)
         os.close(given)
+    # Anew: the old ones remember what their streams could do.
+    sys.stdin, sys.stdout, sys.stderr = (
+        os.fdopen(number, mode, encoding="utf-8", closefd=False)
+        for number, mode in ((0, "r"), (1, "w"), (2, "w"))
+    )
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["cwd"])

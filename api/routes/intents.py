@@ -72,7 +72,9 @@ from ledger.submission import Handoff, Posting, Provisional, Recorded, Submissio
 PREFIX = "/v1/ledgers/{ledger}"
 router = APIRouter(prefix=PREFIX, tags=["intents"])
 
-IntentsRead = Annotated[Access, Depends(reach("entries:read", "intents:write", "approve"))]
+IntentsRead = Annotated[
+    Access, Depends(reach("entries:read", "intents:write", "approve", "recon:prepare"))
+]
 
 # An intent that moves each time it is prepared is being worked on by somebody else.
 HANDOFF_TRIES = 4
@@ -128,7 +130,7 @@ def get_intents(
     """
     Intents that match every filter. An unknown filter is refused.
 
-    Scope: `entries:read`, `intents:write` or `approve`.
+    Scope: `entries:read`, `intents:write`, `approve` or `recon:prepare`.
     """
     filters = query.model_dump(exclude={"limit", "cursor"}, exclude_none=True)
     try:
@@ -160,7 +162,7 @@ def get_intents(
     response_class=Response,
 )
 def get_intent(request: Request, access: IntentsRead, id: str) -> Response:  # noqa: A002 - the name of the path's parameter.
-    """Scope: `entries:read`, `intents:write` or `approve`."""
+    """Scope: `entries:read`, `intents:write`, `approve` or `recon:prepare`."""
     seen = skin_of(request).engine.intents.get(access.ledger.name, id)
     return json_answer(intent_document(seen.intent, seen.now))
 

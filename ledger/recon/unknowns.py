@@ -105,6 +105,9 @@ def conclude(
     """
     What became of each intent of unknown outcome, as far as statements say it.
 
+    Those that happened, so far as somebody said, and wait for their hand-off past their time are
+    among them: they are to become history too.
+
     Args:
         intents: All that are open: a line that may be another's says nothing of an unknown one.
         items: Lines of statements; movements of the ledger among them are passed over.
@@ -119,7 +122,7 @@ def conclude(
     asked = [_Asked(intent, rules, scope, zones) for intent in intents]
     claims = Counter(line.key for each in asked for line in lines.of(each))
     said = _Said(lines=lines, claims=claims, scope=scope, files=files, now=now)
-    return [said.of(each) for each in asked if each.intent.state is State.UNKNOWN]
+    return [said.of(each) for each in asked if each.is_overdue]
 
 
 def covering_files(rows: Sequence[ImportRow], accounts: Sequence[Account]) -> list[CoveringFile]:
@@ -169,6 +172,13 @@ class _Said:
                 intent=asked.intent, reason="it moves no money: no statement tells of it"
             )
         found = self.lines.of(asked)
+        if asked.intent.outcome == Outcome.EXECUTED:
+            return Conclusion(
+                intent=asked.intent,
+                outcome=Outcome.EXECUTED,
+                reason="it happened, as was said, and waits for its hand-off",
+                lines=tuple(found),
+            )
         doubt, lines = self._doubt(asked, found)
         if doubt is not None:
             return Conclusion(intent=asked.intent, reason=doubt, lines=lines)
@@ -301,6 +311,14 @@ class _Asked:
         self.first = self.promised - timedelta(days=window.before)
         # It may have been tried until it had to be answered.
         self.until = business_days_after(answered, days, rules.holidays)
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether its outcome is unknown, or it happened and nobody made it history in time."""
+        is_executed = self.intent.outcome == Outcome.EXECUTED
+        return self.intent.state is State.UNKNOWN or (
+            is_executed and self.intent.answer_by < self.intent.now
+        )
 
     def sources(self, scope: Scope) -> tuple[str, ...]:
         """The sources in which it would be told."""

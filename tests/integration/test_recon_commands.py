@@ -149,7 +149,14 @@ def test_a_lost_answer_is_found_in_the_report_and_becomes_history_once(finance, 
     assert listed.code == 1
     assert "executed" in listed.out
     tried = fin.good("recon", "conclude", "till", "--dry-run")
-    assert [each["state"] for each in tried["intents"]] == ["executing"]
+    assert [each["state"] for each in tried["intents"]] == ["executed"]
+
+    # Who may not hand off leaves that to who may: what happened is on record.
+    only = fin.good("key", "create", "--name", "clerk", "--scope", "recon:prepare")
+    clerk = fin.set(KEY=only["key"])
+    half = clerk.run("recon", "conclude", "till", "--json")
+    assert (half.code, half.json["left"]) == (1, 1)
+    assert half.json["intents"][0]["state"] == "executed"
 
     first = fin.good("recon", "conclude", "till", intent)
     again = fin.good("recon", "conclude", "till")

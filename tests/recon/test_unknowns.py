@@ -97,7 +97,7 @@ def said_of(
     )
     for each in found:
         # Whatever is concluded is evidence that ends an unknown outcome.
-        if each.outcome is not None:
+        if each.evidence:
             parse_step(Step.EVIDENCE, each.document["conclusion"])
     return found
 
@@ -185,6 +185,18 @@ def test_an_intent_that_somebody_is_at_claims_its_line_and_is_not_concluded():
     [found] = said_of([busy, an_intent()], [a_line()])
 
     assert found.outcome is None
+
+
+@pytest.mark.parametrize(("now", "told"), [(NOW, 1), (PROMISED, 0)])
+def test_what_happened_and_was_not_handed_off_in_time_is_told_with_its_line(now, told):
+    """Without evidence, which it has; and its line is not drafted as an entry beside it."""
+    happened = replace(an_intent(), state=State.EXECUTING, outcome="executed", now=now)
+
+    found = [each.document for each in said_of([happened], [a_line()])]
+
+    assert [(each["conclusion"], each["lines"]) for each in found] == [
+        ({"outcome": "executed"}, ["provider:line-1"])
+    ] * told
 
 
 def test_it_is_known_by_the_most_exact_name_it_has():

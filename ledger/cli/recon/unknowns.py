@@ -22,8 +22,8 @@ from ledger.errors import NotFoundError
 
 RunOption = Annotated[str | None, typer.Option("--run", help="This run; the newest, without.")]
 
-_TAKEN_ALREADY = {"HANDED_OFF"}
-"""It became history since the run: there is nothing left to conclude."""
+EXECUTED = "executed"
+"""It happened, that is on record, and it is not history yet."""
 
 
 def intents(
@@ -65,7 +65,9 @@ def conclude(
         for each in wanted:
             done.append(_conclude(remote, ledger, each, dry_run=dry_run))
             tell(len(done), len(wanted))
-    left = [each for each in done if each["state"] == "unknown"]
+    # Tried without a trace, what happened goes no further than that.
+    open_ = {"unknown"} if dry_run else {"unknown", "executing", EXECUTED}
+    left = [each for each in done if each["state"] in open_]
     output.answer({"intents": done, "left": len(left)}, _told(done))
     raise typer.Exit(BAD_EVIDENCE if left else GOOD)
 
@@ -87,29 +89,33 @@ def _conclude(
     if found["conclusion"] is None:
         return told
     path = ledger_path(ledger, f"/intents/{found['intent']}")
-    query = {"dry_run": "true"} if dry_run else None
-    try:
-        # One key for each conclusion: whoever sends it, from whichever run, it is taken once.
-        after = remote.post(
+    # As it stands now: somebody else, or an earlier run of this command, may have been here.
+    intent = remote.get(path, patience_s=PATIENCE_S)
+    if intent["state"] == "unknown":
+        intent = remote.post(
             f"{path}/evidence",
             found["conclusion"],
             key=f"recon/{found['intent']}/{found['conclusion']['outcome']}",
-            query=query,
+            query={"dry_run": "true"} if dry_run else None,
             patience_s=PATIENCE_S,
         )
-        told["state"] = after["state"]
-        if found["conclusion"]["outcome"] != "executed" or dry_run:
-            return told
+    told |= {"state": intent["state"], "entry": intent["entry"]}
+    if intent["state"] != "executing" or intent["outcome"] != "executed":
+        return told
+    if dry_run:
+        return told | {"state": EXECUTED}
+    try:
         handed = remote.post(
             f"{path}/handoff",
-            {"token": after["token"]},
+            {"token": intent["token"]},
             key=f"recon/{found['intent']}",
             patience_s=PATIENCE_S,
         )
     except ProblemError as refusal:
-        if refusal.problem.get("code") not in _TAKEN_ALREADY:
+        if refusal.problem.get("code") != "FORBIDDEN":
             raise
-        return told | {"state": "handed_off", "entry": refusal.problem["details"]["entry"]}
+        # Its end is on record; whoever may hand it off does so with this very command.
+        return told | {"state": EXECUTED, "reason": f"{refusal.problem['detail']}, to hand it off"}
     return told | {"state": "handed_off", "entry": handed["id"]}
 
 

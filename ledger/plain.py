@@ -152,6 +152,17 @@ def plain_at(columns: Columns, place: int) -> PlainEntry | None:
     return plain if _is_allowed(plain) else None
 
 
+def money_of(columns: Columns, place: int) -> Money | None:
+    """The money of what is surely an effect."""
+    if not columns["amount"][place]:
+        return None
+    return Money(
+        amount=columns["amount"][place],
+        currency=columns["currency"][place],
+        flow=columns["flow"][place],
+    )
+
+
 def places_of(column: Sequence[str]) -> set[int]:
     """Where a column of `Columns` says something."""
     return {at for at, value in enumerate(column) if value} if any(column) else set()

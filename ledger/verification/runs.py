@@ -30,7 +30,8 @@ from ledger.forms.grammar import UUID
 from ledger.ports import LedgerRecord
 from ledger.storage.database import WRITER, Conninfo, driver_connection
 from ledger.vault import Vault
-from ledger.verification.pages import ReadSigned, audit_apart, read_record, verify_ledger
+from ledger.verification.apart import audit_apart
+from ledger.verification.pages import ReadSigned, read_record, verify_ledger
 from ledger.verification.verdicts import Ended, KeysOf, Verdicts, first_key
 from ledger.verify import (
     Dated,

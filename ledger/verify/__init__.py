@@ -21,12 +21,13 @@ payloads (by their number) and 16 bytes per 2,048 entries.
 from ledger.statement import Verdict
 from ledger.verify.attachments import OpenPayloads, SealedPayload
 from ledger.verify.auditor import Outside, audit, read_trusted
-from ledger.verify.page import ReadPage, read_page
+from ledger.verify.page import ReadPage, read_page, sift_page
 from ledger.verify.report import FINDINGS_MAX, Finding, Mode, Report, verdicts_of
 from ledger.verify.sift import Page
 from ledger.verify.stored import (
     COLUMNS,
     PAGE,
+    Block,
     Pinned,
     Progress,
     Source,
@@ -47,6 +48,7 @@ __all__ = [
     "FINDINGS_MAX",
     "PAGE",
     "AnchoredTree",
+    "Block",
     "Dated",
     "Finding",
     "Mode",
@@ -71,5 +73,6 @@ __all__ = [
     "audit",
     "read_page",
     "read_trusted",
+    "sift_page",
     "verdicts_of",
 ]

@@ -39,7 +39,7 @@ from ledger.verify.links import Links
 from ledger.verify.page import ReadPage, read_page
 from ledger.verify.report import Findings, Report, shown
 from ledger.verify.rules import Rules
-from ledger.verify.sift import Page, Run
+from ledger.verify.sift import Explanation, Page, Run
 from ledger.verify.stored import (
     COLUMNS,
     Pinned,
@@ -276,12 +276,13 @@ class _Audit:
     def _take_page(self, page: Page) -> None:
         parsed = [None if isinstance(each, Run) else _parse(each.body) for each in page]
         readable = [entry for entry in parsed if isinstance(entry, Entry)]
-        near: list[Entry] = []
-        for each in page:
-            if isinstance(each, Run):
-                readable += [judged.entry for judged in each.others]
-                near += each.named
-        self._rules.prepare(readable, near)
+        runs = [each for each in page if isinstance(each, Run)]
+        readable += [judged.entry for run in runs for judged in run.others]
+        self._rules.prepare(
+            readable,
+            [each.explained for run in runs for each in run.explanations],
+            [each for run in runs for each in run.named],
+        )
         keys = self._poster_keys(readable)
         self._attachments.begin_page(self._next, _stop(page[-1]))
 
@@ -307,10 +308,10 @@ class _Audit:
         self._check_order(run.start, VERSION, run.recorded_from)
         self._recorded_at = run.recorded_to
         self._index.take_run(run)
+        for explanation in run.explanations:
+            self._take_explanation(explanation)
         for entry, corrects in run.others:
-            target = self._rules.judge(entry)
-            if corrects != target:
-                self._name_column("corrects", entry.seq, corrects, target)
+            self._check_target(entry.seq, corrects, self._rules.judge(entry))
             self._attachments.take(entry)
             self._intents.take(entry)
         if self._closes.may_concern(run):
@@ -321,6 +322,20 @@ class _Audit:
         else:
             for entry, _ in run.others:
                 self._closes.take(entry)
+
+    def _take_explanation(self, explanation: Explanation) -> None:
+        explained, body, corrects = explanation
+        target = self._rules.explain(explained)
+        if target is None:
+            entry = _parse(body)
+            assert isinstance(entry, Entry), "sifted as one"
+            self._rules.prepare([entry])
+            target = self._rules.judge(entry)
+        self._check_target(explained.seq, corrects, target)
+
+    def _check_target(self, seq: int, stored: str | None, target: str | None) -> None:
+        if stored != target:
+            self._name_column("corrects", seq, stored, target)
 
     def _take(
         self,

@@ -13,10 +13,12 @@ from hashlib import sha256
 from itertools import pairwise
 from operator import le
 
-from ledger.entry import Entry, entry_of
-from ledger.plain import Columns, places_of, plain_at, plain_columns, unsure_places
+from ledger.effect import Kind
+from ledger.entry import entry_of
+from ledger.plain import Columns, money_of, places_of, plain_at, plain_columns, unsure_places
 from ledger.terms import column_terms
-from ledger.verify.sift import Judged, Run
+from ledger.verify.rules import Explained, Named
+from ledger.verify.sift import Explanation, Judged, Run
 from ledger.verify.stored import SEPARATOR, Block
 
 
@@ -42,7 +44,7 @@ def sift_block(block: Block, *, ledger: str) -> Run | None:
     judged = _judged(block, said)
     if judged is None:
         return None
-    others, named = judged
+    explanations, others, named = judged
     return Run(
         start=start,
         prev=bytes.fromhex(said["prev"][0]),
@@ -54,6 +56,7 @@ def sift_block(block: Block, *, ledger: str) -> Run | None:
         keys=list(said["key"]),
         business_keys=_business_keys(said),
         terms=column_terms(said["evidence"], said["labels"], said["causes"], start),
+        explanations=explanations,
         others=others,
         named=named,
     )
@@ -105,30 +108,46 @@ def _as_stored(times: Iterable[str]) -> str:
 _JUDGED = ("repeat_of", "intent_id", "late_for", "payloads")
 
 
-def _judged(block: Block, said: Columns) -> tuple[list[Judged], list[Entry]] | None:
+def _judged(
+    block: Block, said: Columns
+) -> tuple[list[Explanation], list[Judged], list[Named]] | None:
     """
-    What must be judged, and what it names of this page.
+    What must be judged: explanations that are nothing else, all others, and what these name.
 
     None where one of the page is not an entry, or corrects by its column alone.
     """
     at = unsure_places(said)
+    carrying: set[int] = set()
     for name in _JUDGED:
-        at |= places_of(said[name])
+        carrying |= places_of(said[name])
+    at |= carrying
     corrects = block.columns.corrects.split(SEPARATOR)
     if len(corrects) != len(block.seqs) or not at.issuperset(places_of(corrects)):
         return None
-    others = []
+    explanations: list[Explanation] = []
+    others: list[Judged] = []
     for place in sorted(at):
-        plain = plain_at(said, place)
+        plain, body, column = plain_at(said, place), block.bodies[place], corrects[place] or None
         if plain is None:
             return None
-        others.append(Judged(entry_of(plain, block.bodies[place]), corrects[place] or None))
-    named = []
-    for place in _named_places(said) - at:
-        plain = plain_at(said, place)
-        assert plain is not None, "what is surely an effect"
-        named.append(entry_of(plain, block.bodies[place]))
-    return others, named
+        if plain.kind == "explanation" and plain.external_ref is None and place not in carrying:
+            explained = Explained(block.seqs[place], plain.corrects, plain.corrects_key)
+            explanations.append(Explanation(explained, body, column))
+        else:
+            others.append(Judged(entry_of(plain, body), column))
+    named = [
+        Named(
+            id=said["id"][place],
+            seq=block.seqs[place],
+            key=said["key"][place],
+            kind=Kind.EFFECT,
+            type=said["type"][place],
+            money=money_of(said, place),
+        )
+        # The others are effects, and nothing else is to be said of them.
+        for place in _named_places(said) - at
+    ]
+    return explanations, others, named
 
 
 def _named_places(said: Columns) -> set[int]:

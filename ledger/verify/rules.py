@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from ledger.effect import Effect, Kind
+from ledger.effect import Effect, Kind, Money
 from ledger.entry import Entry, parse_entry
 from ledger.errors import MalformedProofError, RejectedError
 from ledger.forms.money import minor_units
@@ -24,12 +24,27 @@ from ledger.verify.stored import Source, StoredEntry, StoredPosition
 _KNOWN_MAX = 10_000
 
 
-class _Known(NamedTuple):
-    """What matters of an entry that others refer to."""
+class Named(NamedTuple):
+    """What matters of an entry that others name."""
 
     id: str
     seq: int
-    effect: Effect
+    key: str
+    kind: Kind
+    type: str
+    money: Money | None
+    observed: bool = False
+    corrects: str | None = None
+    corrects_key: str | None = None
+    repeat_of: str | None = None
+
+
+class Explained(NamedTuple):
+    """An explanation, of an entry that `corrects` or `corrects_key` names."""
+
+    seq: int
+    corrects: str | None
+    corrects_key: str | None
 
 
 class Rules:
@@ -48,32 +63,41 @@ class Rules:
         self._source = source
         self._start = start
         self._add = add
-        self._known: dict[str, _Known] = {}
+        self._known: dict[str, Named] = {}
         self._ids: dict[str, str] = {}
         self._families: set[str] = set()
         self._positions: dict[tuple[str, str], tuple[Position, int]] = {}
 
     # ---- Corrections ----
 
-    def prepare(self, entries: Sequence[Entry], near: Sequence[Entry] = ()) -> None:
+    def prepare(
+        self,
+        entries: Sequence[Entry],
+        explained: Sequence[Explained] = (),
+        near: Sequence[Named] = (),
+    ) -> None:
         """
         Before a page is judged: fetch what its entries refer to, and what that refers to.
 
         Args:
             entries: Those that will be judged.
-            near: Others of the page that need not be fetched.
+            explained: Those of which `explain` will be asked.
+            near: Others of the page, which need not be fetched.
         """
         if len(self._known) > _KNOWN_MAX:
             self._known.clear()
             self._ids.clear()
-        self._fetch(entries, near)
-
-    def _fetch(self, entries: Sequence[Entry], near: Sequence[Entry] = ()) -> None:
         ids, keys = _references(entry.effect for entry in entries)
+        ids.update(each.corrects for each in explained if each.corrects is not None)
+        keys.update(each.corrects_key for each in explained if each.corrects_key is not None)
+        self._fetch(ids, keys, [*map(_named, entries), *near])
+
+    def _fetch(self, ids: set[str], keys: set[str], near: Sequence[Named]) -> None:
+        """Know the entries of these ids and keys, and what they name; those of `near` are read."""
         if not ids and not keys:
             return
-        here = {entry.id: entry for entry in (*entries, *near)}
-        by_key = {entry.effect.key: entry for entry in here.values()}
+        here = {each.id: each for each in near}
+        by_key = {each.key: each for each in near}
         asked_ids: set[str] = set()
         asked_keys: set[str] = set()
         while True:
@@ -88,11 +112,21 @@ class Rules:
             ids -= here.keys()
             keys -= by_key.keys()
             if ids or keys:
-                found += _entries(self._source.find(ids=ids, keys=keys))
-            for entry in found:
-                self._known[entry.id] = _Known(entry.id, entry.seq, entry.effect)
-                self._ids[entry.effect.key] = entry.id
-            ids, keys = _references(entry.effect for entry in found)
+                found += map(_named, _entries(self._source.find(ids=ids, keys=keys)))
+            for each in found:
+                self._known[each.id] = each
+                self._ids[each.key] = each.id
+            ids, keys = _references(found)
+
+    def explain(self, explained: Explained) -> str | None:
+        """
+        Id of the entry that an explanation explains; None where `judge` must look at all of it.
+
+        It moves nothing, and may explain whatever was there before it.
+        """
+        # What went before the first entry that is read, `judge` replays.
+        named = None if self._start else self._known.get(self._target(explained) or "")
+        return named.id if named is not None and named.seq < explained.seq else None
 
     def judge(self, entry: Entry) -> str | None:
         """
@@ -104,11 +138,6 @@ class Rules:
         effect = entry.effect
         if not any(references(effect)):
             return None
-        if effect.kind is Kind.EXPLANATION and effect.repeat_of is None and not self._start:
-            # It moves nothing, and may explain whatever is there.
-            named = self._known.get(self._target(effect) or "")
-            if named is not None and named.seq < entry.seq:
-                return named.id
         lineage = self._lineage(effect, before=entry.seq)
         if self._start:
             self._load_family(lineage)
@@ -133,10 +162,10 @@ class Rules:
             self._positions[position.entry, position.currency] = (position, seq)
         return target
 
-    def _target(self, effect: Effect) -> str | None:
-        if effect.corrects_key is not None:
-            return self._ids.get(effect.corrects_key)
-        return effect.corrects
+    def _target(self, correcting: Effect | Named | Explained) -> str | None:
+        if correcting.corrects_key is not None:
+            return self._ids.get(correcting.corrects_key)
+        return correcting.corrects
 
     def _keys(self, effect: Effect, *, before: int) -> dict[str, str]:
         _, keys = references(effect)
@@ -154,7 +183,7 @@ class Rules:
                 # What is recorded later cannot have been corrected; so there is no circle.
                 if known is None or known.seq >= limit:
                     break
-                target = self._target(known.effect)
+                target = self._target(known)
                 lineage[id_] = _recorded(known, target)
                 id_, limit = target, known.seq
         return list(lineage.values())
@@ -172,7 +201,8 @@ class Rules:
                 generation = {child.id for child in children} - earlier.keys()
                 earlier |= {child.id: child for child in children}
             before = [child for child in earlier.values() if child.seq < self._start]
-            self._fetch(before)
+            ids, keys = _references(child.effect for child in before)
+            self._fetch(ids, keys, [_named(child) for child in before])
             for child in sorted(before, key=lambda child: child.seq):
                 self.judge(child)
 
@@ -260,14 +290,31 @@ class Rules:
         return next((row.seq for row in self._source.find(ids=[entry_id], keys=())), None)
 
 
-def _references(effects: Iterable[Effect]) -> tuple[set[str], set[str]]:
+def _references(naming: Iterable[Effect | Named]) -> tuple[set[str], set[str]]:
+    """Ids and keys that are named; see `lifecycle.references`."""
     ids: set[str] = set()
     keys: set[str] = set()
-    for effect in effects:
-        more_ids, more_keys = references(effect)
-        ids.update(more_ids)
-        keys.update(more_keys)
+    for each in naming:
+        ids.update(id_ for id_ in (each.corrects, each.repeat_of) if id_ is not None)
+        if each.corrects_key is not None:
+            keys.add(each.corrects_key)
     return ids, keys
+
+
+def _named(entry: Entry) -> Named:
+    effect = entry.effect
+    return Named(
+        id=entry.id,
+        seq=entry.seq,
+        key=effect.key,
+        kind=effect.kind,
+        type=effect.type,
+        money=effect.money,
+        observed=effect.observed,
+        corrects=effect.corrects,
+        corrects_key=effect.corrects_key,
+        repeat_of=effect.repeat_of,
+    )
 
 
 def _entries(rows: Iterable[StoredEntry]) -> Iterator[Entry]:
@@ -281,16 +328,15 @@ def _entries(rows: Iterable[StoredEntry]) -> Iterator[Entry]:
             yield entry
 
 
-def _recorded(known: _Known, target: str | None) -> Recorded:
-    effect = known.effect
+def _recorded(known: Named, target: str | None) -> Recorded:
     return Recorded(
         id=known.id,
         seq=known.seq,
-        kind=effect.kind,
-        type=effect.type,
-        money=effect.money,
+        kind=known.kind,
+        type=known.type,
+        money=known.money,
         target=target,
-        observed=effect.observed,
+        observed=known.observed,
     )
 
 

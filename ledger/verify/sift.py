@@ -17,6 +17,7 @@ from ledger.entry import Entry
 from ledger.merkle import leaf_hash
 from ledger.plain import PlainEntry, read_plain
 from ledger.terms import plain_terms
+from ledger.verify.rules import Explained, Named
 from ledger.verify.stored import StoredEntry
 
 
@@ -26,6 +27,15 @@ class Judged(NamedTuple):
     entry: Entry
     corrects: str | None
     """The column `corrects`: it may have been found by a key."""
+
+
+class Explanation(NamedTuple):
+    """An entry of a run of which nothing is to be judged but what it explains."""
+
+    explained: Explained
+    body: bytes
+    corrects: str | None
+    """As for `Judged`."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,10 +61,11 @@ class Run:
     """Kind, type and business key."""
     terms: list[tuple[str, int]] = field(default_factory=list)
     """Search term and seq."""
+    explanations: list[Explanation] = field(default_factory=list)
     others: list[Judged] = field(default_factory=list)
     """Those of which more is to be said, by the rules or by what lies beside them."""
-    named: list[Entry] = field(default_factory=list)
-    """Those of the run that others of it name."""
+    named: list[Named] = field(default_factory=list)
+    """Effects of the run that corrections of it name."""
 
     @property
     def stop(self) -> int:

@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger.append import Appender
-from ledger.bench.filling import submissions
+from ledger.bench.filling import CORRECTED_EVERY, submissions
 from ledger.clock import SystemClock
 from ledger.registry.ledgers import Registry
 from ledger.signing.signer import FileSigner
@@ -81,7 +81,8 @@ def test_a_page_of_plain_entries_is_read_whole(scan):
 
     assert isinstance(page, Run)
     assert (page.start, page.stop) == (0, SIZE)
-    assert {str(judged.entry.effect.kind) for judged in page.others} == {"explanation", "refund"}
+    assert {str(judged.entry.effect.kind) for judged in page.others} == {"refund"}
+    assert len(page.explanations) == (SIZE - 1) // CORRECTED_EVERY
     assert audit(scan).good
 
 
@@ -101,14 +102,15 @@ def test_every_column_has_an_edit():
     assert set(EDITS) == set(COLUMNS)
 
 
+@pytest.mark.parametrize("seq", [205, 208])
 @pytest.mark.parametrize("column", COLUMNS)
-def test_a_column_that_differs_in_a_page_that_is_read_whole_is_named(connection, scan, column):
+def test_a_column_that_differs_in_a_page_that_is_read_whole_is_named(connection, scan, column, seq):
     with connection.transaction(force_rollback=True):
         connection.execute(
-            f"update entries set {column} = {EDITS[column]} where ledger = %s and seq = 205",
-            (LEDGER,),
+            f"update entries set {column} = {EDITS[column]} where ledger = %s and seq = %s",
+            (LEDGER, seq),
         )
         report = audit(scan)
 
-    # Entry 205 is a refund, so its column `corrects` is judged in the page that is read whole.
-    assert (f"index.{column}", 205) in {(each.check, each.seq) for each in report.findings}
+    # Entry 205 is a refund and 208 an explanation: their targets are judged in a whole page.
+    assert (f"index.{column}", seq) in {(each.check, each.seq) for each in report.findings}

@@ -130,6 +130,7 @@ def test_a_sound_page_is_one_run():
     assert (run.start, run.stop) == (0, len(ROWS))
     by_row = [each for each in sift(ROWS, ledger=LEDGER) if isinstance(each, Run)]
     judged = {each.entry.seq for each in run.others}
+    judged |= {each.explained.seq for each in run.explanations}
     assert [seq for seq in range(len(ROWS)) if seq not in judged] == [
         seq for each in by_row for seq in range(each.start, each.stop)
     ]
@@ -137,7 +138,8 @@ def test_a_sound_page_is_one_run():
     assert [run.ids, run.keys] == [[row.columns[at] for row in ROWS] for at in (1, 2)]
     assert run.business_keys == [("effect", "email.sent", "invoice/1")]
     assert {term for term, _ in run.terms} >= {"label:b:2", "cause:workflow:w", "evidence:psp:ch_7"}
-    assert {each.effect.key for each in run.named} == {"k0", "k3", "k4"}
+    assert {each.key for each in run.named} == {"k0", "k3", "k4"}
+    assert [each.explained.corrects_key for each in run.explanations] == ["k3"]
     for each in run.others:
         assert [term for term, seq in run.terms if seq == each.entry.seq] == list(
             terms_of(each.entry.effect)
@@ -172,8 +174,9 @@ def test_no_page_is_taken_whole_with_a_column_that_differs(at, column, value):
 
     if run is not None:
         # What a correction corrects is for the rules to say.
-        [told] = [each for each in run.others if each.entry.seq == at]
-        assert (column, told.corrects) == ("corrects", value)
+        told = {each.entry.seq: each.corrects for each in run.others}
+        told |= {each.explained.seq: each.corrects for each in run.explanations}
+        assert (column, told[at]) == ("corrects", value)
 
 
 @given(at=st.integers(0, len(ROWS) - 1), data=st.data())

@@ -20,7 +20,8 @@ payloads (by their number) and 16 bytes per 2,048 entries.
 
 from ledger.statement import Verdict
 from ledger.verify.attachments import OpenPayloads, SealedPayload
-from ledger.verify.auditor import Outside, audit, read_trusted
+from ledger.verify.auditor import audit
+from ledger.verify.outside import Outside, read_trusted
 from ledger.verify.page import ReadPage, read_page, sift_page
 from ledger.verify.report import FINDINGS_MAX, Finding, Mode, Report, verdicts_of
 from ledger.verify.sift import Page

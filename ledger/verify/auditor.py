@@ -8,22 +8,19 @@ and indexes are judged in the files beside it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
-from ledger.checkpoint import Checkpoint, open_checkpoint
-from ledger.effect import FUTURE_MAX, Kind
+from ledger.effect import FUTURE_MAX
 from ledger.entry import (
     VERSION,
     Entry,
     UnreadEntry,
     genesis_hash,
     parse_entry,
-    verify_poster_signature,
 )
-from ledger.errors import MalformedProofError, SignatureError
+from ledger.errors import MalformedProofError
 from ledger.forms.names import REGISTRY
 from ledger.forms.timestamps import format_time, parse_time
 from ledger.merkle import EMPTY_ROOT, leaf_hash
@@ -31,13 +28,17 @@ from ledger.note import VerifierKey
 from ledger.signing.key_history import key_history, read_notice
 from ledger.statement import Verdict
 from ledger.tiles import TILE_WIDTH, Tile
+from ledger.verify.announced import check_announcement
 from ledger.verify.attachments import Attachments, OpenPayloads
 from ledger.verify.closes import Closes
 from ledger.verify.index import Index
 from ledger.verify.intents import Intents
 from ledger.verify.links import Links
+from ledger.verify.outside import Outside
 from ledger.verify.page import ReadPage, read_page
+from ledger.verify.posters import Posters
 from ledger.verify.report import Findings, Report, shown
+from ledger.verify.roots import Roots, open_published
 from ledger.verify.rules import Rules
 from ledger.verify.sift import Explanation, Page, Run
 from ledger.verify.stored import (
@@ -46,55 +47,15 @@ from ledger.verify.stored import (
     Progress,
     Source,
     StoredEntry,
-    StoredLedger,
-    StoredPosterKey,
 )
-from ledger.verify.times import Dated, Times, limits
-from ledger.verify.tree import Roots, Tree, first_difference, first_entry, tile_name
+from ledger.verify.times import Times, limits
+from ledger.verify.tree import Tree, check_tiles
 
 CLOCK_SLACK = timedelta(minutes=1)
-# Whoever held the head when a key was retired may not have known it yet.
-RETIREMENT_GRACE = timedelta(minutes=1)
 """How far two clocks that took part in recording one entry may have been apart."""
-
-_WHO = {
-    "checkpoint": "the published checkpoint",
-    "trusted": "the checkpoint you trust",
-    "signer": "the signer's record",
-    "earlier": "the earlier verification",
-}
 
 _Parsed = Entry | UnreadEntry | str
 """An entry, or why the bytes are none."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outside:
-    """What is known of the ledger from elsewhere than its database. Believed."""
-
-    trusted: Checkpoint | None = None
-    """A checkpoint somebody kept; its signature was checked, see `read_trusted`."""
-    read_signed: Callable[[str], tuple[int, bytes] | None] = lambda _origin: None
-    """Origin -> size and root in the signer's record; None where it has or knows none."""
-    now: datetime | None = None
-    """Wall clock, with its offset."""
-    dated: Dated = field(default_factory=Dated)
-    """Trees that others have seen."""
-
-
-def read_trusted(note: str, keys: Sequence[VerifierKey]) -> Checkpoint:
-    """
-    The checkpoint that somebody kept, checked.
-
-    Args:
-        note: Signed note.
-        keys: Of the ledger's log.
-
-    Raises:
-        MalformedProofError: Not a signed checkpoint, or not a verifier key.
-        SignatureError: Not signed by that key for its own origin.
-    """
-    return open_checkpoint(note.encode(), keys)
 
 
 def audit(
@@ -155,7 +116,7 @@ class _Audit:
 
         # 1. Who this ledger is, and which moment is audited.
         self._ledger = source.ledger()
-        self._origin, self._vkey = self._check_announcement(self._ledger)
+        self._origin, self._vkey = check_announcement(self._ledger, self._add)
         # Before the pin: what was signed by now is in what the pin will show.
         self._signed = outside.read_signed(self._origin)
         self._pinned = source.pin()
@@ -182,6 +143,7 @@ class _Audit:
             source, origin=self._origin, open_payloads=open_payloads, add=self._add
         )
         self._intents = Intents(source, self._add)
+        self._posters = Posters(source, self._add)
         self._index = Index(
             source, size=self._size - self._start, whole=self._start == 0, add=self._add
         )
@@ -210,39 +172,17 @@ class _Audit:
         # 5. What the ledger says of itself, and what others know of it.
         self._check_head(pinned)
         checkpoint = self._check_published(pinned)
-        signed, outside = self._check_roots(pinned)
+        signed, outside = self._roots.check(self._next, self._root_at, self._add)
+        if pinned.published is None and self._signed is not None and self._signed[0]:
+            self._add(
+                "checkpoint.missing",
+                None,
+                f"no checkpoint is published, though the signer has signed size {self._signed[0]}",
+            )
         self._check_now()
         self._check_anchored()
         self._state_limits(signed, outside)
         return self._report(signed, outside, checkpoint)
-
-    # ---- 1. Identity ----
-
-    def _check_announcement(self, row: StoredLedger) -> tuple[str, str]:
-        """Origin and key of the ledger; the notice's word counts where its row differs."""
-        notice = _created(row)
-        if notice is None:
-            self._add("ledger.announced", None, f"{REGISTRY} does not announce ledger {row.name}")
-            return row.origin, row.vkey
-        said: Mapping[str, Any] = notice.effect.data or {}
-        for column in ("origin", "vkey", "signer", "units", "time_zone", "public"):
-            stored = getattr(row, column)
-            if stored != said[column]:
-                self._add(
-                    f"ledger.{column}",
-                    None,
-                    f"the ledger's row has {column} {shown(stored)}, {REGISTRY} announced "
-                    f"{shown(said[column])}",
-                )
-        announced_by = None if row.name == REGISTRY else notice.seq
-        if row.registry_seq != announced_by:
-            self._add(
-                "ledger.registry_seq",
-                None,
-                f"the ledger's row refers to entry {row.registry_seq} of {REGISTRY}, "
-                f"entry {announced_by} announced it",
-            )
-        return said["origin"], said["vkey"]
 
     def _known_roots(self, since: tuple[int, bytes] | None) -> Roots:
         roots = Roots()
@@ -283,7 +223,7 @@ class _Audit:
             [each.explained for run in runs for each in run.explanations],
             [each for run in runs for each in run.named],
         )
-        keys = self._poster_keys(readable)
+        self._posters.begin_page(readable)
         self._attachments.begin_page(self._next, _stop(page[-1]))
 
         leaves: list[bytes] = []
@@ -291,7 +231,7 @@ class _Audit:
             if isinstance(each, Run):
                 self._take_run(each, leaves)
             elif entry is not None:
-                self._take(each, entry, keys, leaves)
+                self._take(each, entry, leaves)
 
         self._grow(leaves)
         self._attachments.end_page()
@@ -341,7 +281,6 @@ class _Audit:
         self,
         row: StoredEntry,
         entry: _Parsed,
-        keys: Mapping[str, StoredPosterKey],
         leaves: list[bytes],
     ) -> None:
         """The next entry, judged; its leaf is added to `leaves`."""
@@ -363,7 +302,7 @@ class _Audit:
         self._check_place(row.seq, entry)
         self._check_order(row.seq, entry.v, entry.recorded_at)
         if isinstance(entry, Entry):
-            self._check_entry(row, entry, keys)
+            self._check_entry(row, entry)
         else:
             self._check_unread(row, entry)
 
@@ -405,9 +344,7 @@ class _Audit:
             )
         self._version, self._recorded_at = v, recorded_at
 
-    def _check_entry(
-        self, row: StoredEntry, entry: Entry, keys: Mapping[str, StoredPosterKey]
-    ) -> None:
+    def _check_entry(self, row: StoredEntry, entry: Entry) -> None:
         effect = entry.effect
         target = self._rules.judge(entry)
         self._closes.take(entry)
@@ -436,8 +373,7 @@ class _Audit:
         self._intents.take(entry)
         if effect.occurred_at > entry.recorded_at:
             self._check_occurred(entry)
-        if entry.signature is not None:
-            self._check_signature(entry, keys)
+        self._posters.take(entry)
 
     def _check_unread(self, row: StoredEntry, entry: UnreadEntry) -> None:
         """Of a later version, the columns whose meaning all versions share."""
@@ -475,40 +411,6 @@ class _Audit:
                 f"recorded at {entry.recorded_at}",
             )
 
-    def _poster_keys(self, entries: Iterable[Entry]) -> dict[str, StoredPosterKey]:
-        wanted = {entry.signature.key_id for entry in entries if entry.signature}
-        return {key.key_id: key for key in self._source.poster_keys(wanted)} if wanted else {}
-
-    def _check_signature(self, entry: Entry, keys: Mapping[str, StoredPosterKey]) -> None:
-        assert entry.signature is not None
-        key = keys.get(entry.signature.key_id)
-        if key is None or not _is_announced(key):
-            self._add(
-                "poster.key",
-                entry.seq,
-                f"entry {entry.seq} is signed with key {entry.signature.key_id}, which "
-                f"{REGISTRY} does not announce like this",
-            )
-            return
-        if key.principal != entry.poster:
-            self._add(
-                "poster.key",
-                entry.seq,
-                f"entry {entry.seq} of {entry.poster} is signed with a key of {key.principal}",
-            )
-        retired_at = _retired_at(key)
-        if retired_at is not None and entry.recorded_at > retired_at:
-            self._add(
-                "poster.retired",
-                entry.seq,
-                f"entry {entry.seq} was recorded at {entry.recorded_at} and is signed with key "
-                f"{key.key_id}, which was retired",
-            )
-        try:
-            verify_poster_signature(entry.effect, entry.signature, key.public_key)
-        except SignatureError as error:
-            self._add("poster.signature", entry.seq, f"entry {entry.seq}: {error.message}")
-
     # ---- The tree ----
 
     def _grow(self, leaves: Sequence[bytes]) -> None:
@@ -525,33 +427,7 @@ class _Audit:
             if tree.size == size:
                 self._roots.computed[size] = tree.root()
         if full:
-            self._check_tiles(full)
-
-    def _check_tiles(self, computed: Sequence[Tile]) -> None:
-        stored: dict[tuple[int, int], Tile] = {}
-        for tile in self._source.tiles([(tile.level, tile.index) for tile in computed]):
-            if (tile.level, tile.index) in stored:
-                self._add("tile.twice", first_entry(tile), f"{tile_name(tile)} stands twice")
-            stored[tile.level, tile.index] = tile
-        for tile in computed:
-            found = stored.get((tile.level, tile.index))
-            if found is None:
-                self._add("tile.missing", first_entry(tile), f"{tile_name(tile)} is missing")
-                continue
-            if found.hashes != tile.hashes:
-                at = first_difference(tile, found)
-                seq = first_entry(tile, at)
-                self._add(
-                    "tile.hashes",
-                    seq,
-                    f"{tile_name(tile)} holds another hash in place {at} than entry {seq} gives",
-                )
-            elif found.root != tile.root:
-                self._add(
-                    "tile.root",
-                    first_entry(tile),
-                    f"{tile_name(tile)} is stored with another root than its entries give",
-                )
+            check_tiles(full, self._source.tiles, self._add)
 
     # ---- 5. What the ledger says of itself ----
 
@@ -611,77 +487,16 @@ class _Audit:
         stored = pinned.published
         if stored is None:
             return None
-        try:
+
+        def read_keys() -> Sequence[VerifierKey]:
             notices = map(read_notice, self._ledger.key_notices)
-            checkpoint = open_checkpoint(
-                stored.note, key_history(self._vkey, self._origin, notices)
-            )
-        except (MalformedProofError, SignatureError) as error:
-            self._add(
-                "checkpoint.signature",
-                None,
-                f"the published checkpoint is not one this ledger's key signed: {error.message}",
-            )
+            return key_history(self._vkey, self._origin, notices)
+
+        checkpoint = open_published(stored, read_keys, self._add)
+        if checkpoint is None:
             return None
-        if checkpoint.size != stored.size:
-            self._add(
-                "checkpoint.size",
-                None,
-                f"the published checkpoint is of size {checkpoint.size}, its row says "
-                f"{stored.size}",
-            )
-        if checkpoint.root != stored.root:
-            self._add(
-                "checkpoint.row_root",
-                None,
-                "the published checkpoint has another root than its row",
-            )
         self._roots.say("checkpoint", checkpoint.size, checkpoint.root)
         return stored.note.decode()
-
-    def _check_roots(self, pinned: Pinned) -> tuple[int, int]:
-        """
-        Compare every root that somebody signed or kept with the tree of the entries.
-
-        Returns:
-            How many entries are under a signed root; under one from outside the database.
-        """
-        signed = outside = 0
-        for who, says in _WHO.items():
-            said = self._roots.said.get(who)
-            if said is None:
-                continue
-            size, root = said
-            if size > self._next:
-                self._add(
-                    f"{who}.ahead",
-                    self._next,
-                    f"{says} covers {size} entries, {self._next} are here: entry "
-                    f"{self._next} and what followed are gone",
-                )
-                continue
-            computed = self._root_at(size)
-            if computed is None:
-                continue
-            if computed != root:
-                self._add(
-                    f"{who}.root",
-                    None,
-                    f"{says} was made over another history: of the first {size} entries here, at "
-                    f"least one was changed, added or left out",
-                )
-                continue
-            if who != "earlier":
-                signed = max(signed, size)
-            if who in ("trusted", "signer"):
-                outside = max(outside, size)
-        if pinned.published is None and self._signed is not None and self._signed[0]:
-            self._add(
-                "checkpoint.missing",
-                None,
-                f"no checkpoint is published, though the signer has signed size {self._signed[0]}",
-            )
-        return signed, outside
 
     def _root_at(self, size: int) -> bytes | None:
         if size == 0:
@@ -822,42 +637,3 @@ def _parse(body: bytes) -> _Parsed:
         return parse_entry(body)
     except MalformedProofError as error:
         return error.message
-
-
-def _created(row: StoredLedger) -> Entry | None:
-    """The notice of a ledger's creation, if the entry found under its key is that."""
-    notice = None if row.notice is None else _parse(row.notice.body)
-    if (
-        isinstance(notice, Entry)
-        and notice.ledger == REGISTRY
-        and notice.effect.kind is Kind.NOTICE
-        and notice.effect.type == "ledger.created"
-        and notice.effect.key == f"_ledger.created/{row.name}"
-    ):
-        return notice
-    return None
-
-
-def _retired_at(key: StoredPosterKey) -> str | None:
-    """From when on a signature of `key` is none; None while it is good."""
-    notice = None if key.retired is None else _parse(key.retired)
-    if not isinstance(notice, Entry) or notice.effect.type != "key.retired":
-        return None
-    return format_time(parse_time(notice.recorded_at) + RETIREMENT_GRACE)
-
-
-def _is_announced(key: StoredPosterKey) -> bool:
-    notice = None if key.notice is None else _parse(key.notice)
-    return (
-        isinstance(notice, Entry)
-        and notice.ledger == REGISTRY
-        and notice.effect.kind is Kind.NOTICE
-        and notice.effect.type == "key.added"
-        and notice.effect.data
-        == {
-            "key_id": key.key_id,
-            "purpose": "poster",
-            "principal": key.principal,
-            "public_key": key.public_key.hex(),
-        }
-    )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from ledger.merkle import HASH_BYTES, Frontier, root_of
 from ledger.tiles import TILE_WIDTH, Tile
+from ledger.verify.links import Add
 
 ReadHashes = Callable[[int, int, int], Sequence[bytes]]
 """(level, start, stop) -> stored hashes of a tile level: of entries at 0, roots of tiles above."""
@@ -76,18 +77,48 @@ class Tree:
         return self.frontier().root()
 
 
-def tile_name(tile: Tile) -> str:
+def check_tiles(
+    computed: Sequence[Tile], read: Callable[[Sequence[tuple[int, int]]], Sequence[Tile]], add: Add
+) -> None:
+    """Compare the tiles that entries give with those that are stored."""
+    stored: dict[tuple[int, int], Tile] = {}
+    for tile in read([(tile.level, tile.index) for tile in computed]):
+        if (tile.level, tile.index) in stored:
+            add("tile.twice", _first_entry(tile), f"{_tile_name(tile)} stands twice")
+        stored[tile.level, tile.index] = tile
+    for tile in computed:
+        found = stored.get((tile.level, tile.index))
+        if found is None:
+            add("tile.missing", _first_entry(tile), f"{_tile_name(tile)} is missing")
+            continue
+        if found.hashes != tile.hashes:
+            at = _first_difference(tile, found)
+            seq = _first_entry(tile, at)
+            add(
+                "tile.hashes",
+                seq,
+                f"{_tile_name(tile)} holds another hash in place {at} than entry {seq} gives",
+            )
+        elif found.root != tile.root:
+            add(
+                "tile.root",
+                _first_entry(tile),
+                f"{_tile_name(tile)} is stored with another root than its entries give",
+            )
+
+
+def _tile_name(tile: Tile) -> str:
     """A tile as messages call it."""
     return f"tile {tile.level}/{tile.index}"
 
 
-def first_entry(tile: Tile, at: int = 0) -> int:
+def _first_entry(tile: Tile, at: int = 0) -> int:
     """The first entry under the hash in place `at`."""
     # A hash of level L stands for 256^L entries.
     return (tile.index * TILE_WIDTH + at) << (_LEVEL_BITS * tile.level)
 
 
-def first_difference(one: Tile, other: Tile) -> int:
+def _first_difference(one: Tile, other: Tile) -> int:
     """The first place in which two tiles hold different hashes."""
     places = range(0, len(one.hashes), HASH_BYTES)
     return next(
@@ -95,27 +126,3 @@ def first_difference(one: Tile, other: Tile) -> int:
         for at in places
         if one.hashes[at : at + HASH_BYTES] != other.hashes[at : at + HASH_BYTES]
     )
-
-
-class Roots:
-    """What signatures and memories say of the tree at certain sizes."""
-
-    def __init__(self) -> None:
-        self.said: dict[str, tuple[int, bytes]] = {}
-        """Who says so -> size and root."""
-        self._sizes: set[int] = set()
-        self.computed: dict[int, bytes] = {}
-        """Size -> root, for sizes that were stopped at."""
-
-    def expect(self, size: int) -> None:
-        """Stop at this size."""
-        self._sizes.add(size)
-
-    def say(self, who: str, size: int, root: bytes) -> None:
-        """`who` knows the root at this size."""
-        self.said[who] = (size, root)
-        self._sizes.add(size)
-
-    def next_size(self, size: int) -> int | None:
-        """The next size to stop at, beyond `size`."""
-        return min((each for each in self._sizes if each > size), default=None)

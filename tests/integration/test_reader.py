@@ -38,6 +38,7 @@ from ledger.errors import (
     TooLargeError,
 )
 from ledger.forms.payload import build_payloads
+from ledger.ledger_reader import SELECT_SIZES
 from ledger.listing import EntryFilter, Listing
 from ledger.merkle import EMPTY_ROOT, leaf_hash, root_of, verify_consistency, verify_inclusion
 from ledger.note import VerifierKey
@@ -863,7 +864,7 @@ def test_a_lost_connection_is_told_and_the_next_one_works(conninfo):
 
 def end_and_ask(superuser: psycopg.Connection, pid: int, held: Connection) -> None:
     superuser.execute("select pg_terminate_backend(%s, 5000)", (pid,))
-    held.execute(reader.SELECT_SIZES)
+    held.execute(SELECT_SIZES)
 
 
 def test_a_database_that_is_away_is_told():

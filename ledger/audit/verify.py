@@ -91,7 +91,7 @@ NOT_CHECKED = (
     "workbook.xlsx beyond its hash: it shows what the tables show",
     "whether a key was stolen: of retired ones the bundle says up to which size they speak",
     "whose the posters' keys are, where posters sign: the bundle says so itself",
-    "custody in envelope/, which was added after signing",
+    "what else is in envelope/ but reviews and a timestamp: it was added after signing",
 )
 
 Json = Any

@@ -52,6 +52,7 @@ def report(
     from ledger.audit.report.pages import print_report
     from ledger.audit.report.seal import seal as put_seal
     from ledger.audit.report.sections import sections, title_of
+    from ledger.forms.letters import missing_fonts
 
     output = Output(as_json)
     check_bundle(bundle)
@@ -80,6 +81,12 @@ def report(
     if seal is not None:
         passphrase = os.environ.get(PASSPHRASE, "")
         pages = put_seal(pages, pkcs12=seal, passphrase=passphrase, tsa_url=tsa)
+    missing = missing_fonts(pages)
+    if missing:
+        output.note(
+            f"Letters of {', '.join(missing)} are not in the file: who reads it needs these fonts, "
+            "or install them here: pip install 'effect-ledger[pdf-cjk]'"
+        )
     write_file(out, pages)
     told = verify.document(verdict, found.manifest)
     document = {

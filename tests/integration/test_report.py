@@ -16,9 +16,13 @@ from cryptography.x509.oid import NameOID
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.validation import validate_pdf_signature
 from pyhanko_certvalidator import ValidationContext
+from reportlab.pdfbase.pdfmetrics import stringWidth
 from typer.testing import CliRunner
 
+from ledger.audit.report.content import Grid
+from ledger.audit.report.pages import WIDTH, _widths
 from ledger.cli.main import app
+from ledger.forms import letters
 from tests.faults.house import asks, open_house
 from tests.integration.rooms import open_room, record_april, record_march
 
@@ -119,10 +123,34 @@ def test_names_in_other_letters_are_printed_or_told_by_code_point(taken, tmp_pat
     whole = "\n".join(pages(tmp_path / "a.pdf"))
     for name in ("Zoë Müller", "Ελληνικά", "Кириллица", "a & b < c", "[U+05E9][U+05DD]"):
         assert name in whole.replace("\r\n", "")
-    # Not embedded: readers have these fonts, or take their system's.
-    printed = (tmp_path / "a.pdf").read_bytes()
-    assert b"HeiseiMin-W3" in printed
-    assert b"HYSMyeongJo-Medium" in printed
+
+
+@pytest.mark.parametrize("with_extra", [True, False])
+def test_chinese_japanese_and_korean_are_embedded_or_said_to_be_missing(
+    taken, tmp_path, monkeypatch, with_extra
+):
+    """With the extra `pdf-cjk` the page has them; without it, it takes a reader who has them."""
+    if not with_extra:
+        monkeypatch.setattr(letters, "_NOTO", "no_such_package")
+    vkey, march, _ = taken
+    path = tmp_path / "a.pdf"
+    done = RUN.invoke(app, ["report", str(march), "--out", str(path), "--vkey", vkey])
+    missing = letters.missing_fonts((tmp_path / "a.pdf").read_bytes())
+
+    assert bool(missing) is not with_extra
+    assert ("pdf-cjk" in done.stderr) is not with_extra
+    whole = "\n".join(pages(tmp_path / "a.pdf")).replace("\r\n", "")
+    if with_extra:
+        assert "日本語の名前" in whole
+        assert "한국어" in whole
+
+
+def test_no_heading_is_broken_inside_a_word():
+    grid = Grid(head=("seq", "days between", "x"), rows=[], widths=(1, 0.1, 90))
+    widths = _widths(grid)
+
+    assert sum(widths) == pytest.approx(WIDTH)
+    assert widths[1] > stringWidth("between", "Roboto-Bold", 7)
 
 
 def test_a_long_table_has_its_head_on_every_page(taken, tmp_path):

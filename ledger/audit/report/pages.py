@@ -1,28 +1,18 @@
-"""
-Pages: a report laid out by ReportLab. The same content gives the same bytes.
-
-Latin, Greek and Cyrillic letters are printed in Roboto, which is embedded; Chinese, Japanese and
-Korean in the standard fonts that readers of PDF bring or take from their system. Other letters
-are told by their code points.
-"""
+"""Pages: a report laid out by ReportLab. The same content gives the same bytes."""
 
 from __future__ import annotations
 
 import io
-import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import font_roboto
 from reportlab.graphics.charts.barcharts import HorizontalBarChart
 from reportlab.graphics.shapes import Drawing
 from reportlab.lib import colors
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
-from reportlab.pdfbase import pdfmetrics
-from reportlab.pdfbase.cidfonts import UnicodeCIDFont
-from reportlab.pdfbase.ttfonts import TTFont
+from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import (
     Flowable,
@@ -35,19 +25,17 @@ from reportlab.platypus import (
 )
 
 from ledger.audit.report.content import Bars, Block, Facts, Grid, Section, Text
+from ledger.forms.letters import BOLD, FONT, escaped, printable, register_fonts
 
 MARGIN = 16 * mm
 WIDTH = A4[0] - 2 * MARGIN
-FONT, BOLD = "Roboto", "Roboto-Bold"
-_IDEOGRAPHS = "STSong-Light"
-_KANA = "HeiseiMin-W3"
-_HANGUL = "HYSMyeongJo-Medium"
 _ROW_HEIGHT = 4.2 * mm
 
 _body = ParagraphStyle("body", fontName=FONT, fontSize=9, leading=12.5, spaceAfter=3)
+_lead = ParagraphStyle("lead", parent=_body, keepWithNext=1)
 _cell = ParagraphStyle("cell", fontName=FONT, fontSize=7, leading=8.6, splitLongWords=True)
 _number = ParagraphStyle("number", parent=_cell, alignment=2)
-_head = ParagraphStyle("head", parent=_cell, fontName=BOLD)
+_head = ParagraphStyle("head", parent=_cell, fontName=BOLD, splitLongWords=False)
 _head_right = ParagraphStyle("head-right", parent=_head, alignment=2)
 _title = ParagraphStyle("title", fontName=BOLD, fontSize=18, leading=23, spaceAfter=8)
 _section = ParagraphStyle(
@@ -57,7 +45,7 @@ _section = ParagraphStyle(
 
 def print_report(title: str, sections: Sequence[Section]) -> bytes:
     """The PDF."""
-    _register_fonts()
+    register_fonts()
     written = io.BytesIO()
     document = SimpleDocTemplate(
         written,
@@ -70,23 +58,13 @@ def print_report(title: str, sections: Sequence[Section]) -> bytes:
         author="Effect Ledger",
         invariant=1,
     )
-    story: list[Flowable] = [Paragraph(_printable(title), _title)]
+    story: list[Flowable] = [Paragraph(printable(title), _title)]
     for section in sections:
-        story.append(Paragraph(_printable(section.title), _section))
+        story.append(Paragraph(printable(section.title), _section))
         for block in section.blocks:
             story += _flowables(block)
     document.build(story, canvasmaker=_numbered(title))
     return written.getvalue()
-
-
-def _register_fonts() -> None:
-    if FONT in pdfmetrics.getRegisteredFontNames():
-        return
-    pdfmetrics.registerFont(TTFont(FONT, font_roboto.Roboto))
-    pdfmetrics.registerFont(TTFont(BOLD, font_roboto.RobotoBold))
-    pdfmetrics.registerFontFamily(FONT, normal=FONT, bold=BOLD, italic=FONT, boldItalic=BOLD)
-    for name in (_IDEOGRAPHS, _KANA, _HANGUL):
-        pdfmetrics.registerFont(UnicodeCIDFont(name))
 
 
 # ---- Blocks -----------------------------------------------------------------------------------
@@ -95,23 +73,23 @@ def _register_fonts() -> None:
 def _flowables(block: Block) -> Iterator[Flowable]:
     match block:
         case Text(words):
-            yield Paragraph(_printable(words), _body)
+            yield Paragraph(printable(words), _lead if words.startswith("<b>") else _body)
         case Facts(rows):
             yield _facts(rows)
             yield Spacer(1, 2 * mm)
         case Grid():
             yield _grid(block)
             if block.more:
-                yield Paragraph(_printable(block.more), _body)
+                yield Paragraph(printable(block.more), _body)
             yield Spacer(1, 2 * mm)
         case Bars():
-            yield Paragraph(f"<b>{_printable(block.title)}</b>", _body)
+            yield Paragraph(f"<b>{printable(block.title)}</b>", _body)
             yield _bars(block)
 
 
 def _facts(rows: Sequence[tuple[str, str]]) -> Flowable:
     cells = [
-        [Paragraph(_printable(name), _head), Paragraph(_printable(value), _cell)]
+        [Paragraph(printable(name), _head), Paragraph(printable(value), _cell)]
         for name, value in rows
     ]
     style = TableStyle([("VALIGN", (0, 0), (-1, -1), "TOP"), *_PADDING])
@@ -119,16 +97,15 @@ def _facts(rows: Sequence[tuple[str, str]]) -> Flowable:
 
 
 def _grid(grid: Grid) -> Flowable:
-    unit = WIDTH / sum(grid.widths)
     rows = [
         [
-            Paragraph(_printable(name), _head_right if at in grid.right else _head)
+            Paragraph(printable(name), _head_right if at in grid.right else _head)
             for at, name in enumerate(grid.head)
         ]
     ]
     rows += [
         [
-            Paragraph(_cell_text(cell), _number if at in grid.right else _cell)
+            Paragraph(escaped(cell), _number if at in grid.right else _cell)
             for at, cell in enumerate(row)
         ]
         for row in grid.rows
@@ -141,13 +118,35 @@ def _grid(grid: Grid) -> Flowable:
             *_PADDING,
         ]
     )
-    widths = [unit * share for share in grid.widths]
-    return LongTable(rows, colWidths=widths, repeatRows=1, style=style, hAlign="LEFT")
+    return LongTable(rows, colWidths=_widths(grid), repeatRows=1, style=style, hAlign="LEFT")
 
 
+def _widths(grid: Grid) -> list[float]:
+    """As the shares say, but no column is narrower than the longest word of its heading."""
+    least = [
+        max(stringWidth(word, BOLD, _head.fontSize) for word in name.split() or [""])
+        + 2 * _SIDE
+        + 0.5
+        for name in grid.head
+    ]
+    fixed: set[int] = set()
+    while True:
+        left = WIDTH - sum(least[at] for at in fixed)
+        shares = sum(share for at, share in enumerate(grid.widths) if at not in fixed)
+        widths = [
+            least[at] if at in fixed else left * share / shares
+            for at, share in enumerate(grid.widths)
+        ]
+        narrow = {at for at, width in enumerate(widths) if width < least[at] and at not in fixed}
+        if not narrow:
+            return widths
+        fixed |= narrow
+
+
+_SIDE = 3.0
 _PADDING = [
-    ("LEFTPADDING", (0, 0), (-1, -1), 2),
-    ("RIGHTPADDING", (0, 0), (-1, -1), 2),
+    ("LEFTPADDING", (0, 0), (-1, -1), _SIDE),
+    ("RIGHTPADDING", (0, 0), (-1, -1), _SIDE),
     ("TOPPADDING", (0, 0), (-1, -1), 1.5),
     ("BOTTOMPADDING", (0, 0), (-1, -1), 1.5),
 ]
@@ -171,37 +170,6 @@ def _bars(bars: Bars) -> Flowable:
     chart.bars[0].strokeColor = None
     drawing.add(chart)
     return drawing
-
-
-# ---- Letters ----------------------------------------------------------------------------------
-
-
-def _cell_text(cell: str) -> str:
-    return _printable(cell.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
-
-
-def _printable(marked_up: str) -> str:
-    """Text in which every letter has a font that has it."""
-    if marked_up.isascii():
-        return marked_up
-    known = pdfmetrics.getFont(FONT).face.charToGlyph
-    out = []
-    for letter in marked_up:
-        font = None if ord(letter) in known else _font_of(letter)
-        if font is None and ord(letter) not in known:
-            out.append(f"[U+{ord(letter):04X}]")
-        else:
-            out.append(letter if font is None else f'<font name="{font}">{letter}</font>')
-    return "".join(out)
-
-
-def _font_of(letter: str) -> str | None:
-    name = unicodedata.name(letter, "")
-    if name.startswith(("HIRAGANA", "KATAKANA")):
-        return _KANA
-    if name.startswith("HANGUL"):
-        return _HANGUL
-    return _IDEOGRAPHS if name.startswith(("CJK", "IDEOGRAPHIC")) else None
 
 
 # ---- Page x of y ------------------------------------------------------------------------------

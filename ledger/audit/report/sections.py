@@ -27,7 +27,7 @@ EDGE = 5
 """Entries shown before and after the end of the period."""
 _HOW = (
     "Get the ledger's verifier key from its operator by another channel than this bundle. Run "
-    "python3 verify.py --vkey KEY in the directory of the bundle, on any machine with Python 3.11; "
+    "python3 verify.py --vkey KEY in the directory of the bundle, on any machine with Python 3.10; "
     "no network and no other program is needed. It ends with 0 if the bundle is good, with 1 and "
     "the first bad record if it is not. It checks the signature over manifest.json, the hash of "
     "every file, every entry's place, link and hash, the tree against the signed checkpoints "
@@ -45,6 +45,13 @@ _GLOSSARY = (
     ("late", "recorded after the close of the period in which it occurred"),
     ("observed", "a fact that a provider or bank reported; it is recorded whatever remains"),
 )
+
+
+_PAYLOADS = {
+    "shown": "here, but for those that were erased",
+    "withheld": "left out by whoever asked for the bundle",
+    "denied": "left out: beyond the rights of the key it was asked for with",
+}
 
 
 @dataclass(slots=True)
@@ -213,7 +220,7 @@ def _scope(manifest: Mapping[str, Any], bundle: verify.Bundle) -> Iterator[Block
             ("Entries", f"seq {manifest['range']['from_seq']} to {manifest['range']['to_seq']}"),
             ("Selection", _escaped(chosen) or "all of the period"),
             ("Complete", "yes" if manifest["complete"] else "no: a selection, and no more claimed"),
-            ("Payloads", "as far as the reader may see them" if manifest["payloads"] else "none"),
+            ("Payloads", _PAYLOADS[manifest["payloads"]]),
             ("Manifest, SHA-256", hashlib.sha256(bundle.manifest_bytes).hexdigest()),
             ("Files", str(len(bundle.files))),
         ]
@@ -316,7 +323,7 @@ def _corrections(bundle: verify.Bundle) -> Iterator[Block]:
         bundle,
         "corrections",
         shown,
-        (1, 1.6, 2.2, 1.5, 1, 2.2, 1.6, 1.6, 1, 2, 1.5, 0.9),
+        (0.9, 1.3, 2, 1.4, 1, 2.7, 1.5, 1.5, 1, 2.4, 1.4, 0.9),
         right={"seq", "amount", "corrects_seq", "original_amount", "days_between"},
         title="corrections",
     )
@@ -356,7 +363,7 @@ def _entries(entries: Iterable[Mapping[str, Any]]) -> Grid:
     return Grid(
         head=("seq", "type", "poster", "amount", "occurred", "recorded", "subject"),
         rows=rows,
-        widths=(0.8, 2, 1.5, 1.8, 2, 2, 2),
+        widths=(0.8, 2.6, 1.4, 1.7, 1.9, 1.9, 2),
         right=frozenset({0, 3}),
     )
 

@@ -21,6 +21,9 @@ def statement_pdf(run: RunRow, signoffs: Sequence[Signoff]) -> bytes:
     from reportlab.lib.units import mm
     from reportlab.platypus import SimpleDocTemplate
 
+    from ledger.forms.letters import register_fonts
+
+    register_fonts()
     written = io.BytesIO()
     document = SimpleDocTemplate(
         written,
@@ -43,18 +46,25 @@ def _story(run: RunRow, signoffs: Sequence[Signoff]) -> Iterator[Any]:
     from reportlab.lib.units import mm
     from reportlab.platypus import KeepTogether, Paragraph, Spacer, Table, TableStyle
 
+    from ledger.forms.letters import BOLD, FONT, escaped
+
     styles = getSampleStyleSheet()
+    for name, font in (("Title", BOLD), ("Heading3", BOLD), ("BodyText", FONT)):
+        styles[name].fontName = font
     yield Paragraph("Reconciliation statement", styles["Title"])
 
     def facts(rows: Iterable[tuple[str, str]]) -> Table:
         return Table(
-            [[name, Paragraph(_escaped(value), styles["BodyText"])] for name, value in rows],
+            [[name, Paragraph(escaped(value), styles["BodyText"])] for name, value in rows],
             colWidths=[32 * mm, 142 * mm],
-            style=TableStyle([("VALIGN", (0, 0), (-1, -1), "TOP")]),
+            style=TableStyle(
+                [("VALIGN", (0, 0), (-1, -1), "TOP"), ("FONTNAME", (0, 0), (-1, -1), FONT)]
+            ),
         )
 
     yield facts(heading(run))
     plain: list[tuple[Any, ...]] = [
+        ("FONTNAME", (0, 0), (-1, -1), FONT),
         ("ALIGN", (1, 0), (2, -1), "RIGHT"),
         ("FONTSIZE", (0, 0), (-1, -1), 8.5),
         ("BOTTOMPADDING", (0, 0), (-1, -1), 1),
@@ -63,7 +73,7 @@ def _story(run: RunRow, signoffs: Sequence[Signoff]) -> Iterator[Any]:
     proof: list[tuple[Any, ...]] = [
         ("LINEABOVE", (0, -3), (2, -3), 0.5, colors.black),
         ("LINEABOVE", (0, -1), (2, -1), 0.5, colors.black),
-        ("FONTNAME", (0, -1), (-1, -1), "Helvetica-Bold"),
+        ("FONTNAME", (0, -1), (-1, -1), BOLD),
     ]
     for block, style in (
         *((each, [*plain, *proof]) for each in blocks(run)),
@@ -77,18 +87,16 @@ def _story(run: RunRow, signoffs: Sequence[Signoff]) -> Iterator[Any]:
             colWidths=[width * mm for width in COLUMNS_MM],
             style=TableStyle(style),
         )
-        title = Paragraph(_escaped(block.title), styles["Heading3"])
+        title = Paragraph(escaped(block.title), styles["Heading3"])
         yield KeepTogether([Spacer(1, 4 * mm), title, table])
     for reason in reasons(run):
-        yield Paragraph(f"Note: {_escaped(reason)}.", styles["BodyText"])
+        yield Paragraph(f"Note: {escaped(reason)}.", styles["BodyText"])
     signed = facts(signatures(run, signoffs))
     yield KeepTogether([Spacer(1, 6 * mm), Paragraph("Sign-off", styles["Heading3"]), signed])
 
 
 def _number(canvas: Any, document: Any) -> None:
-    canvas.setFont("Helvetica", 8)
+    from ledger.forms.letters import FONT
+
+    canvas.setFont(FONT, 8)
     canvas.drawRightString(canvas._pagesize[0] - 50, 30, f"Page {document.page}")  # noqa: SLF001 - reportlab has no other name for it.
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -838,6 +838,8 @@ class Verdict:
     """RFC 3161 timestamp of the manifest, where there is one."""
     manifest_bytes: bytes = b""
     trusted: bool = False
+    empty: bool = False
+    """A selection of no entries: nothing in it speaks for anything."""
 
     @property
     def first(self) -> DamageError | None:
@@ -845,11 +847,16 @@ class Verdict:
         return min(self.findings, key=lambda each: RANKS.index(each.code), default=None)
 
     @property
+    def is_other(self) -> bool:
+        """Whether this is no bundle of a format that is known here, and nothing else was found."""
+        return [each.code for each in self.findings] == ["manifest.format"]
+
+    @property
     def code(self) -> int:
         """Exit code."""
-        if self.findings:
+        if self.findings and not self.is_other:
             return BAD
-        return GOOD if self.trusted else UNKNOWN
+        return GOOD if self.trusted and not self.empty and not self.is_other else UNKNOWN
 
 
 class Verification:
@@ -1189,6 +1196,7 @@ class Verification:
             != after.root
         ):
             raise DamageError("inclusion.bad", "the close is not in the tree that was signed")
+        self.verdict.empty = self.manifest["entries"] == 0
         if self._try(partial(self._stream, _Selected(self.bundle, after))):
             self.verdict.checked.append("every entry's hash and its proof of inclusion")
         self.verdict.notes.append(
@@ -2019,6 +2027,7 @@ def document(verdict: Verdict, manifest: dict[str, Json]) -> dict[str, Json]:
         "period": manifest.get("period"),
         "range": manifest.get("range"),
         "complete": manifest.get("complete"),
+        "empty": verdict.empty,
         "entries": verdict.entries,
         "reviews": verdict.reviews,
         "first_bad": None if first is None else {"code": first.code, "message": first.message},
@@ -2036,6 +2045,10 @@ def prose(verdict: Verdict, manifest: dict[str, Json]) -> str:
     told = document(verdict, manifest)
     if verdict.findings:
         lines = ["BAD: this bundle is not what was recorded and signed."]
+        if verdict.is_other:
+            lines = ["NOT OURS: this is no bundle of a format that is known here."]
+    elif verdict.empty:
+        lines = ["NOTHING SHOWN: the selection has no entries, so there is nothing to be good."]
     elif verdict.trusted:
         lines = [
             "GOOD: nothing in this bundle was changed"

@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from ledger.audit.drawing import FORMAT as SAMPLE_FORMAT
 from ledger.audit.parquet import check_parquet, write_parquet
 from ledger.cli.output import Output, facts
 from ledger.cli.remote import PATIENCE_S, Remote, ledger_path
@@ -24,6 +25,7 @@ from ledger.errors import CommitmentError, LedgerError, MalformedProofError, Set
 POLL_S = 0.2
 PACKED = ".zip"
 ENVELOPE = "envelope"
+NOTHING_SELECTED = "No entry of the period is selected: the bundle shows nothing.\n"
 _NUMBERS = re.compile("[0-9]+(?:[ ,\\n]+[0-9]+)*")
 
 
@@ -41,15 +43,34 @@ class Wanted:
 
 def read_sample(text: str) -> list[int]:
     """
-    Numbers of entries: as they are, or from a file that `@` names.
+    Numbers of entries: as they are, or from a file that `@` names, also one of `sample --out`.
 
     Raises:
         SettingsError: They are none.
     """
     said = read_file(Path(text[1:])).decode(errors="replace") if text.startswith("@") else text
+    drawn = _drawn(said)
+    if drawn is not None:
+        return drawn
     if not _NUMBERS.fullmatch(said.strip()):
-        raise SettingsError("--sample is numbers of entries (3,17,39), or @FILE with them")
+        raise SettingsError(
+            "--sample is numbers of entries (3,17,39), or @FILE with them, or @FILE.json as "
+            "`effect-ledger sample --out` wrote it"
+        )
     return [int(each) for each in re.split("[ ,\n]+", said.strip())]
+
+
+def _drawn(said: str) -> list[int] | None:
+    """The entries of a sample, as its JSON has them; None where it is no such JSON."""
+    try:
+        document = orjson.loads(said)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(document, dict) or document.get("format") != SAMPLE_FORMAT:
+        return None
+    if not document["items"]:
+        raise SettingsError("the sample has no entries, so there is nothing to take")
+    return [item["seq"] for item in document["items"]]
 
 
 def fetch_bundle(remote: Remote, wanted: Wanted, output: Output) -> None:
@@ -198,8 +219,9 @@ def _prose(document: Mapping[str, Any]) -> str:
         timestamped=_timestamped(document["timestamp"]),
         packed=f"{document['bytes']:,} bytes, sha256 {document['bundle_hash']}",
     )
+    nothing = "" if document["entries"] or document["complete"] else NOTHING_SELECTED
     return (
-        f"{document['out']} is the bundle.\n{told}\n"
+        f"{document['out']} is the bundle.\n{told}\n{nothing}"
         f"Verify it: effect-ledger verify {document['out']} --vkey VKEY"
     )
 

@@ -22,6 +22,7 @@ from ledger.cli.remote import (
 from ledger.cli.verify.trust import KeysOption, VkeyOption, trusted_keys
 from ledger.cli.words import read_file
 from ledger.copies.export import CHECKPOINT, Exported, Fetch, export_log
+from ledger.copies.log_copy import COSIGNED
 from ledger.errors import MalformedProofError, SettingsError
 from ledger.note import VerifierKey, parse_note
 
@@ -108,8 +109,10 @@ def _export_log(
     with open_remote(as_stranger=True) as remote:
         believed = trusted or _keys_by_word(remote, name)
         fetch = _fetch_from(remote, name)
+        # Before the newest one: then it is no larger.
+        cosigned = _cosigned(remote, name)
         with output.progress(f"Exporting {name}", "entries") as tell:
-            exported = export_log(name, fetch, tiles, believed, tell)
+            exported = export_log(name, fetch, tiles, believed, tell, cosigned=cosigned)
     not_checked = [THE_RULES, *([] if trusted else [THE_KEY])]
     output.answer(
         _document(exported, name, tiles, not_checked), _prose(exported, tiles, not_checked)
@@ -145,6 +148,18 @@ def _fetch_from(remote: Remote, ledger: str) -> Fetch:
             raise
 
     return fetch
+
+
+def _cosigned(remote: Remote, ledger: str) -> bytes | None:
+    """The newest checkpoint that witnesses saw; None where none has."""
+    path = f"{ledger_path(ledger, '/log')}/{COSIGNED}"
+    try:
+        return remote.send("GET", path, patience_s=PATIENCE_S)
+    except ProblemError as error:
+        if error.problem["code"] in {"NOT_COSIGNED_YET", "UNAUTHENTICATED"}:
+            # Whoever may not read the log is told where it is asked for.
+            return None
+        raise
 
 
 def _keys_by_word(remote: Remote, ledger: str) -> list[VerifierKey]:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from ledger.checkpoint import Checkpoint, open_checkpoint
 from ledger.copies.continuity import find_contradiction, tile_reader
+from ledger.copies.log_copy import COSIGNED_FILE
 from ledger.errors import (
     ConsistencyError,
     InclusionError,
@@ -65,6 +66,8 @@ def export_log(
     directory: Path,
     verifiers: Sequence[VerifierKey],
     tell: Tell | None = None,
+    *,
+    cosigned: bytes | None = None,
 ) -> Exported:
     """
     Bring the copy of a ledger's log in `directory` to the log's newest checkpoint.
@@ -79,6 +82,8 @@ def export_log(
         directory: Made where it is missing.
         verifiers: Keys of the log that are trusted.
         tell: Progress.
+        cosigned: The newest checkpoint that witnesses saw, as the log shows it, asked for before
+            the newest one; it is kept beside that, and witnesses are for who verifies the copy.
 
     Raises:
         SettingsError: The directory cannot be used, or holds another log.
@@ -94,10 +99,17 @@ def export_log(
         newest = _open_newest(note, verifiers, ledger)
         if kept is not None:
             # Before anything is written: of two histories, the one that is here is evidence.
-            _check_continued(kept, newest, fetch, directory)
+            _check_continued(kept, newest, fetch, f"the checkpoint in {directory}")
+        if cosigned is not None:
+            _check_continued(
+                open_checkpoint(cosigned, verifiers), newest, fetch, "what witnesses saw of it"
+            )
         copy = _Copy(fetch, directory, newest, tell or (lambda _done, _size: None))
         copy.settle()
         copy.publish(note)
+        if cosigned is not None:
+            _write(directory / COSIGNED_FILE, cosigned)
+            _sync(directory)
     return Exported(
         checkpoint=newest,
         grown_from=None if kept is None else kept.size,
@@ -132,13 +144,13 @@ def _open_newest(note: bytes, verifiers: Sequence[VerifierKey], ledger: str) -> 
     return newest
 
 
-def _check_continued(kept: Checkpoint, newest: Checkpoint, fetch: Fetch, directory: Path) -> None:
+def _check_continued(kept: Checkpoint, newest: Checkpoint, fetch: Fetch, what: str) -> None:
     if kept.origin != newest.origin:
-        raise SettingsError(f"{directory} holds the log of {kept.origin}, not of {newest.origin}")
+        raise SettingsError(f"{what} is of {kept.origin}, not of {newest.origin}")
     if newest.size < kept.size:
         raise ConsistencyError(
-            f"the log shows {newest.size} entries, and the checkpoint in {directory} was signed "
-            f"over {kept.size}: what was shown before is gone",
+            f"the log shows {newest.size} entries, and {what} was signed over {kept.size}: what "
+            "was shown before is gone",
             expected=kept.size,
             found=newest.size,
         )
@@ -146,19 +158,15 @@ def _check_continued(kept: Checkpoint, newest: Checkpoint, fetch: Fetch, directo
     try:
         forked = find_contradiction(kept, newest, Tree(tile_reader(fetch)))
     except InclusionError as error:
-        raise _not_continued(kept, newest, directory, error.message) from error
+        raise _not_continued(kept, newest, what, error.message) from error
     if forked is not None:
-        raise _not_continued(
-            kept, newest, directory, f"it has there the root {forked.old_root.hex()}"
-        )
+        raise _not_continued(kept, newest, what, f"it has there the root {forked.old_root.hex()}")
 
 
-def _not_continued(
-    kept: Checkpoint, newest: Checkpoint, directory: Path, why: str
-) -> ConsistencyError:
+def _not_continued(kept: Checkpoint, newest: Checkpoint, what: str, why: str) -> ConsistencyError:
     return ConsistencyError(
-        f"the log at {newest.size} entries does not continue the {kept.size} that the checkpoint "
-        f"in {directory} was signed over: {why}",
+        f"the log at {newest.size} entries does not continue the {kept.size} that {what} was "
+        f"signed over: {why}",
         old=kept.size,
         new=newest.size,
     )

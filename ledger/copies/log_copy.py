@@ -51,7 +51,10 @@ PAUSE_S = 0.5
 
 _NEWEST = "checkpoint"
 # Servers of plain files show the newest one here, too, and directories have no such file.
-_COSIGNED = "checkpoint?level=cosigned"
+COSIGNED = "checkpoint?level=cosigned"
+"""The newest checkpoint that witnesses saw, as our logs show it."""
+COSIGNED_FILE = "checkpoint.cosigned"
+"""The same in a directory."""
 _LEDGER_URL = re.compile("/v1/ledgers/[^/]+")
 
 
@@ -157,7 +160,7 @@ def read_note(copy: LogCopy, *, cosigned: bool = False) -> bytes:
         MalformedProofError: There is none.
         SettingsError, LogUnreachableError, ForbiddenError: As `LogCopy.read`.
     """
-    note = (copy.read(_COSIGNED) if cosigned else None) or copy.read(_NEWEST)
+    note = (copy.read(COSIGNED) if cosigned else None) or copy.read(_NEWEST)
     if note is None:
         raise MalformedProofError(f"{copy.where} has no checkpoint")
     return note
@@ -252,7 +255,7 @@ class _DirectoryCopy:
         self.where = where
 
     def read(self, path: str) -> bytes | None:
-        file = Path(self.where, path)
+        file = Path(self.where, COSIGNED_FILE if path == COSIGNED else path)
         try:
             with file.open("rb") as opened:
                 return _limited(path, opened.read(FILE_BYTES_MAX + 1))

@@ -34,9 +34,10 @@ from ledger.audit.exports import KEPT_S
 from ledger.audit.parquet import write_parquet
 from ledger.audit.selection import Selection
 from ledger.canonical import canonical_bytes
+from ledger.cli.bundles import read_sample
 from ledger.cli.main import app
 from ledger.entry import PosterSignature, effect_signing_bytes
-from ledger.errors import NotFoundError
+from ledger.errors import NotFoundError, SettingsError
 from ledger.rfc3161 import load_authorities
 from tests.faults.house import House, asks, open_house
 from tests.integration.authorities import authority, listening
@@ -272,6 +273,41 @@ def test_tables_are_parquet_for_those_who_compute(taken, tmp_path):
     assert table.column("seq").to_pylist() == list(range(18))
     assert sum(each for each in table.column("amount").to_pylist() if each) == Decimal("166.00")
     assert table.schema.field("recorded_at").type.tz == "UTC"
+
+
+def test_an_empty_selection_shows_nothing_and_is_not_called_good(room, taken, tmp_path):
+    ledger = orjson.loads((taken.march / "manifest.json").read_bytes())["ledger"]
+    bundle = room.unpacked(ledger, "2026-03", tmp_path, Selection(type="no.such"))
+    code, told = run(bundle, "--vkey", taken.vkey)
+    judged = orjson.loads(judge(bundle, "--vkey", taken.vkey, "--json"))
+
+    assert (code, told["verified"], told["empty"], told["findings"]) == (2, False, True, [])
+    assert (judged["verified"], judged["verdicts"]["tamper"]) == (False, "unchecked")
+    assert "NOTHING SHOWN" in judge(bundle, "--vkey", taken.vkey)
+
+
+def test_a_manifest_of_something_else_is_not_called_tampered(taken, tmp_path):
+    (tmp_path / "manifest.json").write_text('{"manifest_version": 3, "files": []}')
+    done = CliRunner().invoke(app, ["verify", str(tmp_path), "--vkey", taken.vkey])
+
+    assert isinstance(done.exception, SettingsError)
+    assert verify.main([str(tmp_path), "--vkey", taken.vkey]) == 2
+
+
+def test_a_sample_is_taken_as_it_was_drawn(taken, tmp_path):
+    paper = tmp_path / "paper.xlsx"
+    drawn = ["--method", "random", "--size", "3", "--seed", "7", "--out", str(paper)]
+    CliRunner().invoke(app, ["sample", str(taken.march), *drawn])
+    told = orjson.loads(paper.with_suffix(".json").read_bytes())
+
+    assert read_sample(f"@{paper.with_suffix('.json')}") == [each["seq"] for each in told["items"]]
+    with pytest.raises(SettingsError):
+        read_sample('{"items": [{"seq": 3}]}')
+
+
+def judge(*arguments: str | Path) -> str:
+    """What `effect-ledger verify` prints."""
+    return CliRunner().invoke(app, ["verify", *map(str, arguments)]).stdout
 
 
 # ---- The same bytes ----

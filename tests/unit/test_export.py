@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from ledger.checkpoint import open_checkpoint
 from ledger.copies import export
 from ledger.copies.export import Exported, export_log
+from ledger.copies.log_copy import open_copy, read_note
 from ledger.errors import (
     ConsistencyError,
     InclusionError,
@@ -88,6 +89,20 @@ def test_a_copy_is_every_file_a_tile_client_asks_for(directory: Path, size: int)
     assert (exported.checkpoint.size, exported.grown_from) == (size, None)
     assert (exported.kept, exported.written) == (0, len(expected) - 1)
     assert exported.repaired == 0
+
+
+def test_what_witnesses_saw_is_kept_beside_the_newest(directory: Path) -> None:
+    """And only where the log continues it; whose cosignatures they are, whoever verifies says."""
+    seen = LOG.at(257).fetch("checkpoint")
+    export_log(LEDGER, WHOLE.fetch, directory, [LOG.key.verifier], cosigned=seen)
+    with open_copy(str(directory)) as kept:
+        assert read_note(kept, cosigned=True) == seen
+        assert read_note(kept) == WHOLE.fetch("checkpoint")
+
+    ahead = LOG.at(SIZE + 1).fetch("checkpoint")
+    with pytest.raises(ConsistencyError, match="what witnesses saw"):
+        export_log(LEDGER, WHOLE.fetch, directory, [LOG.key.verifier], cosigned=ahead)
+    assert (directory / "checkpoint.cosigned").read_bytes() == seen
 
 
 def test_progress_grows_to_the_size(directory: Path) -> None:
@@ -396,7 +411,7 @@ def test_another_log_is_not_put_in_its_place(directory: Path) -> None:
     other = Log(SIZE, origin=f"another.example/{LEDGER}")
     keys = [LOG.key.verifier, other.key.verifier]
 
-    with pytest.raises(SettingsError, match=r"holds the log of ledger\.example/shop"):
+    with pytest.raises(SettingsError, match=r"is of ledger\.example/shop, not"):
         export_log(LEDGER, other.fetch, directory, keys)
 
     assert files_in(directory) == WHOLE.files()

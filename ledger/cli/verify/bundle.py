@@ -49,13 +49,21 @@ def check_bundle(path: Path) -> None:
 
 
 def judge_bundle(output: Output, path: Path, trust: Trust, previous: Path | None) -> Judgement:
-    """What a bundle proves under the keys that are trusted; without any, under its own word."""
+    """
+    What a bundle proves under the keys that are trusted; without any, under its own word.
+
+    Raises:
+        SettingsError: It is of another kind.
+        TimestampError, MalformedProofError: The timestamp that came with it is not its word.
+    """
     keys = [
         replace(verifier.Key.parse(each.encode()), final_size=each.final_size)
         for each in trust.logs
     ]
     with output.progress("Verifying the bundle", "entries") as tell:
         verdict, manifest = verifier.verify(path, keys, previous=previous, progress=tell)
+    if verdict.is_other:
+        raise SettingsError(f"not ours: {verdict.findings[0].message}")
     told = verifier.document(verdict, manifest)
     timestamp = _timestamp(verdict, trust)
     period, span = told["period"] or {}, told["range"] or {}
@@ -63,6 +71,7 @@ def judge_bundle(output: Output, path: Path, trust: Trust, previous: Path | None
     return Judgement(
         subject="the bundle",
         verdicts=_verdicts(verdict, complete=bool(told["complete"])),
+        nothing="the selection has no entries" if verdict.empty else None,
         level="log-signed" if verdict.code == verifier.GOOD else None,
         document={
             name: told[name]
@@ -116,6 +125,8 @@ def _timestamp(verdict: verifier.Verdict, trust: Trust) -> Timestamp | None:
 
 
 def _verdicts(verdict: verifier.Verdict, *, complete: bool) -> dict[str, Verdict]:
+    if verdict.empty and not verdict.findings:
+        return dict.fromkeys(VERDICTS, "unchecked")
     if not verdict.findings:
         # Of times a bundle shows the order, and nothing of the clock.
         completeness: Verdict = "ok" if complete else "unchecked"

@@ -45,6 +45,8 @@ class Judgement:
     first_bad: Mapping[str, Any] | None = None
     """`check`, `seq` and `message` of the first finding."""
     findings_total: int = 0
+    nothing: str | None = None
+    """Why it shows nothing, though nothing in it is bad."""
     authenticated: bool = True
     """Whether anyone the caller trusts vouched for it."""
     error: VerificationError | None = field(default=None, repr=False)
@@ -62,11 +64,11 @@ class Judgement:
             output.note(f"effect-ledger: {self.error.message}")
         if not self.good:
             return BAD_EVIDENCE
-        return GOOD if self.authenticated else BAD_INPUT
+        return GOOD if self.authenticated and self.nothing is None else BAD_INPUT
 
     def _document(self) -> dict[str, Any]:
         document = {
-            "verified": self.good and self.authenticated,
+            "verified": self.good and self.authenticated and self.nothing is None,
             "authenticated": self.authenticated,
             **self.document,
             "verdicts": {name: self.verdicts[name] for name in VERDICTS},
@@ -99,6 +101,8 @@ class Judgement:
         subject = self.subject[0].upper() + self.subject[1:]
         if not self.good:
             return f"{subject} is NOT good"
+        if self.nothing is not None:
+            return f"NOTHING SHOWN: {self.nothing}"
         if not self.authenticated:
             return f"NOT AUTHENTICATED: {self.subject} is good by its own word alone"
         return f"{subject} is good"

@@ -23,7 +23,7 @@ from typing import Any
 import httpx
 import psycopg
 
-from ledger.bench import bundles, filling, yardsticks
+from ledger.bench import bundles, filling, reconciling, yardsticks
 from ledger.bench.ceiling import ceiling_server
 from ledger.bench.load import Load, Request, drive, http_request, percentile
 from ledger.bench.processors import used_by
@@ -630,6 +630,12 @@ def _append_ms(service: Service, ledger: str) -> float:
 # ---- Bundles --------------------------------------------------------------------------
 
 
+def reconciliations(bench: Bench) -> Figure:
+    """A generated shop read, matched and held to its planted breaks; see `reconciling`."""
+    ratio, details = reconciling.measure(bench)
+    return Figure(ratio=ratio, details=details)
+
+
 def audit_bundles(bench: Bench) -> Figure:
     """A closed period taken away and verified by verify.py alone; see `bundles`."""
     ratio, details = bundles.measure(bench)
@@ -740,5 +746,13 @@ CASES = (
         reach=0.1,
         run=audit_bundles,
         needs_large=True,
+    ),
+    Case(
+        name="R13",
+        what="a shop of a thousand to a million lines reconciled, one process, growth",
+        yardstick="n log n from 10,000 lines on",
+        reach=1.5,
+        run=reconciliations,
+        less_is_better=True,
     ),
 )

@@ -35,7 +35,11 @@ def bench(
     *,
     seconds: Annotated[float, typer.Option(min=1, help="Length of each run of load.")] = 10.0,
     entries: Annotated[
-        int, typer.Option(min=10_000, help="Entries of the large ledger that R6 to R12 need.")
+        int,
+        typer.Option(
+            min=10_000,
+            help="Entries of R6 to R12's large ledger; most lines of R13.",
+        ),
     ] = 1_000_000,
     workers: Annotated[int, typer.Option(min=1, help="Processes that answer.")] = 1,
     data_dir: Annotated[
@@ -50,9 +54,9 @@ def bench(
 
     R1 single posts, R2 batches, R3 sixteen ledgers, R4 one client, R5 replays, F1 single posts
     beside large batches; R6 verification, R7 pages, R8 proofs, R9 posts beside readers, R10
-    bytes on disk, R11 growth, R12 audit bundles. R6 to R12 fill a ledger first, some 5,000
-    entries a second. Load, service and database share this machine's processors; nothing
-    leaves it.
+    bytes on disk, R11 growth, R12 audit bundles, R13 reconciliations of up to a million lines.
+    R6 to R12 fill a ledger first, some 5,000 entries a second. Load, service and database share
+    this machine's processors; nothing leaves it.
     """
     # Imported here: it takes longer to load than most commands take to run.
     from ledger.bench import CASES

@@ -43,4 +43,5 @@ def test_every_figure_has_its_yardstick(tmp_path: Path, monkeypatch) -> None:
     assert set(figures["R2"]["details"]["batches"]["statuses"]) == {"200"}
     assert set(figures["R8"]["details"]["inclusion"]["statuses"]) == {"200"}
     assert figures["R6"]["details"]["entries"] >= 10_000
+    assert [each["wrong"] for each in figures["R13"]["details"]["sizes"]] == [0, 0]
     assert found["machine"]["entries"] == 10_000

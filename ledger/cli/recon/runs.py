@@ -19,7 +19,7 @@ from ledger.cli.output import (
 from ledger.cli.recon.room import KeyOption, NoteOption, Room
 from ledger.cli.remote import open_remote
 from ledger.cli.words import write_file
-from ledger.errors import NotFoundError, SettingsError, VerificationError
+from ledger.errors import NotFoundError, PushbackError, SettingsError
 
 POLL_S = 0.2
 POLL_MAX_S = 2.0
@@ -139,7 +139,7 @@ def _wait(room: Room, run_id: str, output: Output) -> Any:
         while True:
             found = room.get(f"runs/{run_id}")
             if found["state"] == "failed":
-                raise VerificationError(f"the run failed: {found['error']}", run=run_id)
+                raise PushbackError(f"the run failed: {found['error']}", run=run_id)
             if found["state"] == "done":
                 return found
             tell(found["done"], None)

@@ -98,7 +98,11 @@ class Draft:
             if currency not in self._unknown_currencies:
                 self._unknown_currencies.add(currency)
                 shown = _shown(currency)
-                self.error(FindingCode.CURRENCY_UNKNOWN, locator, f"no currency {shown} is known")
+                self.error(
+                    FindingCode.CURRENCY_UNKNOWN,
+                    locator,
+                    f"no currency {shown} is known: give its decimals in the source's `exponents`",
+                )
             return None
 
     def amount(

@@ -217,7 +217,8 @@ def _statement(office: Office, ledger: str, run_id: str, wanted: str) -> tuple[b
         return statement_text(run, signoffs).encode(), "text/plain; charset=utf-8"
     if wanted == "csv":
         return statement_csv(run, signoffs).encode(), CSV
-    return orjson.dumps(office.summary(ledger, run)), JSON
+    summary = office.summary(ledger, run)
+    return orjson.dumps(summary, option=orjson.OPT_APPEND_NEWLINE), JSON
 
 
 def _day(text: str, pointer: str) -> date:

@@ -34,7 +34,17 @@ def sources(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the sources, or save one: a change is a new version."""
+    """
+    List the sources, or save one: a change is a new version.
+
+    A source is a JSON object: `name`, `provider` (the `system` of evidence), `iana_tz` (zone of
+    the report's days). It may have: `side` (provider or bank), `report_type`, `account_ref`,
+    `currency`, `unit_rule` (iso_4217 or hundredths), `decimal_separator`, `date_order` (dmy, mdy
+    or ymd), `exponents` {currency: decimals}, `mapping` (of a CSV, or the name of a shipped
+    one), `windows` {kind: {before, after, late_after}} in business days, `tolerances`
+    [{kind, currency, cap_minor, becomes, automatic}], `fee_caps` {currency: minor units},
+    `holidays` [day], `approval_above` {currency: minor units up to which one person decides alone}.
+    """
     with open_remote() as remote:
         room = Room(remote, ledger)
         if save is not None:

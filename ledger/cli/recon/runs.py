@@ -52,7 +52,7 @@ def run(
         found = _wait(room, begun["id"], output)
         text = "" if as_json else room.raw(f"runs/{found['id']}/statement", format="text").decode()
     remaining = found["remaining"]
-    says = "tied" if found["tied"] else f"{remaining} remain open"
+    says = "tied" if found["tied"] else f"not tied, {remaining} remain open"
     output.answer(found, f"{text}\nRun {found['id']}: {says}.")
     raise typer.Exit(GOOD if found["tied"] else BAD_EVIDENCE)
 

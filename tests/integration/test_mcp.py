@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
@@ -89,11 +90,18 @@ def test_tools_say_what_they_do_to_the_world(shell):
 
 def test_without_the_sdk_the_command_names_the_extra(tmp_path):
     (tmp_path / "mcp.py").write_text("raise ModuleNotFoundError('no mcp', name='mcp')\n")
-    hidden = Shell(data_dir=tmp_path, variables={"PYTHONPATH": str(tmp_path)})
-    done = hidden.run("mcp", "shop")
+    shell = Shell(data_dir=tmp_path, variables={"PYTHONPATH": str(tmp_path)})
+    # A process of its own, which has imported nothing yet.
+    done = subprocess.run(
+        [*COMMAND, "mcp", "shop"],
+        env=shell.environment,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
 
-    assert done.code == 2
-    assert "pip install 'effect-ledger[mcp]'" in done.err
+    assert done.returncode == 2
+    assert "pip install 'effect-ledger[mcp]'" in done.stderr
 
 
 def test_without_a_key_the_command_says_how_to_make_one(tmp_path):

@@ -26,8 +26,8 @@ from ledger.verification.pages import verify_ledger
 from ledger.verify import Dated, Page, Progress
 
 NICENESS = 10
-# With so many the one that judges has no time to wait.
-READERS_MAX = 8
+# With so many the one that judges has no time to wait for another.
+READERS_MAX = 4
 _READER_ENDED = "a process that read ahead ended"
 # Spawned and not forked: locks and connections of this process must not be inherited.
 _spawn = multiprocessing.get_context("spawn")

@@ -70,6 +70,13 @@ LOCK_HEAD = Statement(
     "where ledger = $1 for update",
 )
 
+# One plan for whatever values: by statistics that do not know a new ledger, reading all of it for
+# each key seems as cheap as looking the key up.
+ONE_PLAN = "set plan_cache_mode = force_generic_plan"
+# Plans are kept, and those that were made while a ledger had next to nothing are bad ones later.
+DISCARD_PLANS = Statement("discard_plans", "discard plans")
+PLANS_MADE_AGAIN_AT = 256
+
 # Closes that no other close supersedes, and which therefore do not overlap.
 SELECT_CLOSED = Statement(
     "select_closed",
@@ -234,6 +241,8 @@ class PostgresStorage:
         self._connection: psycopg.Connection[Any] | None = None
         self._wire: Wire | None = None
         self._is_publishing = False
+        self._plans_until = PLANS_MADE_AGAIN_AT
+        """Size of a ledger from which on statements are to be planned anew."""
         # Ledger -> how many closes it had when they were read, and those that stand.
         self._closed: dict[str, tuple[int, tuple[ClosedPeriod, ...]]] = {}
 
@@ -307,6 +316,9 @@ class PostgresStorage:
         with self._database_errors():
             wire.say(NO_WAIT_FOR_DISK)
             wire.say(PUBLISH, ledger, checkpoint.size, checkpoint.root, note)
+            if checkpoint.size >= self._plans_until:
+                wire.say(DISCARD_PLANS)
+                self._plans_until = 2 * checkpoint.size
             wire.send()
         self._is_publishing = True
 
@@ -481,6 +493,8 @@ class PostgresStorage:
         if self._connection is None or self._connection.closed:
             self.close()
             self._connection = connect(self._conninfo, WRITER)
+            self._connection.execute(ONE_PLAN)
+            self._plans_until = PLANS_MADE_AGAIN_AT
             # Another database may answer now, as after a restore.
             self._closed.clear()
         return self._connection

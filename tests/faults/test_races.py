@@ -490,3 +490,20 @@ def rows_read(plan: dict[str, Any]) -> int:
         return below
     seen = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)
     return int(below + seen * plan["Actual Loops"])
+
+
+def test_plans_of_a_small_ledger_do_not_outlive_it(house):
+    """A connection that began while there was nothing looks keys up when there is much."""
+    ledger = house.open_ledger()
+    appender = house.open_appender()
+    for start in range(0, 1_200, 100):
+        keys = [asks(f"k-{at}") for at in range(start, start + 100)]
+        appender.append(ledger, [asked(ledger, *keys)])
+
+    # Which an appender shows to nobody else.
+    connection = appender._storage._connection
+    again = f"('{ledger}', '{{k-7,k-600,new}}')"
+    row = connection.execute(
+        f"explain (analyze, format json) execute select_replays {again}"
+    ).fetchone()
+    assert rows_read(row[0][0]["Plan"]) == 2, row

@@ -401,7 +401,7 @@ WRITE = [
     "update heads",
     "commit",
 ]
-PUBLISH = ["select set_config('synchronous_commit'", "insert into published"]
+PUBLISH = ["select set_config('synchronous_commit'", "insert into published", "discard plans"]
 FEW = [*READ, "insert into entries", *WRITE, *PUBLISH]
 MANY = [*READ, "copy entries", COPIED, *WRITE, *PUBLISH]
 """What an append of everything says, in order, where it completes a tile."""

@@ -8,6 +8,7 @@ What a credential is and how it is stored is for `ledger.registry.credentials`.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from collections import OrderedDict
@@ -48,6 +49,7 @@ class Authenticator:
         self._clock = clock
         # Kept by hash: a copy of this process's memory gives no token away.
         self._remembered: OrderedDict[bytes, tuple[float, Credential]] = OrderedDict()
+        self._asking: dict[bytes, asyncio.Task[Credential]] = {}
 
     async def authenticate(self, request: Request) -> Credential:
         """
@@ -60,11 +62,7 @@ class Authenticator:
         token = _bearer_token(request.headers.get("authorization"))
         credential = self._remembers(token)
         if credential is None:
-            asked_at = self._clock()
-            name = _name(token)
-            self._remembered.pop(name, None)
-            credential = await run_in_threadpool(self._store.authenticate, token)
-            self._remember(name, asked_at + REMEMBERED_S, credential)
+            credential = await self._ask(token)
         request.state.principal = credential.principal
         request.state.labels = credential.labels
         return credential
@@ -77,6 +75,27 @@ class Authenticator:
             UnauthenticatedError: It is none in its form.
         """
         return self._remembers(_bearer_token(sent))
+
+    async def _ask(self, token: str) -> Credential:
+        """What the store says, asked once for all who wait for the same answer."""
+        name = _name(token)
+        asking = self._asking.get(name)
+        if asking is None:
+            asking = self._asking[name] = asyncio.create_task(self._look_up(name, token))
+            # All who waited may be gone by then: an error that nobody hears is none.
+            asking.add_done_callback(lambda done: done.cancelled() or done.exception())
+        # Whoever hangs up does not take the answer from the others.
+        return await asyncio.shield(asking)
+
+    async def _look_up(self, name: bytes, token: str) -> Credential:
+        asked_at = self._clock()
+        self._remembered.pop(name, None)
+        try:
+            credential = await run_in_threadpool(self._store.authenticate, token)
+        finally:
+            del self._asking[name]
+        self._remember(name, asked_at + REMEMBERED_S, credential)
+        return credential
 
     def _remembers(self, token: str) -> Credential | None:
         remembered = self._remembered.get(_name(token))

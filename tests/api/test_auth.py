@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from api.auth import Authenticator
+from ledger.errors import LedgerError, UnauthenticatedError
 from tests.api.support import NOBODYS_ID, Api, capture, item, refund
 
 READS = [
@@ -180,3 +186,47 @@ def test_the_registry_is_written_by_the_service_alone(api: Api, path: str) -> No
     answer = api.on("_registry").post(path, capture(), key="k1")
 
     assert (answer.status_code, answer.json()["code"]) == (403, "FORBIDDEN")
+
+
+class Store:
+    """Says what it is told to say, and counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.error: LedgerError | None = None
+
+    def authenticate(self, token: str) -> Any:
+        self.asked += 1
+        time.sleep(0.01)
+        if self.error is not None:
+            raise self.error
+        return SimpleNamespace(principal=token, labels="full")
+
+
+def test_a_credential_is_looked_up_once_however_many_wait_for_it():
+    """Bad answers too, and those are asked for again; one that hangs up changes nothing."""
+    store = Store()
+    authenticator = Authenticator(store)
+
+    async def ask(token: str) -> list[Any]:
+        headers = {"authorization": f"Bearer {token}"}
+        calls = [
+            asyncio.ensure_future(
+                authenticator.authenticate(
+                    SimpleNamespace(headers=headers, state=SimpleNamespace())
+                )
+            )
+            for _ in range(20)
+        ]
+        await asyncio.sleep(0)
+        calls[0].cancel()
+        return (await asyncio.gather(*calls, return_exceptions=True))[1:]
+
+    assert {each.principal for each in asyncio.run(ask("good"))} == {"good"}
+    assert store.asked == 1
+    store.error = UnauthenticatedError("unknown")
+    for asked in (2, 3):
+        assert asyncio.run(ask("bad")) == [store.error] * 19
+        assert store.asked == asked
+    assert {each.principal for each in asyncio.run(ask("good"))} == {"good"}
+    assert store.asked == 3

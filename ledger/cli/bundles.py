@@ -18,8 +18,9 @@ import orjson
 from ledger.audit.drawing import FORMAT as SAMPLE_FORMAT
 from ledger.audit.parquet import check_parquet, write_parquet
 from ledger.cli.output import Output, facts
-from ledger.cli.remote import PATIENCE_S, Remote, ledger_path
+from ledger.cli.remote import PATIENCE_S, Remote
 from ledger.cli.words import read_file
+from ledger.client.requests import ledger_path
 from ledger.errors import CommitmentError, LedgerError, MalformedProofError, SettingsError
 
 POLL_S = 0.2
@@ -81,7 +82,7 @@ def fetch_bundle(remote: Remote, wanted: Wanted, output: Output) -> None:
         SettingsError: The place is taken.
         LedgerError: The bundle could not be made.
         CommitmentError: What was fetched is not what was made.
-        ProblemError, UnreachableError: As `Remote.send`.
+        ClientError: As `Remote.send`.
     """
     packed_only = wanted.out.suffix == PACKED
     if wanted.parquet:

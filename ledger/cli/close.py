@@ -9,7 +9,9 @@ from urllib.parse import quote
 import typer
 
 from ledger.cli.output import JsonOption, LedgerArgument, Output, facts, table
-from ledger.cli.remote import WORLDS, ledger_path, open_remote
+from ledger.cli.remote import open_remote
+from ledger.client.errors import WORLDS
+from ledger.client.requests import ledger_path
 
 # The service goes on summing when the connection is cut, and the same command meets the result.
 CLOSE_PATIENCE_S = 600.0

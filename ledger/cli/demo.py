@@ -28,10 +28,13 @@ import typer
 
 from ledger.cli.answering import stopped_by_signals
 from ledger.cli.output import BAD_EVIDENCE, JsonOption, Output
-from ledger.cli.remote import PATIENCE_S, WORLDS, ProblemError, Remote, ledger_path
+from ledger.cli.remote import PATIENCE_S, Remote
 from ledger.cli.verify.judgement import VERDICTS
 from ledger.cli.verify.receipt import read_receipt
 from ledger.cli.verify.service import run_verification
+from ledger.client import Refused
+from ledger.client.errors import WORLDS
+from ledger.client.requests import ledger_path
 from ledger.errors import DatabaseUnavailableError
 from ledger.forms.timestamps import format_time
 from ledger.note import VerifierKey
@@ -236,7 +239,7 @@ class _Teller:
         """A write that history does not take."""
         try:
             self._remote.post(ledger_path(LEDGER, path), body, key=key)
-        except ProblemError as error:
+        except Refused as error:
             problem = error.problem
             self.steps.append({"path": path, "key": key, "request": body, "problem": problem})
             self._say(

@@ -11,16 +11,11 @@ import typer
 from ledger.checkpoint import parse_checkpoint
 from ledger.cli.bundles import Wanted, fetch_bundle, read_sample
 from ledger.cli.output import JsonOption, Output, QuietOption, facts
-from ledger.cli.remote import (
-    KEY_VARIABLE,
-    PATIENCE_S,
-    ProblemError,
-    Remote,
-    ledger_path,
-    open_remote,
-)
+from ledger.cli.remote import KEY_VARIABLE, PATIENCE_S, Remote, open_remote
 from ledger.cli.verify.trust import KeysOption, VkeyOption, trusted_keys
 from ledger.cli.words import read_file
+from ledger.client import Refused
+from ledger.client.requests import ledger_path
 from ledger.copies.export import CHECKPOINT, Exported, Fetch, export_log
 from ledger.copies.log_copy import COSIGNED
 from ledger.errors import MalformedProofError, SettingsError
@@ -139,7 +134,7 @@ def _fetch_from(remote: Remote, ledger: str) -> Fetch:
     def fetch(path: str) -> bytes:
         try:
             return remote.send("GET", f"{log}/{path}", patience_s=PATIENCE_S)
-        except ProblemError as error:
+        except Refused as error:
             if remote.is_stranger and error.problem["code"] == "UNAUTHENTICATED":
                 raise SettingsError(
                     f"the log of {ledger} is not public: set {KEY_VARIABLE} to a key with scope "

@@ -9,7 +9,9 @@ import typer
 
 from ledger.cli.manual import CALLS, manual, plain_typer
 from ledger.cli.output import JsonOption, LedgerArgument, Output, facts, table
-from ledger.cli.remote import WORLDS, ledger_path, open_remote
+from ledger.cli.remote import open_remote
+from ledger.client.errors import WORLDS
+from ledger.client.requests import ledger_path
 
 app = plain_typer(help="Look at intents: effects that are promised and not yet history.")
 

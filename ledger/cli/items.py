@@ -19,7 +19,9 @@ import orjson
 import typer
 
 from ledger.cli.output import BAD_EVIDENCE, JsonOption, LedgerArgument, Output, QuietOption, facts
-from ledger.cli.remote import WORLDS, Remote, ledger_path, open_remote
+from ledger.cli.remote import Remote, open_remote
+from ledger.client.errors import WORLDS
+from ledger.client.requests import ledger_path
 from ledger.errors import LedgerError, SettingsError
 
 FileArgument = Annotated[Path, typer.Argument(help="NDJSON, one item per line; - is stdin.")]

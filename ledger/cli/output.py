@@ -103,9 +103,10 @@ def print_json(document: Mapping[str, Any]) -> None:
 
 def error_document(error: LedgerError) -> dict[str, Any]:
     """What programs are told of an error: its code and the values behind the message."""
-    if "code" in error.details:
-        # A problem of the service carries its own, with world and way out.
-        return error.details
+    problem: Mapping[str, Any] | None = getattr(error, "problem", None)
+    if problem is not None:
+        # A problem of the service carries its own code, with world and way out.
+        return dict(problem)
     code = "".join(f"_{c}" if c.isupper() else c for c in type(error).__name__)
     return {"code": code.removeprefix("_").removesuffix("_Error").upper(), "details": error.details}
 
@@ -133,9 +134,14 @@ def facts(**members: object) -> str:
 def _code_of(error: LedgerError) -> int:
     if isinstance(error, VerificationError):
         return BAD_EVIDENCE
-    # What the service itself says may succeed later was not refused; the client's errors have
-    # the action as an attribute.
-    is_not_now = getattr(error, "action", None) in _LATER or error.details.get("retryable") is True
+    # What the service itself says may succeed later was not refused. Told by attributes, which
+    # errors of the client have: most commands start without it.
+    problem = getattr(error, "problem", None)
+    is_not_now = (
+        problem.get("retryable") is True
+        if problem is not None
+        else getattr(error, "action", None) in _LATER
+    )
     # A database that answers, and does not let this login in, will not do so later.
     is_shut_out = (getattr(error.__cause__, "sqlstate", None) or "").startswith(_SHUT_OUT)
     if is_shut_out:

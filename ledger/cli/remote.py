@@ -1,8 +1,9 @@
 """
 Remote: speaks to a running service over HTTP, as the client commands do.
 
-Where it is and with which key comes from EFFECT_LEDGER_URL and EFFECT_LEDGER_KEY. Writes may be
-sent again after any failure: their idempotency keys make that safe.
+Where it is and with which key comes from EFFECT_LEDGER_URL and EFFECT_LEDGER_KEY. What an answer
+means, and whether the same is sent again, is for `ledger.client`. Writes may be sent again after
+any failure: each has a key, or is of a kind that makes no difference the second time.
 """
 
 from __future__ import annotations
@@ -12,62 +13,33 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
-from urllib.parse import quote, urlsplit
+from typing import Any, Self, TypeVar
 
 import httpx
 import orjson
 
-from ledger.errors import LedgerError, OutcomeUnknownError, SettingsError
-from ledger.forms.grammar import KEY, KEY_FORM
-from ledger.forms.names import check_ledger_name
+from ledger.client import BudgetSpent, NotSent, Refused, Retry, Unreachable
+from ledger.client.budget import PROCESS_BUDGET
+from ledger.client.exchange import Patience, exchange
+from ledger.client.judgement import Answer, judge
+from ledger.client.requests import JSON, LEDGERS, NDJSON, Request, check_key
+from ledger.client.transport import Transport, read_answer
+from ledger.errors import SettingsError
 
 URL_VARIABLE = "EFFECT_LEDGER_URL"
 KEY_VARIABLE = "EFFECT_LEDGER_KEY"
 DEFAULT_URL = "http://127.0.0.1:8420"
-LEDGERS = "/v1/ledgers/"
 
 # Longer than the longest poll, and than a batch waits for its turn.
-TIMEOUT = httpx.Timeout(90.0, connect=5.0)
+ANSWER_TIMEOUT_S = 90.0
 # How long a command goes on asking a service that is busy or about to start.
 PATIENCE_S = 15.0
 PAUSE_MIN_S = 0.5
 PAUSE_MAX_S = 10.0
+# Time ends them before.
+TRIES_MAX = 1_000_000
 
-WORLDS = {"RML1": "RML-1 closed", "RML2": "RML-2 dialog", "RML3": "RML-3 history"}
-"""Worlds as people read them."""
-
-_WAYS_OUT = {
-    "retry-with-backoff": "send the same command again in a moment; its key makes that safe",
-    "start-compensation": "undo it by a compensating effect",
-    "escalate-history": "history stands; only a forward entry that fits it is taken",
-    "fix-request": "correct the request and send it again",
-    "reconcile-first": "look the key up (effect-ledger show --key) before anything else is done",
-    "wait-for-human": "a person has to decide",
-    "stop": "do not send it again",
-}
-
-
-class ProblemError(LedgerError):
-    """The service refused the request, and its problem says what to do about it."""
-
-    def __init__(self, problem: Mapping[str, Any]) -> None:
-        world = WORLDS.get(str(problem.get("world")), "unknown world")
-        detail = problem.get("detail") or problem.get("title") or "the service refused"
-        way_out = _WAYS_OUT.get(str(problem.get("action")), _WAYS_OUT["stop"])
-        super().__init__(
-            f"{world}: {detail} ({problem.get('code', 'no code')}). Way out: {way_out}.", **problem
-        )
-        self.problem = problem
-
-    @property
-    def retryable(self) -> bool:
-        """Whether the same request may succeed later."""
-        return self.problem.get("retryable") is True
-
-
-class UnreachableError(OutcomeUnknownError):
-    """No answer came; whether a write was recorded is not known, and the same key tells."""
+T = TypeVar("T")
 
 
 class Remote:
@@ -84,19 +56,13 @@ class Remote:
         Raises:
             SettingsError: The URL is none, or the key cannot stand in a header.
         """
-        if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
-            raise SettingsError(f"{URL_VARIABLE} must be a URL such as {DEFAULT_URL}")
-        if key is not None and not KEY.fullmatch(key):
-            raise SettingsError(
-                f"{KEY_VARIABLE} must be a key as `effect-ledger key create` prints"
-            )
+        try:
+            self._transport = Transport(url, key)
+        except NotSent as error:
+            variable = URL_VARIABLE if error.reason == "request.url" else KEY_VARIABLE
+            raise SettingsError(f"{variable}: {error.message}") from error
         self.url = url.rstrip("/")
         self.is_stranger = key is None
-        self._http = httpx.Client(
-            base_url=self.url,
-            headers={} if key is None else {"Authorization": f"Bearer {key}"},
-            timeout=TIMEOUT,
-        )
 
     def __enter__(self) -> Self:
         return self
@@ -107,7 +73,7 @@ class Remote:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._http.close()
+        self._transport.close()
 
     def get(
         self, path: str, query: Mapping[str, str] | None = None, *, patience_s: float = 0.0
@@ -121,9 +87,10 @@ class Remote:
             patience_s: As for `send`.
 
         Raises:
-            ProblemError, UnreachableError: As `send`.
+            ClientError: As `send`.
         """
-        return orjson.loads(self.send("GET", path, query=query, patience_s=patience_s))
+        request = Request(method="GET", path=path, query=query or {})
+        return self._ask(request, Answer.json, patience_s)
 
     def post(
         self,
@@ -142,24 +109,21 @@ class Remote:
             body: JSON value, or NDJSON as bytes.
             key: Idempotency key, where the path takes one.
             query: Parameters.
-            patience_s: As for `send`; every write has its key, which makes it safe.
+            patience_s: As for `send`.
 
         Raises:
             SettingsError: The key cannot stand in a header.
-            ProblemError, UnreachableError: As `send`.
+            ClientError: As `send`.
         """
-        if key is not None and not KEY.fullmatch(key):
-            raise SettingsError(f"--key must be {KEY_FORM}")
         is_lines = isinstance(body, bytes)
-        headers = {"Content-Type": "application/x-ndjson" if is_lines else "application/json"}
+        headers = {"Content-Type": NDJSON if is_lines else JSON}
         if key is not None:
-            headers["Idempotency-Key"] = key
-        content = body if is_lines else orjson.dumps(body)
-        return orjson.loads(
-            self.send(
-                "POST", path, query=query, headers=headers, content=content, patience_s=patience_s
-            )
-        )
+            try:
+                headers["Idempotency-Key"] = check_key(key)
+            except NotSent as error:
+                raise SettingsError(f"--key: {error.message}") from error
+        request = _post(path, query, headers, body if is_lines else orjson.dumps(body))
+        return self._ask(request, Answer.json, patience_s)
 
     def send(
         self,
@@ -175,7 +139,7 @@ class Remote:
         The body of a good answer.
 
         Args:
-            method: HTTP method.
+            method: GET or POST.
             path: Under the service's URL.
             query: Parameters.
             headers: Beside the key.
@@ -183,22 +147,16 @@ class Remote:
             patience_s: How long to go on sending what may succeed later.
 
         Raises:
-            ProblemError: The service refused.
-            UnreachableError: No service answers, or what answers is none.
+            Refused: The service refused.
+            Unreachable: No service answers, or what answers is none. Nothing was recorded.
+            OutcomeUnknown: A write was sent, and nothing says what became of it.
         """
-        gives_up_at = time.monotonic() + patience_s
-        pause_s = PAUSE_MIN_S
-        while True:
-            try:
-                return self._send_once(method, path, query, headers, content)
-            except (ProblemError, UnreachableError) as error:
-                if isinstance(error, ProblemError) and not error.retryable:
-                    raise
-                if time.monotonic() + pause_s > gives_up_at:
-                    raise
-                asked_ms = error.details.get("retry_after_ms")
-                time.sleep(max(pause_s, asked_ms / 1000 if isinstance(asked_ms, int) else 0.0))
-                pause_s = min(2 * pause_s, PAUSE_MAX_S)
+        request = (
+            Request(method="GET", path=path, query=query or {}, headers=headers or {})
+            if method == "GET"
+            else _post(path, query, headers or {}, content)
+        )
+        return self._ask(request, lambda answer: answer.content, patience_s)
 
     def download(
         self,
@@ -222,8 +180,8 @@ class Remote:
             patience_s: How long to go on asking a service that answers nothing.
 
         Raises:
-            ProblemError: The service refused.
-            UnreachableError: No service answers.
+            Refused: The service refused.
+            Unreachable: No service answers.
         """
         gives_up_at = time.monotonic() + patience_s
         while (have := target.stat().st_size if target.exists() else 0) < size:
@@ -232,9 +190,10 @@ class Remote:
                 gives_up_at = time.monotonic() + patience_s
             except httpx.HTTPError as error:
                 if time.monotonic() > gives_up_at:
-                    raise UnreachableError(
-                        f"the download from {self.url} broke off at {have} of {size} bytes; the "
-                        "same command goes on from there"
+                    raise Unreachable(
+                        self.url,
+                        f"the download broke off at {have} of {size} bytes; the same command "
+                        "goes on from there",
                     ) from error
                 time.sleep(PAUSE_MIN_S)
 
@@ -249,41 +208,41 @@ class Remote:
         tell: Callable[[int, int], None],
     ) -> None:
         headers = {"Range": f"bytes={have}-", "If-Range": etag} if have else {}
-        with self._http.stream("GET", path, headers=headers) as answer:
-            if not answer.is_success:
-                answer.read()
-                raise _refusal(answer)
-            goes_on = answer.status_code == httpx.codes.PARTIAL_CONTENT
+        request = Request(method="GET", path=path, headers=headers)
+        with self._transport.opened(request, ANSWER_TIMEOUT_S) as response:
+            if not response.is_success:
+                found = judge(request, read_answer(response, response.read()), Answer.json)
+                if found.problem:
+                    raise Refused(found.problem, found.status)
+                raise Unreachable(self.url, found.why)
+            goes_on = response.status_code == httpx.codes.PARTIAL_CONTENT
             with target.open("ab" if goes_on else "wb") as file:
-                for chunk in answer.iter_bytes():
+                for chunk in response.iter_bytes():
                     file.write(chunk)
                     tell(file.tell(), size)
 
-    def _send_once(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str] | None,
-        headers: Mapping[str, str] | None,
-        content: bytes | None,
-    ) -> bytes:
+    def _ask(self, request: Request, read: Callable[[Answer], T], patience_s: float) -> T:
+        patience = Patience(
+            url=self.url,
+            retry=Retry(
+                tries=TRIES_MAX if patience_s else 1,
+                base_s=PAUSE_MIN_S,
+                cap_s=PAUSE_MAX_S,
+                total_s=patience_s,
+                attempt_s=ANSWER_TIMEOUT_S,
+            ),
+            budget=PROCESS_BUDGET,
+        )
         try:
-            answer = self._http.request(
-                method, path, params=query or None, headers=headers, content=content
-            )
-        except httpx.ConnectError as error:
-            raise UnreachableError(
-                f"no service answers at {self.url}: start one with `effect-ledger serve`, or set "
-                f"{URL_VARIABLE}"
+            return self._transport.perform(exchange(request, read, patience))
+        except BudgetSpent as error:
+            # What a person can act on is what the service said last.
+            raise error.last from error
+        except Unreachable as error:
+            raise Unreachable(
+                self.url,
+                f"{error.why}; start one with `effect-ledger serve`, or set {URL_VARIABLE}",
             ) from error
-        except httpx.HTTPError as error:
-            raise UnreachableError(
-                f"no answer came from {self.url} ({type(error).__name__}); a write may be sent "
-                "again with the same key"
-            ) from error
-        if answer.is_success:
-            return answer.content
-        raise _refusal(answer)
 
 
 def open_remote(url: str | None = None, *, as_stranger: bool = False) -> Remote:
@@ -311,24 +270,19 @@ def key_for(url: str) -> str | None:
     return (os.environ.get(KEY_VARIABLE) or None) if LEDGERS in url else None
 
 
-def ledger_path(ledger: str, below: str = "") -> str:
-    """
-    The path of a ledger, or of something below it.
-
-    Raises:
-        MalformedEffectError, TooLargeError: No ledger can have this name.
-    """
-    return f"{LEDGERS}{quote(check_ledger_name(ledger, 'LEDGER'), safe='')}{below}"
-
-
-def _refusal(answer: httpx.Response) -> LedgerError:
-    try:
-        problem = orjson.loads(answer.content)
-    except orjson.JSONDecodeError:
-        problem = None
-    if not isinstance(problem, dict) or "code" not in problem:
-        return UnreachableError(
-            f"what answers at {answer.request.url.host} is not an effect ledger: "
-            f"HTTP {answer.status_code}"
-        )
-    return ProblemError(problem)
+def _post(
+    path: str,
+    query: Mapping[str, str] | None,
+    headers: Mapping[str, str],
+    content: bytes | None,
+) -> Request:
+    asked = query or {}
+    return Request(
+        method="POST",
+        path=path,
+        query=asked,
+        headers=headers,
+        content=content,
+        key=headers.get("Idempotency-Key"),
+        writes=asked.get("dry_run") != "true",
+    )

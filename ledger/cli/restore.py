@@ -13,7 +13,8 @@ from typing import Annotated, Any
 import typer
 
 from ledger.cli.output import BAD_EVIDENCE, JsonOption, LedgerArgument, Output, QuietOption, facts
-from ledger.cli.remote import KEY_VARIABLE, WORLDS
+from ledger.cli.remote import KEY_VARIABLE
+from ledger.client.errors import WORLDS
 from ledger.errors import ForkedError
 from ledger.forms.names import check_ledger_name
 from ledger.settings import read_settings

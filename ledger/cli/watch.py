@@ -14,9 +14,10 @@ import typer
 
 from ledger.cli.answering import stopped_by_signals
 from ledger.cli.output import JsonOption, Output, facts, print_json
-from ledger.cli.remote import LEDGERS, PATIENCE_S, key_for, ledger_path, open_remote
+from ledger.cli.remote import PATIENCE_S, key_for, open_remote
 from ledger.cli.verify.service import split_url
 from ledger.cli.verify.trust import KeysOption, PolicyOption, Trust, VkeyOption, read_trust
+from ledger.client.requests import LEDGERS, ledger_path
 from ledger.copies.log_copy import open_copy
 from ledger.errors import LedgerError, SettingsError
 from ledger.forms.timestamps import parse_span

@@ -21,7 +21,9 @@ import typer
 
 from ledger.canonical import parse_json
 from ledger.cli.output import JsonOption, LedgerArgument, Output, facts
-from ledger.cli.remote import PATIENCE_S, WORLDS, ledger_path, open_remote
+from ledger.cli.remote import PATIENCE_S, open_remote
+from ledger.client.errors import WORLDS
+from ledger.client.requests import ledger_path
 from ledger.errors import MalformedJsonError, SettingsError
 from ledger.forms.timestamps import format_time
 
@@ -275,7 +277,7 @@ def send(words: Words, path: str, body: dict[str, Any]) -> None:
 
     Raises:
         SettingsError: The key cannot be sent, or the receipt cannot be kept.
-        ProblemError, UnreachableError: As `Remote.send`.
+        ClientError: As `Remote.send`.
     """
     output = Output(words.as_json)
     if words.receipt is not None:

@@ -75,11 +75,12 @@ class Unreachable(NotSent):
 
     def __init__(self, url: str, why: str) -> None:
         super().__init__(
-            f"no service answers at {url}: {why}",
+            f"no effect ledger answers at {url}: {why}",
             reason="service.unreachable",
             action="retry-with-backoff",
             url=url,
         )
+        self.why = why
 
 
 class Refused(ClientError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -80,10 +81,14 @@ class Transport:
                 except Exception as error:  # noqa: BLE001 - the flow knows what it means.
                     raised = error
 
+    def opened(self, request: Request, within_s: float) -> AbstractContextManager[httpx.Response]:
+        """The response to a request, whose body is still to be read; raises as httpx does."""
+        return self.http.stream(**_arguments(self._url, self._headers, request, within_s))
+
     def _send(self, step: Send) -> Answer | Failure:
         ends_at = time.monotonic() + step.within_s
         try:
-            with self.http.stream(**_arguments(self._url, self._headers, step)) as response:
+            with self.opened(step.request, step.within_s) as response:
                 content = bytearray()
                 for chunk in response.iter_bytes():
                     content += chunk
@@ -92,7 +97,7 @@ class Transport:
                         return _too_slow(step)
                     if len(content) > ANSWER_BYTES_MAX:
                         return _too_long()
-                return _answer(response, bytes(content))
+                return read_answer(response, bytes(content))
         except (httpx.HTTPError, httpx.StreamError) as error:
             return _failure(error)
 
@@ -137,14 +142,16 @@ class AsyncTransport:
         try:
             async with (
                 asyncio.timeout(step.within_s),
-                self.http.stream(**_arguments(self._url, self._headers, step)) as response,
+                self.http.stream(
+                    **_arguments(self._url, self._headers, step.request, step.within_s)
+                ) as response,
             ):
                 content = bytearray()
                 async for chunk in response.aiter_bytes():
                     content += chunk
                     if len(content) > ANSWER_BYTES_MAX:
                         return _too_long()
-                return _answer(response, bytes(content))
+                return read_answer(response, bytes(content))
         except TimeoutError:
             return _too_slow(step)
         except (httpx.HTTPError, httpx.StreamError) as error:
@@ -188,8 +195,9 @@ def credential(key: str | None) -> Mapping[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
-def _arguments(url: str, headers: Mapping[str, str], step: Send) -> dict[str, Any]:
-    request: Request = step.request
+def _arguments(
+    url: str, headers: Mapping[str, str], request: Request, within_s: float
+) -> dict[str, Any]:
     return {
         "method": request.method,
         "url": f"{url}{request.path}",
@@ -198,11 +206,12 @@ def _arguments(url: str, headers: Mapping[str, str], step: Send) -> dict[str, An
         "content": request.content,
         # A redirected POST would be sent to somebody the caller never named.
         "follow_redirects": False,
-        "timeout": httpx.Timeout(step.within_s, connect=min(CONNECT_TIMEOUT_S, step.within_s)),
+        "timeout": httpx.Timeout(within_s, connect=min(CONNECT_TIMEOUT_S, within_s)),
     }
 
 
-def _answer(response: httpx.Response, content: bytes) -> Answer:
+def read_answer(response: httpx.Response, content: bytes) -> Answer:
+    """A response with its body, as it is judged."""
     headers = {name.lower(): value for name, value in response.headers.items()}
     return Answer(status=response.status_code, headers=headers, content=content)
 

@@ -17,7 +17,9 @@ from ledger.cli.output import (
     table,
 )
 from ledger.cli.recon.room import Room
-from ledger.cli.remote import PATIENCE_S, ProblemError, Remote, ledger_path, open_remote
+from ledger.cli.remote import PATIENCE_S, Remote, open_remote
+from ledger.client import Refused
+from ledger.client.requests import ledger_path
 from ledger.errors import NotFoundError
 
 RunOption = Annotated[str | None, typer.Option("--run", help="This run; the newest, without.")]
@@ -111,7 +113,7 @@ def _conclude(
             key=f"recon/{found['intent']}",
             patience_s=PATIENCE_S,
         )
-    except ProblemError as refusal:
+    except Refused as refusal:
         if refusal.problem.get("code") != "FORBIDDEN":
             raise
         # Its end is on record; whoever may hand it off does so with this very command.

@@ -12,7 +12,6 @@ import typer
 from ledger.canonical import parse_json
 from ledger.checkpoint import parse_checkpoint
 from ledger.cli.output import JsonOption, Output, QuietOption
-from ledger.cli.remote import LEDGERS
 from ledger.cli.verify.bundle import is_bundle, judge_bundle
 from ledger.cli.verify.copy import is_copy, judge_copy
 from ledger.cli.verify.fork import judge_fork
@@ -29,6 +28,7 @@ from ledger.cli.verify.trust import (
     read_trust,
 )
 from ledger.cli.words import read_file
+from ledger.client.requests import LEDGERS
 from ledger.errors import MalformedJsonError, MalformedProofError, SettingsError, VerificationError
 from ledger.note import parse_note
 from ledger.watch.evidence import is_evidence

@@ -14,17 +14,11 @@ from urllib.parse import unquote
 
 from ledger.checkpoint import Checkpoint
 from ledger.cli.output import Output
-from ledger.cli.remote import (
-    LEDGERS,
-    PATIENCE_S,
-    ProblemError,
-    Remote,
-    key_for,
-    ledger_path,
-    open_remote,
-)
+from ledger.cli.remote import PATIENCE_S, Remote, key_for, open_remote
 from ledger.cli.verify.judgement import VERDICTS, Judgement
 from ledger.cli.verify.trust import Trust
+from ledger.client import Refused
+from ledger.client.requests import LEDGERS, ledger_path
 from ledger.copies.continuity import find_contradiction, tile_reader
 from ledger.copies.log_copy import open_copy
 from ledger.errors import ConsistencyError, SettingsError, SignatureError, VerificationError
@@ -48,7 +42,7 @@ def judge_service(output: Output, url: str, trust: Trust) -> Judgement:
 
     Raises:
         VerificationError: What it signed is not good, or not what was kept.
-        ProblemError, UnreachableError: As `Remote.send`.
+        ClientError: As `Remote.send`.
         SettingsError: The URL is none of a ledger.
     """
     base, ledger = split_url(url)
@@ -95,7 +89,7 @@ def run_verification(
 
     Raises:
         VerificationError: The job itself failed, so nothing is known.
-        ProblemError, UnreachableError: As `Remote.send`.
+        ClientError: As `Remote.send`.
     """
     path = ledger_path(ledger, "/verifications")
     job = remote.post(path, body, patience_s=PATIENCE_S)
@@ -137,7 +131,7 @@ def _open(
         query = {"level": "cosigned"} if cosigned else None
         try:
             return remote.send("GET", path, query=query, patience_s=PATIENCE_S)
-        except ProblemError as error:
+        except Refused as error:
             if cosigned and error.problem["code"] == "NOT_COSIGNED_YET":
                 raise SignatureError(f"no quorum of witnesses has seen {ledger}") from error
             raise

@@ -7,7 +7,7 @@ Both clients perform these; whatever behaviour there is, is here or below.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ledger.client import requests
@@ -29,6 +29,8 @@ from ledger.client.recorded import (
     Recorded,
     read_entry,
     read_first,
+    read_intent,
+    read_intents,
     read_listing,
     read_object,
     read_page,
@@ -149,7 +151,10 @@ class Operations:
     def page(self, after: int, wait_s: float) -> Flow[Page]:
         """The next part of the feed."""
         asked = question(self._path("/feed"), after=after, limit=FEED_PAGE, wait=f"{wait_s:g}")
-        return (yield from exchange(asked, read_page, self.patience))
+        # A long poll is silent on purpose.
+        retry = self.patience.retry
+        patient = replace(self.patience, retry=replace(retry, attempt_s=retry.attempt_s + wait_s))
+        return (yield from exchange(asked, read_page, patient))
 
     # ---- Receipts ---------------------------------------------------------------------
 
@@ -251,16 +256,16 @@ class Operations:
     def intent(self, intent_id: str) -> Flow[dict[str, Any]]:
         """An intent as it stands."""
         path = self._path(f"/intents/{check_id(intent_id)}")
-        return (yield from exchange(question(path), read_object, self.patience))
+        return (yield from exchange(question(path), read_intent, self.patience))
 
     def intents(self, cursor: str | None, filters: Mapping[str, Any]) -> Flow[dict[str, Any]]:
         """A page of intents."""
         asked = question(self._path("/intents"), limit=INTENTS_PAGE, cursor=cursor, **filters)
-        return (yield from exchange(asked, read_object, self.patience))
+        return (yield from exchange(asked, read_intents, self.patience))
 
     def _step(self, path: str, key: str, words: Mapping[str, Any]) -> Flow[dict[str, Any]]:
         request = requests.write(self._path(path), words, key=key)
-        return (yield from exchange(request, read_object, self.patience))
+        return (yield from exchange(request, read_intent, self.patience))
 
     def _path(self, below: str = "") -> str:
         return ledger_path(self.ledger, below)

@@ -159,6 +159,24 @@ def read_listing(answer: Answer) -> Listing:
     return Listing(entries=tuple(map(entry_of, document["entries"])), cursor=cursor)
 
 
+def read_intent(answer: Answer) -> dict[str, Any]:
+    """An intent as it stands; GarbageError where it is none."""
+    document = read_object(answer)
+    words = all(isinstance(document.get(name), str) for name in ("id", "state", "world"))
+    token = document.get("token")
+    if not words or not isinstance(token, int) or "outcome" not in document:
+        raise GarbageError("the answer is no intent")
+    return document
+
+
+def read_intents(answer: Answer) -> dict[str, Any]:
+    """A page of intents; GarbageError where it is none."""
+    document = read_object(answer)
+    if not isinstance(document.get("intents"), list) or "next_cursor" not in document:
+        raise GarbageError("the answer is no page of intents")
+    return document
+
+
 def read_object(answer: Answer) -> dict[str, Any]:
     """Any JSON object; GarbageError where it is none."""
     document = answer.json()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -112,6 +115,42 @@ def test_whatever_ends_an_intent_early_leaves_it_unknown(client, error):
         raise error
 
     assert client.intent_at(intent.id)["state"] == "unknown"
+
+
+KILLED = """
+import os, signal, sys
+from datetime import UTC, datetime, timedelta
+from ledger.client import Client
+
+url, key, ledger = sys.argv[1:]
+answer_by = (datetime.now(UTC) + timedelta(seconds=4)).isoformat()
+money = {"amount": "19.99", "currency": "EUR", "flow": "in"}
+with Client(url, key=key, ledger=ledger).intent(
+    key="i-1", type="card.capture", money=money, answer_by=answer_by
+) as intent:
+    print(intent.id, answer_by, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_intent_is_unknown_once_its_answer_is_due(client, service):
+    """Nobody is left to say so: the ledger does, and the key lets no second run through."""
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, *service.values()],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert killed.returncode == -9, killed.stderr
+    intent_id, answer_by = killed.stdout.split()
+
+    waits_until = datetime.fromisoformat(answer_by) + timedelta(seconds=0.1)
+    time.sleep(max(0.0, (waits_until - datetime.now(UTC)).total_seconds()))
+    assert client.intent_at(intent_id)["state"] == "unknown"
+    with pytest.raises(OutcomeUnknown, match="an earlier run"):
+        client.intent(key="i-1", **promise(answer_by=answer_by)).__enter__()
+    assert list(client.feed()) == []
 
 
 def test_an_intent_without_a_result_is_unknown(client):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import socket
+import time
 
 import httpx
 import pytest
@@ -45,6 +46,7 @@ from tests.client.fake import (
 ATTEMPT_S = 0.25
 TRIES = 3
 QUICK = Retry(tries=TRIES, base_s=0.001, cap_s=0.001, total_s=5.0, attempt_s=ATTEMPT_S)
+ONCE = Retry(tries=1, attempt_s=ATTEMPT_S)
 RECORDED = None
 TOO_SLOW = sleeps(3 * ATTEMPT_S)
 RETRY = "retry-with-backoff"
@@ -285,6 +287,36 @@ def test_a_batch_tells_what_is_known_of_each_item():
 
     assert [type(each) for each in found] == [Refused, Refused, OutcomeUnknown]
     assert found[2].key == "k-2"
+
+
+@pytest.mark.parametrize("garbage", [{}, {"id": "x"}, {"intents": []}])
+def test_nothing_is_executed_under_a_promise_that_cannot_be_read(garbage):
+    with (
+        fake_service(answers(201, garbage)) as service,
+        a_client(service.url) as client,
+        pytest.raises(OutcomeUnknown),
+        client.intent(key="i-1", type="card.capture", answer_by="2026-03-02T09:15:00Z"),
+    ):
+        raise AssertionError("the block was entered")
+
+
+def test_a_long_poll_may_be_silent_for_longer_than_a_try():
+    page = answers(200, {"entries": [], "next_after": 7})
+
+    def waits(connection, seen):
+        time.sleep(1.5 * ATTEMPT_S)
+        page(connection, seen)
+
+    with (
+        fake_service(waits, drops) as service,
+        a_client(service.url, retry=ONCE) as client,
+        pytest.raises(Unreachable),
+    ):
+        next(client.feed(after=7, wait_s=2 * ATTEMPT_S))
+
+    assert [seen.line.split()[1].partition("?")[2] for seen in service.seen] == [
+        f"after=7&limit=500&wait={2 * ATTEMPT_S:g}"
+    ] * 2
 
 
 # ---- Evidence -------------------------------------------------------------------------

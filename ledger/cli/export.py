@@ -150,7 +150,7 @@ def _cosigned(remote: Remote, ledger: str) -> bytes | None:
     path = f"{ledger_path(ledger, '/log')}/{COSIGNED}"
     try:
         return remote.send("GET", path, patience_s=PATIENCE_S)
-    except ProblemError as error:
+    except Refused as error:
         if error.problem["code"] in {"NOT_COSIGNED_YET", "UNAUTHENTICATED"}:
             # Whoever may not read the log is told where it is asked for.
             return None

@@ -47,7 +47,9 @@ from api.routes import (
     writes,
 )
 from api.routes.recon import cases, files, runs
-from api.schemas import wrong_members
+from api.shapes import (
+    wrong_members,
+)
 from ledger.errors import LedgerError
 from ledger.submission import Outcome, Recorded
 

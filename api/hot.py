@@ -25,7 +25,9 @@ from api.errors import UnexpectedWriteError
 from api.observation import note, trace_id_of
 from api.problems import problem_response
 from api.routes.writes import PARSED_ON_LOOP_BYTES_MAX, WRITE_SCOPES, location, post_effect, router
-from api.schemas import plain_submission
+from api.schemas import (
+    plain_submission,
+)
 from ledger.canonical import parse_json
 from ledger.effect import Kind
 from ledger.errors import LedgerError

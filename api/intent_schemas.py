@@ -10,6 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
+from api.answer_schemas import (
+    RecordedOut,
+)
 from api.schemas import (
     ActorIn,
     CauseIn,
@@ -17,7 +20,6 @@ from api.schemas import (
     HandoffIn,
     MoneyIn,
     PayloadIn,
-    RecordedOut,
 )
 from api.wire import Wire, absent, says
 from ledger.effect import (

@@ -16,11 +16,14 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from api.answer_schemas import ANSWER_MODELS
 from api.audit_schemas import AUDIT_MODELS
 from api.intent_schemas import INTENT_MODELS
 from api.problems import PROBLEMS, problem_document
 from api.recon_schemas import RECON_MODELS
-from api.schemas import MODELS
+from api.schemas import (
+    MODELS,
+)
 from ledger import errors as domain
 from ledger.errors import LedgerError
 from ledger.worlds.rml import PROBLEM_MEDIA_TYPE
@@ -172,7 +175,7 @@ def describe(app: FastAPI, routes: Sequence[APIRoute]) -> dict[str, Any]:
     _, schemas = models_json_schema(
         [
             (model, "validation")
-            for model in (*MODELS, *AUDIT_MODELS, *INTENT_MODELS, *RECON_MODELS)
+            for model in (*MODELS, *ANSWER_MODELS, *AUDIT_MODELS, *INTENT_MODELS, *RECON_MODELS)
         ],
         ref_template="#/components/schemas/{model}",
     )

@@ -32,7 +32,10 @@ from api.errors import (
 from api.lean import Endpoint, LeanRoute
 from api.openapi import ACCESS, APPENDING, answer, parameter, problems
 from api.routes.writes import KEY, read_key
-from api.schemas import Shape, parse_shape
+from api.shapes import (
+    Shape,
+    parse_shape,
+)
 from ledger import errors as domain
 from ledger.canonical import parse_json
 from ledger.forms.grammar import below, wrong

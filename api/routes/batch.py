@@ -18,6 +18,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api import examples
+from api.answer_schemas import (
+    BatchOut,
+    ProvisionalBatchOut,
+)
 from api.answers import json_answer, provisional_document, recorded_document
 from api.auth import check_scope
 from api.body import BATCH_BYTES_MAX, JSON, NDJSON, media_type, read_body
@@ -38,11 +42,11 @@ from api.routes.writes import (
 from api.schemas import (
     ITEMS_MAX,
     BatchIn,
-    BatchOut,
     ItemIn,
-    ProvisionalBatchOut,
-    parse_shape,
     plain_submission,
+)
+from api.shapes import (
+    parse_shape,
 )
 from ledger.canonical import parse_json
 from ledger.effect import KEY_MAX, Kind

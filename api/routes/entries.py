@@ -12,18 +12,20 @@ from starlette.responses import Response
 
 from api import examples
 from api.anchored import PREFER_WAIT, preferred_wait_s
-from api.answers import JSON, base64_or_none, entry_document, json_answer
-from api.dependencies import AnyReach, EntriesRead, PayloadRead, skin_of
-from api.errors import InvalidParameterError, UnexpectedError
-from api.openapi import ACCESS, answer, problems
-from api.schemas import (
-    PAGE_MAX,
+from api.answer_schemas import (
     EntryOut,
     LedgerOut,
     PageOut,
     PayloadsOut,
     ReceiptOut,
     StoryOut,
+)
+from api.answers import JSON, base64_or_none, entry_document, json_answer
+from api.dependencies import AnyReach, EntriesRead, PayloadRead, skin_of
+from api.errors import InvalidParameterError, UnexpectedError
+from api.openapi import ACCESS, answer, problems
+from api.schemas import (
+    PAGE_MAX,
 )
 from ledger import errors as domain
 from ledger.anchoring.anchors import AnchorLevel

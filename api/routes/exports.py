@@ -25,7 +25,9 @@ from api.lean import LeanRoute
 from api.openapi import ACCESS, answer, body, problems, text_answer
 from api.routes.periods import check_close
 from api.routes.writes import LEDGER
-from api.schemas import parse_shape
+from api.shapes import (
+    parse_shape,
+)
 from ledger import errors as domain
 from ledger.audit.access import Accessor
 from ledger.audit.selection import Payloads, parse_selection

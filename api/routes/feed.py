@@ -19,12 +19,17 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from api import examples
+from api.answer_schemas import (
+    FeedOut,
+)
 from api.answers import entry_document, json_answer
 from api.dependencies import EntriesRead, Skin, skin_of
 from api.errors import InvalidParameterError, UnexpectedError
 from api.openapi import ACCESS, answer, parameter, problems
 from api.problems import problem_document, told
-from api.schemas import PAGE_MAX, FeedOut
+from api.schemas import (
+    PAGE_MAX,
+)
 from ledger.entry import UnreadEntry
 from ledger.errors import LedgerError, OverloadedError
 

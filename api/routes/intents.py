@@ -48,7 +48,9 @@ from api.routes.writes import (
     read_dry_run,
     read_key,
 )
-from api.schemas import parse_shape
+from api.shapes import (
+    parse_shape,
+)
 from api.wire import Wire
 from ledger import errors as domain
 from ledger.canonical import parse_json

@@ -11,12 +11,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api import metrics
+from api.answer_schemas import (
+    HealthOut,
+    ReadyOut,
+)
 from api.answers import json_answer
 from api.auth import check_unlimited
 from api.dependencies import skin_of
 from api.errors import UnexpectedError
 from api.openapi import answer, problems, text_answer
-from api.schemas import HealthOut, ReadyOut
 from ledger import errors as domain
 from ledger.forms.names import REGISTRY
 from ledger.verification.runs import Standing

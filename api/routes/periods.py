@@ -25,7 +25,9 @@ from api.errors import (
 from api.lean import LeanRoute
 from api.openapi import ACCESS, APPENDING, answer, body, parameter, problems
 from api.routes.writes import LEDGER
-from api.schemas import parse_shape
+from api.shapes import (
+    parse_shape,
+)
 from ledger import errors as domain
 from ledger.canonical import parse_json
 from ledger.forms.grammar import moment, uuid

@@ -19,12 +19,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api import examples
+from api.answer_schemas import (
+    ConsistencyOut,
+    InclusionOut,
+)
 from api.answers import json_answer
 from api.dependencies import ProofsRead, skin_of
 from api.errors import InvalidParameterError, UnexpectedError
 from api.lean import LeanRoute
 from api.openapi import ACCESS, answer, parameter, problems, text_answer
-from api.schemas import ConsistencyOut, InclusionOut
 from ledger import errors as domain
 from ledger.anchoring.anchors import AnchorLevel
 from ledger.checkpoint import log_part

@@ -16,6 +16,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api import examples
+from api.answer_schemas import (
+    StatementOut,
+    VerificationOut,
+)
 from api.answers import json_answer
 from api.body import JSON, SMALL_BODY_BYTES_MAX, media_type, read_body
 from api.dependencies import Access, reach, skin_of
@@ -28,7 +32,12 @@ from api.errors import (
 from api.lean import LeanRoute
 from api.openapi import ACCESS, answer, body, problems
 from api.routes.writes import LEDGER
-from api.schemas import StatementOut, VerificationIn, VerificationOut, parse_shape
+from api.schemas import (
+    VerificationIn,
+)
+from api.shapes import (
+    parse_shape,
+)
 from ledger import errors as domain
 from ledger.canonical import parse_json
 from ledger.errors import MalformedEffectError, MalformedProofError, SignatureError

@@ -18,6 +18,10 @@ from starlette.responses import Response
 
 from api import examples
 from api.anchored import AnchoredReceipts, preferred_wait_s
+from api.answer_schemas import (
+    ProvisionalOut,
+    RecordedOut,
+)
 from api.answers import json_answer, provisional_document, recorded_document
 from api.auth import check_scope
 from api.body import EFFECT_BODY_BYTES_MAX, JSON, media_type, read_body
@@ -36,11 +40,11 @@ from api.schemas import (
     CorrectionIn,
     EffectIn,
     ExplanationIn,
-    ProvisionalOut,
-    RecordedOut,
     RefundIn,
-    parse_shape,
     plain_submission,
+)
+from api.shapes import (
+    parse_shape,
 )
 from ledger import errors as domain
 from ledger.canonical import parse_json

@@ -18,9 +18,11 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from api.answer_schemas import (
+    ProblemOut,
+)
 from api.app import ROUTES
 from api.problems import PROBLEMS
-from api.schemas import ProblemOut
 from tests.api.support import Api, capture
 
 CODES = {row.code for row in PROBLEMS.values()}

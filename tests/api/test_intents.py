@@ -18,7 +18,9 @@ from pydantic import TypeAdapter
 
 from api import intent_examples as shown
 from api import intent_schemas as schemas
-from api.schemas import parse_shape
+from api.shapes import (
+    parse_shape,
+)
 from ledger.canonical import canonical_bytes
 from ledger.dialog.promise import build_promise, parse_step, statement_signing_bytes
 from ledger.effect import Rules

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from api import examples, schemas
+from api import answer_schemas, examples, schemas, shapes
 from api.app import ROUTES
 from api.problems import PROBLEMS
 from ledger.effect import Rules
@@ -124,7 +124,7 @@ def test_every_operation_has_its_problems_with_examples(document: dict[str, Any]
             assert problem["schema"] == {"$ref": "#/components/schemas/ProblemOut"}
             for code, example in problem["examples"].items():
                 assert str(codes[code].status) == status
-                schemas.ProblemOut.model_validate(example["value"])
+                answer_schemas.ProblemOut.model_validate(example["value"])
 
 
 def test_every_problem_is_shown_somewhere(document: dict[str, Any]) -> None:
@@ -196,7 +196,7 @@ def test_example_requests_are_accepted(model: Any, kind: str | None, example: An
     if kind not in {None, "effect"}:
         place["corrects"] = examples.RECORDED["id"]
 
-    submission = schemas.parse_shape(model, example).to_submission(place, Rules(), NOW)
+    submission = shapes.parse_shape(model, example).to_submission(place, Rules(), NOW)
 
     assert submission.effect.type == example["type"]
 
@@ -204,26 +204,26 @@ def test_example_requests_are_accepted(model: Any, kind: str | None, example: An
 def test_example_batch_is_accepted() -> None:
     """Item by item."""
     for batch in examples.BATCHES.values():
-        for item in schemas.parse_shape(schemas.BatchIn, batch).items:
-            assert schemas.parse_shape(schemas.ItemIn, item).to_submission({}, Rules(), NOW)
+        for item in shapes.parse_shape(schemas.BatchIn, batch).items:
+            assert shapes.parse_shape(schemas.ItemIn, item).to_submission({}, Rules(), NOW)
 
 
 @pytest.mark.parametrize(
     ("model", "example"),
     [
-        (schemas.RecordedOut, examples.RECORDED),
-        (schemas.ProvisionalOut, examples.PROVISIONAL),
-        (schemas.BatchOut, examples.BATCH),
-        (schemas.EntryOut, examples.ENTRY),
-        (schemas.PageOut, examples.PAGE),
-        (schemas.FeedOut, examples.FEED),
-        (schemas.PayloadsOut, examples.PAYLOADS),
-        (schemas.ReceiptOut, examples.RECEIPT),
-        (schemas.InclusionOut, examples.INCLUSION),
-        (schemas.ConsistencyOut, examples.CONSISTENCY),
-        (schemas.LedgerOut, examples.LEDGER),
-        (schemas.StoryOut, examples.STORY),
-        (schemas.VerificationOut, examples.VERIFICATION),
+        (answer_schemas.RecordedOut, examples.RECORDED),
+        (answer_schemas.ProvisionalOut, examples.PROVISIONAL),
+        (answer_schemas.BatchOut, examples.BATCH),
+        (answer_schemas.EntryOut, examples.ENTRY),
+        (answer_schemas.PageOut, examples.PAGE),
+        (answer_schemas.FeedOut, examples.FEED),
+        (answer_schemas.PayloadsOut, examples.PAYLOADS),
+        (answer_schemas.ReceiptOut, examples.RECEIPT),
+        (answer_schemas.InclusionOut, examples.INCLUSION),
+        (answer_schemas.ConsistencyOut, examples.CONSISTENCY),
+        (answer_schemas.LedgerOut, examples.LEDGER),
+        (answer_schemas.StoryOut, examples.STORY),
+        (answer_schemas.VerificationOut, examples.VERIFICATION),
     ],
 )
 def test_example_answers_have_their_shape(model: Any, example: Any) -> None:

@@ -11,7 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.schemas import BODIES, ItemIn, parse_shape, plain_submission
+from api.schemas import (
+    BODIES,
+    ItemIn,
+    plain_submission,
+)
+from api.shapes import (
+    parse_shape,
+)
 from ledger.effect import Kind, Rules
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

@@ -668,51 +668,65 @@ def test_a_dry_run_of_a_file_says_what_an_import_would_do(shell, ledger, tmp_pat
 # ---- Verify ---------------------------------------------------------------------------
 
 
-@pytest.fixture
-def receipts(shell, ledger, tmp_path) -> dict[str, Path]:
+@pytest.fixture(scope="module")
+def proven(service) -> str:
+    """The ledger of the receipts."""
+    return str(service.registry.create_ledger(f"t-{uuid.uuid4().hex[:12]}").name)
+
+
+@pytest.fixture(scope="module")
+def proven_vkey(service, proven) -> str:
+    return str(service.reader.ledger(proven).vkey)
+
+
+@pytest.fixture(scope="module")
+def receipts(shell, proven, tmp_path_factory) -> dict[str, Path]:
     """One receipt in the three forms it is kept in."""
-    shell.good("post", ledger, "--key", "first", *CAPTURE, *AT)
-    kept = tmp_path / "receipt.json"
-    answer = shell.good("post", ledger, "--key", "k", *CAPTURE, *AT, "--receipt", kept)
+    kept = tmp_path_factory.mktemp("receipts")
     forms = {
-        "document": kept,
-        "answer": tmp_path / "answer.json",
-        "text": tmp_path / "r.tlog-proof",
+        "document": kept / "receipt.json",
+        "answer": kept / "answer.json",
+        "text": kept / "r.tlog-proof",
     }
-    forms["answer"].write_text(json.dumps(answer))
-    shell.good("show", answer["ledger"], str(answer["seq"]), "--receipt", forms["text"])
+    shell.good("post", proven, "--key", "first", *CAPTURE, *AT)
+    words = ("post", proven, "--key", "k", *CAPTURE, *AT, "--receipt", forms["document"])
+    forms["answer"].write_text(json.dumps(shell.good(*words)))
+    shell.good("show", proven, "1", "--receipt", forms["text"])
     return forms
 
 
 @pytest.mark.parametrize("form", ["document", "answer", "text"])
-def test_a_receipt_verifies_offline_in_every_form(ledger, receipts, form, vkey):
+def test_a_receipt_verifies_offline_in_every_form(proven, receipts, form, proven_vkey):
     """Without service, key or data directory: the file and the vkey are enough."""
     alone = Shell(data_dir=Path("/nonexistent"))
-    done = alone.run("verify", receipts[form], "--vkey", vkey, "--json")
+    done = alone.run("verify", receipts[form], "--vkey", proven_vkey, "--json")
 
     assert done.code == 0, done.err
-    assert (done.json["level"], done.json["seq"], done.json["ledger"]) == ("log-signed", 1, ledger)
+    assert (done.json["level"], done.json["seq"], done.json["ledger"]) == ("log-signed", 1, proven)
     assert done.json["not_checked"]
 
 
-def test_a_receipt_fetched_later_proves_the_same_entry(shell, ledger, receipts, tmp_path, vkey):
+def test_a_receipt_fetched_later_proves_the_same_entry(
+    shell, proven, receipts, tmp_path, proven_vkey
+):
     """Under a larger tree, with a longer proof."""
-    shell.good("post", ledger, "--key", "later", *CAPTURE, *AT)
+    shell.good("post", proven, "--key", "later", *CAPTURE, *AT)
     fetched = tmp_path / "fetched.json"
-    shell.good("show", ledger, "1", "--receipt", fetched)
+    shell.good("show", proven, "1", "--receipt", fetched)
 
     first, later = (
-        shell.good("verify", file, "--vkey", vkey) for file in (receipts["document"], fetched)
+        shell.good("verify", file, "--vkey", proven_vkey)
+        for file in (receipts["document"], fetched)
     )
 
     assert (first["entry_hash"], first["size"]) == (later["entry_hash"], later["size"] - 1)
 
 
-def test_verifier_keys_may_come_from_a_file(shell, service, receipts, tmp_path, vkey):
+def test_verifier_keys_may_come_from_a_file(shell, service, receipts, tmp_path, proven_vkey):
     """Other keys beside the right one do no harm."""
     keys = tmp_path / "keys"
     registry = service.reader.ledger("_registry")
-    keys.write_text(f"# ours\n\n{registry.vkey}\n{vkey}\n")
+    keys.write_text(f"# ours\n\n{registry.vkey}\n{proven_vkey}\n")
 
     assert shell.run("verify", receipts["document"], "--keys", keys).code == 0
 
@@ -734,12 +748,12 @@ def damaged(receipts: dict[str, Path]) -> dict[str, str]:
     }
 
 
-def test_a_damaged_receipt_is_bad_evidence(shell, receipts, tmp_path, vkey):
+def test_a_damaged_receipt_is_bad_evidence(shell, receipts, tmp_path, proven_vkey):
     """Exit code 1, whatever was done to it."""
     for name, text in damaged(receipts).items():
         file = tmp_path / name
         file.write_text(text)
-        done = shell.run("verify", file, "--vkey", vkey, "--json")
+        done = shell.run("verify", file, "--vkey", proven_vkey, "--json")
         assert (name, done.code) == (name, 1)
         assert done.json["error"]["message"]
 
@@ -753,17 +767,17 @@ OTHER_KINDS = {
 }
 
 
-def test_a_file_of_another_kind_is_not_called_evidence(shell, tmp_path, vkey):
+def test_a_file_of_another_kind_is_not_called_evidence(shell, tmp_path, proven_vkey):
     """Exit code 2 and what was expected: nobody tampered with a letter."""
     file = tmp_path / "file"
     for kind, content in OTHER_KINDS.items():
         file.write_bytes(content)
-        done = shell.run("verify", file, "--vkey", vkey)
+        done = shell.run("verify", file, "--vkey", proven_vkey)
         assert (done.code, done.out) == (2, "")
         assert f"{file} is {kind}" in done.err
         assert "expected a receipt" in done.err
     assert shell.run("report", file, "--out", tmp_path / "out.pdf").code == 2
-    assert "a directory of another kind" in shell.run("verify", tmp_path, "--vkey", vkey).err
+    assert "a directory of another kind" in shell.run("verify", tmp_path, "--vkey", proven_vkey).err
 
 
 def test_a_receipt_under_a_key_that_is_not_trusted_is_bad_evidence(shell, receipts, service):
@@ -776,9 +790,9 @@ def test_a_receipt_under_a_key_that_is_not_trusted_is_bad_evidence(shell, receip
     )
 
 
-def test_missing_witnesses_are_bad_evidence_where_they_are_asked_for(shell, receipts, vkey):
+def test_missing_witnesses_are_bad_evidence_where_they_are_asked_for(shell, receipts, proven_vkey):
     """A quorum that is not reached is not a weaker yes."""
-    done = shell.run("verify", receipts["document"], "--vkey", vkey, "--quorum", "1")
+    done = shell.run("verify", receipts["document"], "--vkey", proven_vkey, "--quorum", "1")
 
     assert done.code == 1
 
@@ -843,7 +857,9 @@ def another(base) -> Shell:
     return Shell(data_dir=base / f"data-{uuid.uuid4().hex[:8]}")
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "how", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_serve_stops_in_order_on_a_signal(another, how):
     """Exit code 0, and the database is down: the next command starts it by itself."""
     with another.serving() as (service, announced):

@@ -14,20 +14,31 @@ import pytest
 from ledger.note import VerifierKey
 from ledger.receipt import parse_receipt, verify_receipt
 from ledger.storage.embedded import attach
-from tests.integration.commands import COMMAND, TIMEOUT_S, Shell, passable_directory
+from tests.integration.commands import COMMAND, TIMEOUT_S, Done, Shell, passable_directory
 
 
-@pytest.fixture
-def shell(tmp_path) -> Shell:
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory) -> Shell:
     # The demo must not touch what a real service would use.
-    return Shell(data_dir=tmp_path / "untouched", variables={"EFFECT_LEDGER_PORT": "1"})
+    untouched = tmp_path_factory.mktemp("demo") / "untouched"
+    return Shell(data_dir=untouched, variables={"EFFECT_LEDGER_PORT": "1"})
 
 
-def test_the_demo_proves_its_story_and_leaves_nothing_behind(shell):
+@pytest.fixture(scope="module")
+def demo(shell) -> tuple[Done, set[Path]]:
+    """The story, as an object and beside it in prose; and what was there before it."""
+    before = left_behind()
+    return shell.run("demo", "--no-keep", "--json"), before
+
+
+def left_behind() -> set[Path]:
+    return set(Path(tempfile.gettempdir()).glob("effect-ledger-demo-*"))
+
+
+def test_the_demo_proves_its_story_and_leaves_nothing_behind(shell, demo):
     """Every world is met, the over-refund is refused, and the receipt stands by itself."""
-    before = set(Path(tempfile.gettempdir()).glob("effect-ledger-demo-*"))
-
-    told = shell.good("demo")
+    done, before = demo
+    told = done.json
 
     refused = [step["problem"] for step in told["steps"] if "problem" in step]
     assert [problem["code"] for problem in refused] == ["OVER_REFUND"]
@@ -37,25 +48,24 @@ def test_the_demo_proves_its_story_and_leaves_nothing_behind(shell):
     verified = verify_receipt(parse_receipt(told["receipt"]), [VerifierKey.parse(told["vkey"])])
     assert (verified.seq, verified.level) == (0, "log-signed")
 
-    assert set(Path(tempfile.gettempdir()).glob("effect-ledger-demo-*")) <= before
+    assert left_behind() <= before
     assert not shell.data_dir.exists()
     with pytest.raises(httpx.TransportError):
         httpx.get(told["url"])
 
 
-def test_the_demo_shows_the_world_first_on_every_step(shell):
+def test_the_demo_shows_the_world_first_on_every_step(demo):
     """A line of the story begins with what can still be undone."""
-    done = shell.run("demo", "--no-keep")
-
+    done, _ = demo
     assert done.code == 0
-    steps = [line for line in done.out.splitlines() if line[:3] == "RML"]
+    steps = [line for line in done.err.splitlines() if line[:3] == "RML"]
     assert {line[:15].strip() for line in steps} == {"RML-1 closed", "RML-3 history"}
-    assert "OVER_REFUND" in done.out
-    assert "Verified offline" in done.out
+    assert "OVER_REFUND" in done.err
+    assert "Verified offline" in done.err
     # What is gone when it ends is not offered: neither its URL nor its key.
-    assert "demo --keep" in done.out
-    assert "elk_" not in done.out
-    assert "http://" not in done.out
+    assert "demo --keep" in done.err
+    assert "elk_" not in done.err
+    assert "http://" not in done.err
 
 
 @pytest.mark.slow

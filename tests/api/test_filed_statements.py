@@ -163,6 +163,21 @@ def test_the_report_of_a_bundle_tells_its_statements(filed, tmp_path):
     assert words.count("ledger to provider or bank, payments EUR 120.00") == 2
 
 
+def test_the_report_of_a_damaged_statement_is_written_too(filed, tmp_path):
+    bundle = shutil.copytree(filed.march, tmp_path / "bundle")
+    (bundle / f"statements/{filed.signed}.json").write_bytes(b"{}")
+    out = tmp_path / "march.pdf"
+    done = CliRunner().invoke(
+        app, ["report", str(bundle), "--out", str(out), "--vkey", filed.vkey, "--json"]
+    )
+
+    assert (done.exit_code, json.loads(done.stdout)["first_bad"]["code"]) == (
+        1,
+        "statement.missing",
+    )
+    assert out.stat().st_size > 0
+
+
 def edited(bundle: Path, name: str, change: Callable[[dict[str, Any]], None]) -> None:
     path = bundle / f"statements/{name}.json"
     record = orjson.loads(path.read_bytes())

@@ -369,10 +369,13 @@ def _entries(entries: Iterable[Mapping[str, Any]]) -> Grid:
 
 
 def _reconciliation(bundle: verify.Bundle) -> Iterator[Block]:
-    stated = []
-    if verify.STATEMENTS in bundle.files:
-        stated = orjson.loads(bundle.read(verify.STATEMENTS))["statements"]
-    if not stated:
+    try:
+        told = list(_statements(bundle))
+    except (verify.DamageError, KeyError, TypeError, ValueError, AttributeError):
+        # What is damaged is told under integrity; the report of a bad bundle is written too.
+        yield Text("The statements of reconciliations in this bundle cannot be read.")
+        return
+    if not told:
         yield Text("No statement of a reconciliation is part of this bundle.")
         return
     yield Text(
@@ -380,7 +383,13 @@ def _reconciliation(bundle: verify.Bundle) -> Iterator[Block]:
         "of the period itself that nobody had signed by its close. Figures are never added across "
         "currencies; prints, lists and measures are beside each file."
     )
-    for each in stated:
+    yield from told
+
+
+def _statements(bundle: verify.Bundle) -> Iterator[Block]:
+    if verify.STATEMENTS not in bundle.files:
+        return
+    for each in orjson.loads(bundle.read(verify.STATEMENTS))["statements"]:
         yield from _statement(each["path"], orjson.loads(bundle.read(each["path"])))
 
 

@@ -245,6 +245,8 @@ def test_what_services_did_is_what_the_ledger_holds_whoever_is_killed(stage):
             player.start()
         kill_each(stage, chance)
         stage.await_handed_off()
+        # The outbox may have been empty while the ledger was on its way back.
+        await_answer(stage.url)
         check_history(stage)
     check_receipts(stage)
 

@@ -9,6 +9,7 @@ The outbox: effects leave a service's own database exactly once, in order per su
     running     a relay with a client, as a thread or until a signal
 
     link        whichever connection the caller has: psycopg, sqlite3, SQLAlchemy
+    opening     connections of a relay's own
 """
 
 from ledger.client.outbox.adding import Added, add, create

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ledger.client.outbox.adding import create
-from ledger.client.outbox.link import dialect_of
+from ledger.client.outbox.opening import dialect_of
 from ledger.client.outbox.running import LEASE_S, connected, open_relay, run_until_signalled
 from ledger.client.outbox.standing import release, status, withdraw
 from ledger.client.outbox.table import DDL

@@ -10,13 +10,12 @@ from __future__ import annotations
 import re
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import Any, Literal, cast
-from urllib.parse import unquote
 
-from ledger.errors import DatabaseUnavailableError, SettingsError
+from ledger.errors import SettingsError
 from ledger.forms.timestamps import format_time
 
 Dialect = Literal["postgresql", "sqlite"]
@@ -26,31 +25,20 @@ TAKEN = (
     "a psycopg Connection, a sqlite3 Connection, or a Connection or Session of SQLAlchemy; of an "
     "asynchronous one use `await connection.run_sync(...)`"
 )
-# A relay that is frozen inside a transaction gives its locks back after this.
-IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000
-CONNECT_TIMEOUT_S = 5
-# SQLite has one writer at a time, and transactions of services may be slow.
-SQLITE_TURN_TIMEOUT_S = 10.0
 
 _VALUE = re.compile(r"(?<!:):([a-z_][a-z0-9_]*)")
 
 
 class Link(ABC):
-    """One connection. Nothing is committed here unless `transaction` began it."""
+    """One connection, of whoever opened it: nothing is committed here."""
 
     dialect: Dialect
     connection: Any
     """As its driver has it."""
-    holds: Any = None
-    """What must live as long."""
 
     @abstractmethod
     def rows(self, statement: str, values: Values) -> list[tuple[Any, ...]]:
         """Execute it; the rows it gives, none where it gives none."""
-
-    @abstractmethod
-    def each(self, statement: str, values: Sequence[Values]) -> None:
-        """Execute it for each of `values`, in order."""
 
     @abstractmethod
     def require_transaction(self) -> None:
@@ -61,21 +49,31 @@ class Link(ABC):
             SettingsError: It is such a connection.
         """
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Commit what the block did; of a connection that `opener` opened."""
-        raise NotImplementedError
-
     def now(self) -> datetime:
         """The wall clock that this database goes by."""
         return datetime.now(UTC)
 
+
+class OwnLink(Link):
+    """A connection of a kind that a relay may have for itself."""
+
+    holds: Any = None
+    """What must live as long."""
+
+    @abstractmethod
+    def each(self, statement: str, values: Sequence[Values]) -> None:
+        """Execute it for each of `values`, in order."""
+
+    @abstractmethod
+    def transaction(self) -> AbstractContextManager[None]:
+        """Commit what the block does, or nothing where it raises."""
+
+    @abstractmethod
     def close(self) -> None:
-        """Give the connection back."""
-        raise NotImplementedError
+        """Let go of the connection."""
 
 
-class PsycopgLink(Link):
+class PsycopgLink(OwnLink):
     """A connection of psycopg 3."""
 
     dialect: Dialect = "postgresql"
@@ -91,7 +89,7 @@ class PsycopgLink(Link):
             return found
 
     def each(self, statement: str, values: Sequence[Values]) -> None:
-        """As `Link`, in one trip."""
+        """As `OwnLink`, in one trip."""
         with self._cursor() as cursor:
             cursor.executemany(_VALUE.sub(r"%(\1)s", statement), values)
 
@@ -124,7 +122,7 @@ class PsycopgLink(Link):
         return self.connection.cursor(row_factory=tuple_row)
 
 
-class SqliteLink(Link):
+class SqliteLink(OwnLink):
     """A connection of the standard library."""
 
     dialect: Dialect = "sqlite"
@@ -154,7 +152,7 @@ class SqliteLink(Link):
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """As `Link`. The one writer of the file, from the beginning on."""
+        """As `OwnLink`. The one writer of the file, from the beginning on."""
         self.connection.execute("begin immediate")
         try:
             yield
@@ -181,10 +179,6 @@ class AlchemyLink(Link):
         """As `Link`."""
         result = self.connection.execute(_text(statement), self._fit(values))
         return [tuple(row) for row in result] if result.returns_rows else []
-
-    def each(self, statement: str, values: Sequence[Values]) -> None:
-        """As `Link`."""
-        self.connection.execute(_text(statement), [self._fit(each) for each in values])
 
     def require_transaction(self) -> None:
         """As `Link`."""
@@ -220,132 +214,6 @@ def link_to(connection: Any) -> Link:
     raise SettingsError(f"the outbox takes {TAKEN}; this is a {type(connection).__qualname__}")
 
 
-def opener(database: Any) -> Callable[[], Link]:
-    """
-    What opens links of a relay's own, as often as it has to connect anew.
-
-    Args:
-        database: A URL (`postgresql://...`, `sqlite:////path`), an Engine of SQLAlchemy over
-            psycopg or SQLite, or a function that returns a new connection of one of the two.
-
-    Raises:
-        SettingsError: None of these.
-    """
-    if isinstance(database, str):
-        return _url_opener(database)
-    if hasattr(database, "raw_connection"):
-        return lambda: _own_of_pool(database)
-    if callable(database):
-        return lambda: _own(database())
-    raise SettingsError(
-        "a relay takes the URL of the service's database, an Engine of SQLAlchemy, or a function "
-        f"that returns a new connection; this is a {type(database).__qualname__}"
-    )
-
-
-def dialect_of(url: str) -> Dialect:
-    """
-    Which database a URL names.
-
-    Raises:
-        SettingsError: None of the two.
-    """
-    scheme, _, rest = url.partition("://")
-    # As SQLAlchemy spells it, with the driver behind a plus.
-    dialect = scheme.partition("+")[0]
-    if dialect == "sqlite" and len(rest) > 1 and rest.startswith("/"):
-        return "sqlite"
-    if dialect in ("postgresql", "postgres") and rest:
-        return "postgresql"
-    raise SettingsError(
-        "the URL of the service's database must be postgresql://USER@HOST/NAME, or "
-        "sqlite:///relative/path or sqlite:////absolute/path"
-    )
-
-
-def _url_opener(url: str) -> Callable[[], Link]:
-    rest = url.partition("://")[2]
-    if dialect_of(url) == "sqlite":
-        path = unquote(rest[1:])
-        return lambda: _own(sqlite3.connect(path))
-    return lambda: _own(_connect(f"postgresql://{rest}"))
-
-
-def _connect(url: str) -> Any:
-    try:
-        import psycopg
-    except ImportError as error:
-        raise SettingsError(
-            "PostgreSQL is spoken to with psycopg, which is not installed: "
-            "pip install 'psycopg[binary]'"
-        ) from error
-    try:
-        return psycopg.connect(
-            url, connect_timeout=CONNECT_TIMEOUT_S, application_name="effect-ledger relay"
-        )
-    except psycopg.ProgrammingError as error:
-        raise SettingsError(f"the URL of the service's database: {error}") from error
-
-
-def _own_of_pool(engine: Any) -> Link:
-    """A link over a connection that its pool never gets back: its mode is another."""
-    pooled = engine.raw_connection()
-    link = _own(pooled.driver_connection)
-    pooled.detach()
-    # What the pool made of it closes it when it is forgotten.
-    link.holds = pooled
-    return link
-
-
-def _own(connection: Any) -> Link:
-    """A link over a connection that nobody else uses."""
-    link = link_to(connection)
-    if isinstance(link, SqliteLink):
-        connection.isolation_level = None
-        connection.execute(f"pragma busy_timeout = {int(SQLITE_TURN_TIMEOUT_S * 1000)}")
-    elif isinstance(link, PsycopgLink):
-        connection.autocommit = True
-        # The order in which rows are taken is decided on what is committed by then.
-        connection.isolation_level = None
-        connection.execute(
-            "set default_transaction_isolation = 'read committed';"
-            f" set idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_TIMEOUT_MS};"
-            " set synchronous_commit = on"
-        )
-    else:
-        raise SettingsError("a relay needs a connection of psycopg or sqlite3")
-    return link
-
-
-@contextmanager
-def database_errors() -> Iterator[None]:
-    """
-    Turn what a driver raises of a database that is away into the error that says so.
-
-    Raises:
-        DatabaseUnavailableError: It does not answer, or its lock could not be had.
-        SettingsError: The outbox is not there, or may not be used.
-    """
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if "no such table" in str(error):
-            raise _no_table() from error
-        raise DatabaseUnavailableError("the service's database does not answer") from error
-    except Exception as error:
-        if not type(error).__module__.startswith("psycopg"):
-            raise
-        state = getattr(error, "sqlstate", None)
-        if state == "42P01":
-            raise _no_table() from error
-        if state == "42501":
-            raise SettingsError(f"the relay may not do that in the database: {error}") from error
-        names = {kind.__name__ for kind in type(error).__mro__}
-        if not names & {"OperationalError", "InterfaceError"}:
-            raise
-        raise DatabaseUnavailableError("the service's database does not answer") from error
-
-
 def _text(statement: str) -> Any:
     from sqlalchemy import text
 
@@ -364,12 +232,4 @@ def _no_transaction(begin: str) -> SettingsError:
     return SettingsError(
         "the connection commits each statement by itself, so the effect would be there whether "
         f"or not the business transaction commits; begin one first: {begin}"
-    )
-
-
-def _no_table() -> SettingsError:
-    return SettingsError(
-        "there is no table effect_ledger_outbox in this database: make it with "
-        "`effect-ledger relay --create`, `outbox.create(connection)`, or your own migration of "
-        "`effect-ledger relay --ddl`"
     )

@@ -23,7 +23,8 @@ from typing import Any, Self
 import orjson
 
 from ledger.client.errors import NotSent
-from ledger.client.outbox.link import Link, database_errors
+from ledger.client.outbox.link import OwnLink
+from ledger.client.outbox.opening import database_errors
 from ledger.client.outbox.sending import HandedOff, Ledger, Postponed, Rejected, Row, Sent, send
 from ledger.client.outbox.table import (
     LOCK_TAKE,
@@ -65,7 +66,7 @@ class _Rest:
 class Relay:
     """One relay. It is of the thread that runs it; any number may run beside it."""
 
-    open_link: Callable[[], Link]
+    open_link: Callable[[], OwnLink]
     open_ledger: Callable[[str], Ledger]
     """By its name."""
     lease_s: float = 30.0
@@ -76,7 +77,7 @@ class Relay:
     """Seconds that only grow, for what this relay waits for; leases go by the database's clock."""
     counts: Counter[str] = field(default_factory=Counter)
     """`handed_off`, `replayed` among them, `parked`, `failures`: since it was started."""
-    _link: Link | None = None
+    _link: OwnLink | None = None
     _ledgers: dict[str, Ledger] = field(default_factory=dict)
     _rests: dict[str, _Rest] = field(default_factory=dict)
     _rows_max: int = ROWS_MAX
@@ -180,7 +181,7 @@ class Relay:
             except Exception:
                 logger.debug("a connection did not close", exc_info=True)
 
-    def _take(self, link: Link, lease: str) -> list[Row]:
+    def _take(self, link: OwnLink, lease: str) -> list[Row]:
         rested = [name for name, rest in self._rests.items() if rest.until > self.clock()]
         statement = take_statement(link.dialect, len(rested))
         with link.transaction():
@@ -234,7 +235,7 @@ class Relay:
             },
         )
 
-    def _settle(self, link: Link, lease: str, sent: Sent) -> None:
+    def _settle(self, link: OwnLink, lease: str, sent: Sent) -> None:
         handed_off = [each for each in sent.outcomes if isinstance(each, HandedOff)]
         rejected = [each for each in sent.outcomes if isinstance(each, Rejected)]
         postponed = [each for each in sent.outcomes if isinstance(each, Postponed)]
@@ -275,7 +276,7 @@ class Relay:
                 },
             )
 
-    def _prune(self, link: Link, keep: timedelta) -> None:
+    def _prune(self, link: OwnLink, keep: timedelta) -> None:
         if self.clock() - self._pruned_at < PRUNE_EVERY_S:
             return
         self._pruned_at = self.clock()

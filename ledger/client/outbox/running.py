@@ -17,7 +17,8 @@ from types import FrameType
 from typing import Any
 
 from ledger.client.client import Client
-from ledger.client.outbox.link import Link, database_errors, opener
+from ledger.client.outbox.link import OwnLink
+from ledger.client.outbox.opening import database_errors, opener
 from ledger.client.outbox.relay import Relay, RelayThread
 from ledger.client.outbox.sending import Ledger
 from ledger.client.receipt_store import ReceiptStore
@@ -142,7 +143,7 @@ def connected(database: Any) -> Iterator[Any]:
         DatabaseUnavailableError: It does not answer.
         SettingsError: The database is none that is known here, or the outbox is not there.
     """
-    open_link: Callable[[], Link] = opener(database)
+    open_link: Callable[[], OwnLink] = opener(database)
     with database_errors():
         link = open_link()
         try:

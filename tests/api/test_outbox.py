@@ -283,7 +283,7 @@ def test_a_correction_finds_what_is_in_the_outbox_itself(service, relay, api):
 @pytest.mark.parametrize("service", ["psycopg", "sqlite3"], indirect=True)
 def test_relays_beside_each_other_keep_the_order_and_send_nothing_twice(service, http, api):
     """While services go on adding."""
-    subjects, each = 5, 30
+    subjects, each = 5, 15
     with ExitStack() as opened:
         relays = [
             opened.enter_context(

@@ -37,6 +37,8 @@ class PlainLedger:
     """All that it answers, where it is set."""
     fault: str = "none"
     """Of the next batch."""
+    orphans: list[str] = field(default_factory=list)
+    """Keys of corrections that came before what they correct."""
     asked: list[tuple[list[str], str]] = field(default_factory=list)
     """Keys and mode of each batch."""
     meanwhile: Callable[[], None] = lambda: None
@@ -76,6 +78,8 @@ class PlainLedger:
             key, target = item["key"], item.get("corrects_key")
             is_known = key in keys
             if not is_known and (key in self.refused or (target and target not in keys)):
+                if key not in self.refused:
+                    self.orphans.append(key)
                 if atomic:
                     raise Refused({**self.problem, "details": {"index": index, "items": []}})
                 answers.append(Refused(self.problem))

@@ -33,7 +33,7 @@ RELAYS = 3
 LEASE_S = 30.0
 FAULTS = ("none", "none", "away", "lost", "killed before", "killed after", "overtaken")
 RULES_PER_RUN = 25
-RUNS = 40
+RUNS = 25
 
 relays = st.integers(0, RELAYS - 1)
 subjects = st.sampled_from(["order/1", "order/2", None])
@@ -70,6 +70,7 @@ class OutboxMachine(RuleBasedStateMachine):
                 self._pass(60)
                 self.relays[0].drain()
             self._check_all_arrived()
+            self.order_is_kept()
         finally:
             for relay in self.relays:
                 relay.close()
@@ -136,6 +137,8 @@ class OutboxMachine(RuleBasedStateMachine):
             assert seqs == sorted(seqs)
         for key, _, target in self.added:
             assert target is None or key not in at or at[target] < at[key]
+        # Nothing is refused for having come too early.
+        assert not self.ledger.orphans
 
     def _check_all_arrived(self) -> None:
         rows = self._service.execute("select key, state, seq from effect_ledger_outbox").fetchall()
@@ -197,3 +200,19 @@ def test_what_is_added_is_recorded_once_and_in_order_whatever_fails():
         OutboxMachine,
         settings=settings(max_examples=RUNS, stateful_step_count=RULES_PER_RUN),
     )
+
+
+def test_a_correction_waits_for_what_it_corrects_in_whatever_subject_that_is():
+    machine = OutboxMachine()
+    machine.refuse("k0")
+    paid = machine.add("order/1", commits=True)
+    machine.correct(paid, "order/2")
+    machine.correct(paid, None)
+
+    machine.turn(0, 1, "none")
+    machine.turn(0, 1, "none")
+
+    assert machine.ledger.entries == []
+    machine.order_is_kept()
+    machine.teardown()
+    assert [entry["key"] for entry in machine.ledger.entries] == ["k0", "k1", "k2"]

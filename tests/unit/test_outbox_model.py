@@ -208,6 +208,8 @@ def test_a_correction_waits_for_what_it_corrects_in_whatever_subject_that_is():
     paid = machine.add("order/1", commits=True)
     machine.correct(paid, "order/2")
     machine.correct(paid, None)
+    # And what follows in its subject waits with it.
+    machine.add("order/2", commits=True)
 
     machine.turn(0, 1, "none")
     machine.turn(0, 1, "none")
@@ -215,4 +217,4 @@ def test_a_correction_waits_for_what_it_corrects_in_whatever_subject_that_is():
     assert machine.ledger.entries == []
     machine.order_is_kept()
     machine.teardown()
-    assert [entry["key"] for entry in machine.ledger.entries] == ["k0", "k1", "k2"]
+    assert [entry["key"] for entry in machine.ledger.entries] == ["k0", "k1", "k2", "k3"]

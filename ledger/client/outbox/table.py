@@ -56,7 +56,8 @@ create index if not exists effect_ledger_outbox_waiting
     on effect_ledger_outbox (id) where state = 'waiting';
 create index if not exists effect_ledger_outbox_held
     on effect_ledger_outbox (ledger, subject, id)
-    where state = 'parked' or not_before is not null;
+    where state = 'parked'
+       or (state = 'waiting' and (not_before is not null or target is not null));
 """
 
 _SQLITE = """\
@@ -96,7 +97,8 @@ create index if not exists effect_ledger_outbox_waiting
     on effect_ledger_outbox (id) where state = 'waiting';
 create index if not exists effect_ledger_outbox_held
     on effect_ledger_outbox (ledger, subject, id)
-    where state = 'parked' or not_before is not null;
+    where state = 'parked'
+       or (state = 'waiting' and (not_before is not null or target is not null));
 """
 
 DDL: Final[dict[Dialect, str]] = {"postgresql": _POSTGRESQL, "sqlite": _SQLITE}
@@ -134,17 +136,24 @@ select pg_advisory_xact_lock(
 """
 
 # A row is due where nobody has it and it does not rest, no row before it in its subject is held,
-# and what it corrects is handed off, or goes before it in the same subject. What is due of a
+# and what it corrects is handed off, or goes before it in the same subject; a row that waits for
+# what it corrects holds its subject as one that rests does. What is due of a
 # subject is so the beginning of what is left of it; a limit by rows or octets takes the beginning
 # of that.
 _TAKE: Final = """
 with held as (
-    select ledger, subject, min(id) as since
-    from effect_ledger_outbox
-    where (state = 'parked' or not_before is not null)
-      and (state = 'parked' or (state = 'waiting' and not_before > :now))
-      and subject is not null
-    group by ledger, subject
+    select late.ledger, late.subject, min(late.id) as since
+    from effect_ledger_outbox late
+    where (late.state = 'parked'
+           or (late.state = 'waiting' and (late.not_before is not null or late.target is not null)))
+      and late.subject is not null
+      and (late.state = 'parked' or late.not_before > :now or exists (
+          select 1 from effect_ledger_outbox corrected
+          where corrected.ledger = late.ledger and corrected.key = late.target
+            and corrected.id < late.id and corrected.state in ('waiting', 'parked')
+            and (corrected.subject = late.subject) is not true
+      ))
+    group by late.ledger, late.subject
 ),
 due as (
     select waiting.id, {octets} as octets

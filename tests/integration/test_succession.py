@@ -14,8 +14,11 @@ import httpx
 import psycopg
 import pytest
 
-from ledger.storage.database import OWNER
+from ledger.cli.serve import begin
+from ledger.settings import read_settings
+from ledger.storage.database import OWNER, Conninfo
 from ledger.storage.embedded import EmbeddedServer, attach, open_server, supervision
+from ledger.storage.schema import migrate
 from tests.integration.commands import COMMAND, TIMEOUT_S, Shell, free_port, settled_directory
 
 CAPTURE = (
@@ -54,6 +57,26 @@ def test_a_service_does_not_build_on_the_server_of_a_command(data_dir):
             assert found is not None
             assert found.stays
         ending.join()
+
+
+def test_a_service_begins_also_where_a_command_takes_its_server_away_meanwhile(
+    data_dir, monkeypatch
+):
+    """`serve` beside a long command: it was attached, and then there was nothing."""
+    monkeypatch.setattr(supervision, "COMMAND_PATIENCE_S", 0.0)
+    monkeypatch.setenv("EFFECT_LEDGER_DATA_DIR", str(data_dir))
+    command = ExitStack()
+    command.enter_context(open_server(data_dir))
+
+    def migrate_late(conninfo: Conninfo) -> None:
+        command.close()
+        migrate(conninfo)
+
+    monkeypatch.setattr("ledger.service.migrate", migrate_late)
+    with ExitStack() as opened:
+        service, _ = begin(read_settings(), opened)
+
+        assert service.reader.ledgers()
 
 
 def test_a_command_beside_a_service_leaves_the_server_to_it(data_dir):

@@ -45,7 +45,7 @@ listen_addresses = ''
 port = {PORT}
 unix_socket_directories = %s
 unix_socket_permissions = 0700
-max_connections = 100
+max_connections = 400
 shared_buffers = 128MB
 # A 201 is a promise: what was answered survives a power cut.
 fsync = on

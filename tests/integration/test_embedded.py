@@ -234,7 +234,7 @@ def test_umask_of_the_caller_changes_nothing(data_dir: Path) -> None:
         "data_checksums": "on",
         "listen_addresses": "",
         "timezone": "UTC",
-        "max_connections": "100",
+        "max_connections": "400",
         "jit": "off",
     }.items(),
 )

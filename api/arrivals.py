@@ -8,12 +8,15 @@ cost a system call and a switch of threads apiece, in the thread that everyone w
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 
 from ledger.errors import LedgerError
 from ledger.sequencer import Answer, Tell
 from ledger.submission import Outcome
+
+logger = logging.getLogger(__name__)
 
 
 class Arrivals:
@@ -60,4 +63,8 @@ class Arrivals:
         self._is_waking = False
         while self._arrived:
             tell, answer = self._arrived.popleft()
-            tell(answer)
+            try:
+                tell(answer)
+            except Exception:
+                # Whoever waited is gone; the others still wait for theirs.
+                logger.exception("an answer could not be told")

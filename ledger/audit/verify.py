@@ -1970,6 +1970,10 @@ def open_bundle(path: Path, opened: ExitStack) -> Bundle:
         raise DamageError(
             "file.truncated", f"{path} is cut short or damaged as a .zip: {error}"
         ) from error
+    except (RuntimeError, NotImplementedError) as error:
+        raise DamageError(
+            "file.added", f"{path} is packed as no bundle is, encrypted or otherwise: {error}"
+        ) from error
     inner = [each for each in base.iterdir() if each.is_dir()]
     is_wrapped = not (base / "manifest.json").exists() and len(inner) == 1
     return Bundle.open(inner[0] if is_wrapped else base, path)

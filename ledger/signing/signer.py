@@ -100,8 +100,8 @@ class FileSigner:
         self._ml_dsa_keys: dict[str, CosignerKey] = {}
         only: Sequence[SigningKey] = (private_key,)
         self._ring: Ring = ring or (lambda: only)
-        self._signing: Sequence[SigningKey] = ()
-        self._keys: dict[str, tuple[NoteKey, ...]] = {}
+        # The ring that signs, and its keys by origin: one object, for threads that see it change.
+        self._signing: tuple[Sequence[SigningKey], dict[str, tuple[NoteKey, ...]]] = ((), {})
         self._records: dict[str, _Record] = {}
         with _files_available():
             directory.mkdir(mode=_OURS_ALONE, parents=True, exist_ok=True)
@@ -290,13 +290,15 @@ class FileSigner:
 
     def _keys_of(self, origin: str) -> tuple[NoteKey, ...]:
         signing = self._ring()
-        if signing is not self._signing:
-            # Of two threads that see the change, both begin with an empty memory.
-            self._keys, self._signing = {}, signing
-        keys = self._keys.get(origin)
+        ring, known = self._signing
+        if ring is not signing:
+            # Of two threads that see the change, both begin with an empty memory of their own:
+            # a key of the ring before cannot get into it.
+            known = {}
+            self._signing = signing, known
+        keys = known.get(origin)
         if keys is None:
-            keys = tuple(NoteKey(name=origin, private_key=each) for each in signing)
-            self._keys[origin] = keys
+            keys = known[origin] = tuple(NoteKey(name=origin, private_key=each) for each in signing)
         return keys
 
     def _ml_dsa_key(self, origin: str) -> CosignerKey:

@@ -103,7 +103,9 @@ select string_agg(hash, ''::bytea), string_agg(uuid_send(id), ''::bytea),
     string_agg(coalesce(corrects::text, ''), E'\\x01'),
     string_agg(coalesce(repeat_of::text, ''), E'\\x01'),
     string_agg(occurred_at::text, E'\\x01'), string_agg(recorded_at::text, E'\\x01'),
-    count(*) filter (where subject = '' or business_key = '' or actor = '' or currency = '')
+    count(*) filter (where subject = '' or business_key = '' or actor = '' or currency = ''
+        or octet_length(hash) <> 32
+        or num_nulls(hash, id, key, kind, type, poster, occurred_at, recorded_at) > 0)
 from (select * from {_PAGE_IN_ORDER}) page
 """  # noqa: S608 - our own words
 

@@ -78,14 +78,14 @@ def _agree(block: Block, said: Columns, leaves: Sequence[bytes]) -> bool:
     """Whether the stored columns are what the bytes say; `corrects` is for whoever judges."""
     join, stored = SEPARATOR.join, block.columns
     return (
-        b"".join(leaves) == stored.hash
+        # No text of an entry is empty: what is empty is not there, and must be null.
+        not stored.unfit
+        and b"".join(leaves) == stored.hash
         and bytes.fromhex("".join(said["id"]).replace("-", "")) == stored.id
         and join(said["key"]) == stored.key
         and join(said["kind"]) == stored.kind
         and join(said["type"]) == stored.type
         and join(said["poster"]) == stored.poster
-        # No text of an entry is empty: what is empty is not there, and must be null.
-        and not stored.empty
         and join(said["subject"]) == stored.subject
         and join(said["business_key"]) == stored.business_key
         and join(said["actor_id"]) == stored.actor

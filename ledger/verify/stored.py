@@ -68,8 +68,11 @@ class JoinedColumns(NamedTuple):
     occurred_at: str
     """As PostgreSQL writes it in UTC: `2026-01-31 12:00:00.5+00`."""
     recorded_at: str
-    empty: int
-    """Rows that have an empty text in a column that may be null."""
+    unfit: int
+    """
+    Rows that cannot be told apart once joined: with a null or a hash of another length where there
+    is none, or an empty text where null is meant.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -737,6 +737,25 @@ def test_a_small_file_does_not_unpack_to_fill_the_disk(taken, tmp_path, monkeypa
     assert "would unpack to 2,097,154 bytes" in verdict.first.message
 
 
+@pytest.mark.parametrize("how", ["encrypted", "packed-as-nobody-does"])
+def test_a_zip_that_cannot_be_unpacked_is_bad_and_no_crash(taken, tmp_path, how):
+    packed = tmp_path / "odd.zip"
+    with zipfile.ZipFile(packed, "w") as made:
+        made.writestr("manifest.json", "{}")
+    data = bytearray(packed.read_bytes())
+    listed = data.index(b"PK\x01\x02")
+    # APPNOTE.TXT 4.3.7 and 4.3.12: flags at 6 and 8, methods at 8 and 10.
+    if how == "encrypted":
+        data[6] |= 1
+        data[listed + 8] |= 1
+    else:
+        data[8] = data[listed + 10] = 99
+    packed.write_bytes(data)
+    verdict, _ = verify.verify(packed, [verify.Key.parse(taken.vkey)])
+
+    assert (verdict.code, verdict.first.code) == (1, "file.added")
+
+
 # ---- A bundle is kept for its day ----
 
 

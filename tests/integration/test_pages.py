@@ -98,6 +98,25 @@ def test_an_entry_in_another_spelling_leaves_its_page_to_be_read_by_row(connecti
     assert len(page) > 1
 
 
+def test_a_byte_of_a_hash_that_went_over_to_the_next_row_is_found(connection, scan):
+    """Joined, the two are the same bytes: only a superuser without constraints can do it."""
+    with connection.transaction(force_rollback=True):
+        moved = "select substring(hash from 32) from entries where ledger = %s and seq = 206"
+        connection.execute(
+            f"update entries set hash = ({moved}) || hash where ledger = %s and seq = 207",
+            (LEDGER, LEDGER),
+        )
+        connection.execute(
+            "update entries set hash = substring(hash for 31) where ledger = %s and seq = 206",
+            (LEDGER,),
+        )
+        report = audit(scan)
+
+    assert {("index.hash", 206), ("index.hash", 207)} <= {
+        (each.check, each.seq) for each in report.findings
+    }
+
+
 def test_every_column_has_an_edit():
     assert set(EDITS) == set(COLUMNS)
 

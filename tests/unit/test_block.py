@@ -106,13 +106,13 @@ def block_of(rows: list[StoredEntry]) -> Block:
         joined[name] = SEPARATOR.join(columns[name])
     for name in ("occurred_at", "recorded_at"):
         joined[name] = SEPARATOR.join(map(_written, columns[name]))
-    empty = sum(any(value == "" for value in row.columns) for row in rows)
+    unfit = sum(any(value == "" for value in row.columns) for row in rows)
     ids = b"".join(UUID(each).bytes for each in columns["id"])
     return Block(
         seqs=[row.seq for row in rows],
         bodies=[row.body for row in rows],
         columns=JoinedColumns(
-            **joined | {"hash": b"".join(columns["hash"]), "id": ids}, empty=empty
+            **joined | {"hash": b"".join(columns["hash"]), "id": ids}, unfit=unfit
         ),
     )
 

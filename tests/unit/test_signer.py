@@ -31,7 +31,7 @@ from ledger.errors import (
     SignerUnavailableError,
 )
 from ledger.merkle import EMPTY_ROOT, root_of
-from ledger.note import VerifierKey, parse_note
+from ledger.note import NoteKey, VerifierKey, parse_note
 from ledger.signing import signer as signer_module
 from ledger.signing.signer import FileSigner
 
@@ -743,3 +743,33 @@ def test_a_second_line_stands_where_the_first_one_falls(directory):
     with pytest.raises(SignatureError, match=r"no signature by"):
         open_checkpoint(only_first, [second])
     assert FileSigner(directory, PRIVATE_KEY).ml_dsa_verifier(ORIGIN) is None
+
+
+def test_a_key_that_was_retired_while_a_thread_looked_it_up_signs_nothing_later(
+    directory, monkeypatch
+):
+    old, new = (PRIVATE_KEY,), (Ed25519PrivateKey.generate(),)
+    rings = [old]
+    signer = FileSigner(directory, PRIVATE_KEY, ring=lambda: rings[0])
+    signer.register(ORIGIN)
+    signer.register("log.example/other")
+    made, may_go = threading.Event(), threading.Event()
+
+    def make(*, name: str, private_key: Ed25519PrivateKey) -> NoteKey:
+        if name == ORIGIN and private_key is PRIVATE_KEY:
+            made.set()
+            may_go.wait()
+        return NoteKey(name=name, private_key=private_key)
+
+    monkeypatch.setattr(signer_module, "NoteKey", make)
+    with ThreadPoolExecutor() as pool:
+        slow = pool.submit(signer.sign, ORIGIN, 0, LEAVES[:1], None)
+        made.wait()
+        rings[0] = new
+        signer.sign("log.example/other", 0, LEAVES[:1], None)
+        may_go.set()
+        slow.result()
+    _, note = signer.sign(ORIGIN, 1, LEAVES[1:2], None)
+
+    by = NoteKey(name=ORIGIN, private_key=new[0]).verifier
+    assert [line.key_id for line in parse_note(note).signatures] == [by.key_id]

@@ -35,7 +35,7 @@ from ledger.lifecycle import DEPTH_MAX
 from ledger.ports import Wanted
 from ledger.submission import Provisional, Recorded, Submission
 from ledger.verification.runs import verify_ledger
-from ledger.verify import auditor
+from ledger.verify import posters
 from tests.faults.house import House, asked, asks, eur, open_house, recorded, refund
 
 
@@ -500,7 +500,7 @@ def test_a_retired_key_signs_no_more_and_what_it_signed_stays(house, ledger):
 
 def test_a_retired_key_that_signed_later_is_found(house, ledger, monkeypatch):
     """Whoever takes the row of the retirement away leaves the notice."""
-    monkeypatch.setattr(auditor, "RETIREMENT_GRACE", timedelta(0))
+    monkeypatch.setattr(posters, "RETIREMENT_GRACE", timedelta(0))
     private = Ed25519PrivateKey.generate()
     key_id = house.registry.enrol_poster_key("till", private.public_key().public_bytes_raw())
     house.registry.retire_poster_key(key_id)

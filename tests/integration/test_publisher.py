@@ -43,7 +43,14 @@ from ledger.storage.database import engine as make_engine
 from ledger.storage.embedded import open_server
 from ledger.storage.embedded.cluster import SUPERUSER
 from ledger.storage.leader import Leader
-from tests.integration.commands import TIMEOUT_S, Done, Shell, free_port, settled_directory
+from tests.integration.commands import (
+    TIMEOUT_S,
+    Done,
+    Shell,
+    free_port,
+    passable_directory,
+    settled_directory,
+)
 from tests.integration.witnesses import (
     LEDGER,
     SIGNING_KEY,
@@ -628,7 +635,7 @@ def test_a_data_directory_that_was_restored_whole_is_caught_by_its_witnesses():
 
 
 def test_a_service_with_a_policy_it_cannot_fulfil_does_not_start():
-    with settled_directory() as base:
+    with passable_directory() as base:
         (base / "policy").write_text("quorum none\n")
         shell = Shell(data_dir=base / "data").set(POLICY=str(base / "policy"))
         done = shell.run("serve", "--port", str(free_port()))

@@ -28,13 +28,14 @@ from ledger.checkpoint import Checkpoint, sign_checkpoint
 from ledger.clock import SystemClock
 from ledger.copies import log_copy
 from ledger.copies import restore as restore_module
-from ledger.copies.log_copy import open_copy
+from ledger.copies.log_copy import LogUnreachableError, open_copy
 from ledger.copies.restore import Restored, Restorer
 from ledger.effect import Kind
 from ledger.entry import Entry, parse_entry
 from ledger.errors import (
     ChainBreakError,
     ConsistencyError,
+    ForbiddenError,
     ForeignSignerError,
     ForkedError,
     LedgerBrokenError,
@@ -875,18 +876,18 @@ def test_a_mirror_that_stumbles_is_asked_again(house, lost, mirror):
 
 
 @pytest.mark.parametrize(
-    ("answers", "words"),
+    ("answers", "error", "words"),
     [
-        ([401], "HTTP 401"),
-        ([200, 403], "it may want a key with scope proofs:read in EFFECT_LEDGER_KEY"),
-        ([302], "HTTP 302"),
-        ([503] * 5, "503"),
+        ([401], ForbiddenError, "HTTP 401"),
+        ([200, 403], ForbiddenError, "it may want a key with scope proofs:read in EFFECT_LEDGER"),
+        ([302], ForbiddenError, "HTTP 302"),
+        ([503] * 5, LogUnreachableError, "503"),
     ],
 )
-def test_a_mirror_that_does_not_answer_is_bad_input(house, lost, mirror, answers, words):
+def test_a_mirror_that_shows_nothing_restores_nothing(house, lost, mirror, answers, error, words):
     mirror.answers[:] = answers
 
-    with pytest.raises(SettingsError, match=words):
+    with pytest.raises(error, match=words):
         restore(house, lost.ledger, url_of(mirror))
 
     assert house.reader.size(lost.ledger) == lost.size

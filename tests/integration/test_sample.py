@@ -161,7 +161,7 @@ def test_a_paper_that_cannot_be_written_is_refused_before_anything_is_drawn(bund
 
 def test_what_is_no_bundle_is_refused(tmp_path):
     done = RUN.invoke(app, ["sample", str(tmp_path), "--method", "random", "--size", "5"])
-    assert "manifest.json" in str(done.exception)
+    assert "is no audit bundle" in str(done.exception)
 
 
 def test_strata_and_steps_come_from_the_same_bundle(bundle):

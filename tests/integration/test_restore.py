@@ -876,18 +876,18 @@ def test_a_mirror_that_stumbles_is_asked_again(house, lost, mirror):
 
 
 @pytest.mark.parametrize(
-    ("answers", "error", "words"),
+    ("answers", "told"),
     [
-        ([401], ForbiddenError, "HTTP 401"),
-        ([200, 403], ForbiddenError, "it may want a key with scope proofs:read in EFFECT_LEDGER"),
-        ([302], ForbiddenError, "HTTP 302"),
-        ([503] * 5, LogUnreachableError, "503"),
+        ([401], (ForbiddenError, "HTTP 401")),
+        ([200, 403], (ForbiddenError, "it may want a key with scope proofs:read in EFFECT_LED")),
+        ([302], (ForbiddenError, "HTTP 302")),
+        ([503] * 5, (LogUnreachableError, "503")),
     ],
 )
-def test_a_mirror_that_shows_nothing_restores_nothing(house, lost, mirror, answers, error, words):
+def test_a_mirror_that_shows_nothing_restores_nothing(house, lost, mirror, answers, told):
     mirror.answers[:] = answers
 
-    with pytest.raises(error, match=words):
+    with pytest.raises(told[0], match=told[1]):
         restore(house, lost.ledger, url_of(mirror))
 
     assert house.reader.size(lost.ledger) == lost.size

@@ -9,15 +9,12 @@ import tempfile
 import time
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ledger.audit.access import Accessor
 from ledger.audit.selection import Selection
 from ledger.bench import yardsticks
+from ledger.bench.rig import Bench, Figure
 from ledger.forms.names import LEDGER_ITSELF
-
-if TYPE_CHECKING:
-    from ledger.bench.cases import Bench
 
 PERIOD = "2026-01"
 """In which the large ledger begins; a close has all entries that stand before it."""
@@ -25,7 +22,7 @@ POLL_S = 0.1
 KIB = 1024
 
 
-def measure(bench: Bench) -> tuple[float, dict[str, object]]:
+def audit_bundles(bench: Bench) -> Figure:
     """Entries verified by verify.py alone against reading and hashing them; and its details."""
     ledger, service = bench.large(), bench.service
     began = time.perf_counter()
@@ -52,16 +49,19 @@ def measure(bench: Bench) -> tuple[float, dict[str, object]]:
         [bundle] = Path(made).iterdir()
         verified_s, verify_peak = _verified_alone(bundle, record.vkey)
     verified = size / verified_s
-    return verified / scanned, {
-        "entries": size,
-        "exported_per_second": round(size / exported_s),
-        "export_peak_bytes": export_peak,
-        "verified_per_second": round(verified),
-        "verify_peak_bytes": verify_peak,
-        "scanned_and_hashed_per_second": round(scanned),
-        "packed_bytes": packed.stat().st_size,
-        "closed_per_second": None if replayed else round(size / closed_s),
-    }
+    return Figure(
+        ratio=verified / scanned,
+        details={
+            "entries": size,
+            "exported_per_second": round(size / exported_s),
+            "export_peak_bytes": export_peak,
+            "verified_per_second": round(verified),
+            "verify_peak_bytes": verify_peak,
+            "scanned_and_hashed_per_second": round(scanned),
+            "packed_bytes": packed.stat().st_size,
+            "closed_per_second": None if replayed else round(size / closed_s),
+        },
+    )
 
 
 def _verified_alone(bundle: Path, vkey: str) -> tuple[float, int]:

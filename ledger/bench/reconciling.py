@@ -7,12 +7,11 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
-if TYPE_CHECKING:
-    from ledger.bench.cases import Bench
+from ledger.bench.rig import Bench, Figure
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 BASE = 10_000
@@ -20,7 +19,7 @@ BASE = 10_000
 LINES_PER_BREAK = 200
 
 
-def measure(bench: Bench) -> tuple[float, dict[str, object]]:
+def reconciliations(bench: Bench) -> Figure:
     """Seconds at the largest size against n log n from the base; and every size's details."""
     sizes = [size for size in SIZES if size <= bench.entries]
     found = []
@@ -29,12 +28,15 @@ def measure(bench: Bench) -> tuple[float, dict[str, object]]:
         found.append(_rehearsed(size))
     base = next((each for each in found if each["lines"] >= BASE), found[0])
     largest = found[-1]
-    return _growth(base, largest), {
-        "sizes": found,
-        "lines_per_second": largest["lines_per_second"],
-        "peak_bytes": largest["peak_bytes"],
-        "wrong": sum(each["wrong"] for each in found),
-    }
+    return Figure(
+        ratio=_growth(base, largest),
+        details={
+            "sizes": found,
+            "lines_per_second": largest["lines_per_second"],
+            "peak_bytes": largest["peak_bytes"],
+            "wrong": sum(each["wrong"] for each in found),
+        },
+    )
 
 
 def _rehearsed(size: int) -> dict[str, Any]:

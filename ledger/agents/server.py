@@ -20,6 +20,7 @@ from ledger import __version__
 from ledger.agents.work import Work
 from ledger.client import ClientError
 from ledger.client.outward import problem_of
+from ledger.client.tool_step import provider_label
 from ledger.client.tools import sentence
 
 INSTRUCTIONS = """\
@@ -93,6 +94,9 @@ def _add_dialog(server: MCPServer[Any], work: Work) -> None:
         business_key: BusinessKey,
         subject: Annotated[str | None, Field(description="What it is about: order/17")] = None,
         money: Money | None = None,
+        provider: Annotated[
+            str | None, Field(description="Who does it: stripe. Give it if money moves")
+        ] = None,
         refund_of: Annotated[str | None, Field(description="Entry that a refund is of")] = None,
         reason: Annotated[str | None, Field(description="Of a refund: customer.request")] = None,
         answer_within_s: Annotated[int, Field(ge=1, description="Then silence is unknown")] = 900,
@@ -107,6 +111,7 @@ def _add_dialog(server: MCPServer[Any], work: Work) -> None:
             "business_key": business_key,
             "subject": subject,
             "money": money,
+            "labels": provider_label(provider) or None,
             "corrects": refund_of,
             "reason": reason,
             "repeat_of": repeat_of,

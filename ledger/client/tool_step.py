@@ -68,6 +68,11 @@ def key_of(workflow: str, step: str, attempt: int = 1) -> str:
     return f"tool/{said}" if attempt == 1 else f"tool.{attempt}/{said}"
 
 
+def provider_label(provider: str | None) -> dict[str, str]:
+    """The label by which reconciliation knows whose reports tell of an effect."""
+    return {} if provider is None else {"provider": provider}
+
+
 def may_try_again(earlier: Mapping[str, Any] | None, attempt: int) -> bool:
     """Whether an attempt certainly came to nothing, so that another may follow, in any words."""
     return (
@@ -91,6 +96,7 @@ class Declared:
     workflow: Words | None
     step: Words | None
     evidence: Callable[[Any], Sequence[Evidence]] | None
+    provider: str | None
     within: timedelta
     approval: bool
     undo: str | None
@@ -167,6 +173,7 @@ class Step:
             "labels": {
                 "irreversibility": self.declared.irreversibility,
                 "tool": self.declared.name,
+                **provider_label(self.declared.provider),
             },
             "causes": [{"kind": "workflow", "ref": self.workflow}],
             "business_key": self.business_key,

@@ -4,7 +4,7 @@ Tools: functions that AI agents call, so that what cannot be undone is not done 
 An agent that resumes calls its tool again, often in other words. Which call it is follows from the
 workflow and the step, what it does from a few declared arguments, and never from the wording:
 
-    @tool(client, type="card.capture", business_key="capture/{order}",
+    @tool(client, type="card.capture", business_key="capture/{order}", provider="stripe",
           money=lambda call: eur(call["amount"]))
     def charge(order: str, amount: str, message: str) -> dict: ...
 
@@ -65,6 +65,7 @@ def tool(
     workflow: Words | None = None,
     step: Words | None = None,
     evidence: Callable[[Any], Sequence[Evidence]] | None = None,
+    provider: str | None = None,
     within: timedelta = WITHIN,
     approval: bool = False,
     undo: str | None = None,
@@ -87,6 +88,8 @@ def tool(
         step: Likewise.
         evidence: What a result says that a third party can be asked about, such as the
             provider's id; the hash of the result is recorded in any case.
+        provider: Who does it, as reconciliation names it (`stripe`). Without it no report of a
+            provider can say that a call of unknown outcome did not happen, where there are several.
         within: How long it may take; silence after that is an unknown outcome.
         approval: Whether a person has to approve each call before it runs.
         undo: With `compensable`: the tool that compensates, as the agent knows it.
@@ -117,6 +120,7 @@ def tool(
             workflow=workflow,
             step=step,
             evidence=evidence,
+            provider=provider,
             within=within,
             approval=approval,
             undo=undo,

@@ -110,6 +110,7 @@ class Reconciler:
             providers=providers_of([each for each, _ in accounts]),
             banks=tuple(sorted(each.source.name for each, _ in accounts if each.side is Side.BANK)),
             restated=frozenset(restated),
+            left_out=self._left_out(ledger, names),
         )
         rules = joined_rules([each for each, _ in accounts])
         found = reconcile([*told.items, *lines], rules, scope, decision_of(decisions), tell=tell)
@@ -187,6 +188,9 @@ class Reconciler:
             (build_account(rows[name].document), rows[name].version)
             for name in sorted(names or rows)
         ]
+
+    def _left_out(self, ledger: str, names: Sequence[str]) -> tuple[str, ...]:
+        return tuple(sorted({row.name for row in self._shelf.sources(ledger)} - set(names)))
 
     def _pin(self, ledger: str) -> tuple[int, str]:
         checkpoint = parse_checkpoint(parse_note(self._reader.checkpoint(ledger)).text)

@@ -88,6 +88,8 @@ class Scope:
     """Provider -> the sources of this run that tell of it."""
     banks: tuple[str, ...] = ()
     """Sources of this run that are bank accounts."""
+    left_out: tuple[str, ...] = ()
+    """Sources of the ledger that are not of this run."""
     restated: frozenset[str] = frozenset()
     """Keys of lines that another file tells otherwise."""
 

@@ -1,9 +1,10 @@
 """
 Unknowns: intents of unknown outcome, held against what providers and banks say.
 
-A line with the intent's own reference, amount and currency says that it happened; files that
-are complete for every day on which it could have, and have nothing of the kind, say that it did
-not. Anything less says nothing, and a person asks. Pure: what is concluded here is only proposed.
+A line with the intent's own reference, amount and currency says that it happened. Files that are
+complete for every day on which it could have, of each source that would tell of it, and have no
+line that could be it under whatever reference, say that it did not. Anything less says nothing, and
+a person asks. Pure: what is concluded here is only proposed.
 """
 
 from __future__ import annotations
@@ -11,31 +12,28 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from ledger.dialog.intents import IntentLine
-from ledger.effect import Kind
-from ledger.forms.money import minor_units
 from ledger.forms.timestamps import format_time
-from ledger.intent import Outcome, State
+from ledger.intent import Outcome
 from ledger.recon.account import Account
 from ledger.recon.forward import evidence_of
 from ledger.recon.imports import statements_of
-from ledger.recon.ledger_side import PROVIDER_LABEL, REFERENCE_LABEL
-from ledger.recon.matching import Item, Matching, Rules, Side, Strength
-from ledger.recon.matching.identifiers import UNNAMED, family
+from ledger.recon.intent_side import Sought
+from ledger.recon.ledger_side import PROVIDER_LABEL
+from ledger.recon.matching import Item, Matching, Rules, Side, Strength, Verdict
 from ledger.recon.matching.references import normalised
-from ledger.recon.matching.rules import business_days_after
 from ledger.recon.report import item_document
 from ledger.recon.shelf import ImportRow
-from ledger.recon.statement import LineKind
 from ledger.recon.statement_side import spans_of
 from ledger.recon.states import Scope
 
 FILES_MAX = 15
 """Files that are cited for what is in none of them; an entry has room for little more."""
+LINES_MAX = 15
+"""Lines that are told of one intent where none of them says that it is its."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,10 +117,10 @@ def conclude(
         now: Wall clock; nothing occurred later.
     """
     lines = _Lines((item for item in items if item.side is not Side.LEDGER), matching)
-    asked = [_Asked(intent, rules, scope, zones) for intent in intents]
-    claims = Counter(line.key for each in asked for line in lines.of(each))
+    sought = [Sought(intent, rules, scope, zones) for intent in intents]
+    claims = Counter(line.key for each in sought for line in lines.of(each))
     said = _Said(lines=lines, claims=claims, scope=scope, files=files, now=now)
-    return [said.of(each) for each in asked if each.is_overdue]
+    return [said.of(each) for each in sought if each.is_overdue]
 
 
 def covering_files(rows: Sequence[ImportRow], accounts: Sequence[Account]) -> list[CoveringFile]:
@@ -159,59 +157,59 @@ class _Said:
     """What statements say, and how far it goes."""
 
     lines: _Lines
-    claims: Mapping[str, int]
+    claims: Counter[str]
     """Key of a line -> how many open intents it may be of."""
     scope: Scope
     files: Sequence[CoveringFile]
     now: datetime
 
-    def of(self, asked: _Asked) -> Conclusion:
+    def of(self, sought: Sought) -> Conclusion:
         """What they say of one intent."""
-        if asked.amount is None:
+        if sought.amount is None:
             return Conclusion(
-                intent=asked.intent, reason="it moves no money: no statement tells of it"
+                intent=sought.intent, reason="it moves no money: no statement tells of it"
             )
-        found = self.lines.of(asked)
-        if asked.intent.outcome == Outcome.EXECUTED:
+        found = self.lines.of(sought)
+        if sought.intent.outcome == Outcome.EXECUTED:
             return Conclusion(
-                intent=asked.intent,
+                intent=sought.intent,
                 outcome=Outcome.EXECUTED,
                 reason="it happened, as was said, and waits for its hand-off",
                 lines=tuple(found),
             )
-        doubt, lines = self._doubt(asked, found)
+        doubt, lines = self._doubt(sought, found)
         if doubt is not None:
-            return Conclusion(intent=asked.intent, reason=doubt, lines=lines)
-        return self._happened(asked, found[0]) if found else self._not_there(asked)
+            return Conclusion(intent=sought.intent, reason=doubt, lines=lines)
+        return self._happened(sought, found[0]) if found else self._not_there(sought)
 
-    def _happened(self, asked: _Asked, line: Item) -> Conclusion:
+    def _happened(self, sought: Sought, line: Item) -> Conclusion:
         return Conclusion(
-            intent=asked.intent,
+            intent=sought.intent,
             outcome=Outcome.EXECUTED,
             reason=f"line {line.id} of {line.account} has its reference {line.merchant_ref} "
             "and amount",
             evidence=tuple(evidence_of(item_document(line))),
-            occurred_at=_occurred_at(line, asked.intent, self.now),
+            occurred_at=_occurred_at(line, sought.intent, self.now),
             lines=(line,),
         )
 
-    def _not_there(self, asked: _Asked) -> Conclusion:
-        sources = asked.sources(self.scope)
+    def _not_there(self, sought: Sought) -> Conclusion:
+        sources = sought.sources(self.scope)
         cited = [
             file
             for file in self.files
             if file.source in sources
-            and file.currency == asked.currency
-            and file.first <= asked.until
-            and file.last >= asked.promised
+            and file.currency == sought.currency
+            and file.first <= sought.until
+            and file.last >= sought.promised
         ]
-        missing = self._missing(asked, sources, cited)
+        missing = self._missing(sought, sources, cited)
         if missing is not None:
-            return Conclusion(intent=asked.intent, reason=missing)
+            return Conclusion(intent=sought.intent, reason=missing)
         return Conclusion(
-            intent=asked.intent,
+            intent=sought.intent,
             outcome=Outcome.NOT_EXECUTED,
-            reason=f"nothing of it in complete files from {asked.promised} to {asked.until}",
+            reason=f"nothing of it in complete files from {sought.promised} to {sought.until}",
             evidence=tuple(
                 {
                     "system": file.provider,
@@ -225,7 +223,7 @@ class _Said:
             ),
         )
 
-    def _doubt(self, asked: _Asked, found: Sequence[Item]) -> tuple[str | None, tuple[Item, ...]]:
+    def _doubt(self, sought: Sought, found: Sequence[Item]) -> tuple[str | None, tuple[Item, ...]]:
         """Why lines that may be of an intent prove nothing, and which they are."""
         if len(found) > 1:
             says = f"{len(found)} lines have its reference: it may have happened more than once"
@@ -236,152 +234,122 @@ class _Said:
             if self.claims[line.key] > 1:
                 says = f"line {line.id} may be that of any of {self.claims[line.key]} open intents"
                 return says, (line,)
-        other = None if found else self.lines.with_another_amount(asked)
-        if other is not None:
-            return f"line {other.id} has its reference and another amount", (other,)
-        alike = None if found else self.lines.nameless_like(asked)
-        if alike is not None:
-            says = f"line {alike.id} of {alike.account} has its amount and nobody's reference"
-            return says, (alike,)
+        alike = [] if found else self.lines.alike(sought, self.claims)
+        if alike:
+            return _why_alike(alike[0], sought), tuple(alike[:LINES_MAX])
         return None, ()
 
     def _missing(
-        self, asked: _Asked, sources: Sequence[str], cited: Sequence[CoveringFile]
+        self, sought: Sought, sources: Sequence[str], cited: Sequence[CoveringFile]
     ) -> str | None:
         """Why that nothing is there does not yet mean that nothing happened."""
-        if self.scope.today <= asked.until:
-            return f"no line yet; expected until {asked.until}"
+        if self.scope.today <= sought.until:
+            return f"no line yet; expected until {sought.until}"
+        if self.scope.left_out:
+            return f"the run leaves out source {self.scope.left_out[0]}: run it with all of them"
         if not sources:
-            return "no source tells of its provider"
+            return self._nowhere(sought)
         for source in sources:
-            gap = self.scope.coverage.first_gap(source, asked.currency, asked.promised, asked.until)
+            gap = self.scope.coverage.first_gap(
+                source, sought.currency, sought.promised, sought.until
+            )
             if gap is not None:
-                return f"no complete file of {source} covers {gap} in {asked.currency}"
+                return f"no complete file of {source} covers {gap} in {sought.currency}"
         if len(cited) > FILES_MAX:
             return f"{len(cited)} files have nothing of it, more than can be cited"
         return None
 
-
-class _Asked:
-    """An intent in the words of statements: what its line would have, and when."""
-
-    def __init__(
-        self, intent: IntentLine, rules: Rules, scope: Scope, zones: Mapping[str, str]
-    ) -> None:
-        content = intent.content
-        labels: Mapping[str, str] = content.get("labels", {})
-        money = content.get("money")
-        only = next(iter(scope.providers)) if len(scope.providers) == 1 else None
-        self.intent = intent
-        self.provider = labels.get(PROVIDER_LABEL, only)
-        self.currency: str = "" if money is None else money["currency"]
-        self.amount: int | None = None
-        self.kind = LineKind.PAYMENT
-        if money is not None:
-            amount = minor_units(money["amount"])
-            self.amount = amount if money["flow"] == "in" else -amount
-            if content.get("kind") == Kind.REFUND:
-                self.kind = LineKind.REFUND
-            elif money["flow"] == "out":
-                self.kind = LineKind.PAYOUT
-        named = [intent.id, intent.key, labels.get(REFERENCE_LABEL)]
-        for text in (content.get("business_key"), content.get("subject")):
-            # As in order/12345: the provider was given all of it, or what stands behind the slash.
-            named += [text, text and text.rpartition("/")[2]]
-        self.names = tuple(dict.fromkeys(normalised(each) for each in named if each))
-        """What it may be called there; what names only this one comes first."""
-        self._set_days(rules, ZoneInfo(zones.get(self.provider or "", "UTC")))
-
-    def _set_days(self, rules: Rules, zone: ZoneInfo) -> None:
-        self.promised = self.intent.promised_at.astimezone(zone).date()
-        answered = self.intent.answer_by.astimezone(zone).date()
-        window = rules.window(
-            Item(
-                side=Side.LEDGER,
-                id=self.intent.id,
-                account="",
-                provider=self.provider,
-                kind=self.kind,
-                amount=self.amount or 0,
-                currency=self.currency,
-                day=self.promised,
-            )
-        )
-        days = max(window.after, window.patience)
-        self.first = self.promised - timedelta(days=window.before)
-        # It may have been tried until it had to be answered.
-        self.until = business_days_after(answered, days, rules.holidays)
-
-    @property
-    def is_overdue(self) -> bool:
-        """Whether its outcome is unknown, or it happened and nobody made it history in time."""
-        is_executed = self.intent.outcome == Outcome.EXECUTED
-        return self.intent.state is State.UNKNOWN or (
-            is_executed and self.intent.answer_by < self.intent.now
-        )
-
-    def sources(self, scope: Scope) -> tuple[str, ...]:
-        """The sources in which it would be told."""
-        if self.provider is not None and self.provider in scope.providers:
-            return scope.providers[self.provider]
-        if self.provider is not None:
-            return ()
-        return tuple(sorted(each for found in scope.providers.values() for each in found))
-
-    def fits(self, line: Item) -> bool:
-        """Whether a line may tell of it, whatever its amount and reference."""
-        return (
-            line.currency == self.currency
-            and self.amount is not None
-            and (line.amount > 0) == (self.amount > 0)
-            and self.first <= line.day <= self.until
-            and (self.provider is None or line.side is Side.BANK or line.provider == self.provider)
-            and (line.kind in UNNAMED or family(line.kind) is self.kind)
-        )
+    def _nowhere(self, sought: Sought) -> str:
+        if sought.provider_said is None and self.scope.providers:
+            several = ", ".join(self.scope.providers)
+            return f"its promise has no label `{PROVIDER_LABEL}`: it may be any of {several}"
+        return "no source tells of its provider"
 
 
 class _Lines:
     """Lines of statements, by what intents have in common with them."""
 
     def __init__(self, lines: Iterable[Item], matching: Matching) -> None:
-        self.told = frozenset(
-            item.key
+        with_entries = [
+            link
             for link in matching.links
-            if link.strength is not Strength.SUGGESTED
-            and any(item.side is Side.LEDGER for item in link.items)
-            for item in link.items
+            if link.strength is not Strength.SUGGESTED and link.side(Side.LEDGER)
+        ]
+        self.told = frozenset(key for link in with_entries for key in link.keys)
+        """Keys of lines that an entry may answer to."""
+        self._settled = frozenset(
+            key
+            for link in with_entries
+            if link.strength is Strength.MANUAL or link.verdict not in _UNSETTLED
+            for key in link.keys
         )
-        """Keys of lines that an entry answers to."""
+        """Keys of lines that an entry answers to, and that nothing else can be told by."""
         self._by_ref: dict[str, list[Item]] = defaultdict(list)
-        self._nameless: dict[tuple[str, int], list[Item]] = defaultdict(list)
+        self._by_money: dict[tuple[str | None, int | None], list[Item]] = defaultdict(list)
         for line in lines:
             if line.merchant_ref:
                 self._by_ref[normalised(line.merchant_ref)].append(line)
-            elif line.key not in self.told:
-                self._nameless[line.currency, line.amount].append(line)
+            if line.key not in self._settled:
+                for money in dict.fromkeys([(line.currency, line.amount), _as_customer(line)]):
+                    self._by_money[money].append(line)
 
-    def of(self, asked: _Asked) -> list[Item]:
-        """Lines with its reference and amount, in order."""
-        return [line for line in self._called(asked) if line.amount == asked.amount]
-
-    def with_another_amount(self, asked: _Asked) -> Item | None:
-        """A line with its reference, which no entry answers to."""
-        called = self._called(asked)
-        return next((line for line in called if line.key not in self.told), None)
-
-    def _called(self, asked: _Asked) -> list[Item]:
-        for name in asked.names:
-            found = [line for line in self._by_ref.get(name, ()) if asked.fits(line)]
+    def of(self, sought: Sought) -> list[Item]:
+        """Lines with its amount and the most exact of its names that any such line has."""
+        for name in sought.names:
+            found = [
+                line
+                for line in self._by_ref.get(name, ())
+                if line.amount == sought.amount and sought.fits(line)
+            ]
             if found:
-                return sorted(found, key=lambda line: (line.day, line.key))
+                return _ordered(found)
         return []
 
-    def nameless_like(self, asked: _Asked) -> Item | None:
-        """A line that has its amount and no reference, and that no entry answers to."""
-        if asked.amount is None:
-            return None
-        alike = self._nameless.get((asked.currency, asked.amount), ())
-        return next((line for line in alike if asked.fits(line)), None)
+    def alike(self, sought: Sought, claims: Counter[str]) -> list[Item]:
+        """
+        Lines that may be of an intent although they do not say so, in order.
+
+        They have a name of it or its amount, a day on which it is possible, no entry that
+        answers to them for certain, and no other intent whose reference and amount they have.
+        """
+        named = [line for name in sought.names for line in self._by_ref.get(name, ())]
+        of_amount = self._by_money.get((sought.currency, sought.amount), ())
+        found = {
+            line.key: line
+            for line in (*named, *of_amount)
+            if line.key not in self._settled and not claims[line.key] and sought.may_be(line)
+        }
+        return _ordered(found.values())
+
+
+_UNSETTLED = frozenset(
+    {
+        Verdict.AMBIGUOUS,
+        Verdict.AMOUNT_DIFFERS,
+        Verdict.CURRENCY_DIFFERS,
+        Verdict.DUPLICATE,
+    }
+)
+"""What leaves open whether a line is the entry's, or whether it is that of one more."""
+
+
+def _as_customer(line: Item) -> tuple[str | None, int | None]:
+    return line.customer_currency, line.customer_amount
+
+
+def _ordered(lines: Iterable[Item]) -> list[Item]:
+    return sorted(lines, key=lambda line: (line.day, line.key))
+
+
+def _why_alike(line: Item, sought: Sought) -> str:
+    says = f"line {line.id} of {line.account} has its"
+    if (line.currency, line.amount) != (sought.currency, sought.amount):
+        shared = "reference" if sought.is_named_by(line) else "amount as the customer saw it"
+        return f"{says} {shared} and another amount"
+    if sought.is_named_by(line):
+        return f"{says} reference and amount, and is of another kind"
+    whose = f"the reference {line.merchant_ref}, which is no intent's"
+    return f"{says} amount and {whose if line.merchant_ref else 'no reference'}"
 
 
 def _occurred_at(line: Item, intent: IntentLine, now: datetime) -> str:

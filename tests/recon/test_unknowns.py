@@ -10,7 +10,7 @@ import pytest
 
 from ledger.dialog.intents import IntentLine
 from ledger.dialog.promise import parse_step
-from ledger.intent import State, Step
+from ledger.intent import Outcome, State, Step
 from ledger.recon.coverage import Span, build_coverage
 from ledger.recon.matching import Item, Rules, Side, match
 from ledger.recon.statement import LineKind
@@ -67,6 +67,10 @@ def a_line(at: int = 1, ref: str | None = "order-1", minor: int = 1999, **more: 
     return Item(**members | more)
 
 
+def an_entry(ref: str, minor: int = 1999, **more: Any) -> Item:
+    return a_line(9, ref, minor, side=Side.LEDGER, account="shop", **{"ids": (), **more})
+
+
 def said_of(
     intents: list[IntentLine],
     lines: list[Item],
@@ -75,6 +79,8 @@ def said_of(
     today: date = MARCH[1],
     covered: tuple[date, date] = MARCH,
     files: int = 1,
+    providers: tuple[str, ...] = ("psp",),
+    **more: Any,
 ) -> list[Conclusion]:
     scope = Scope(
         today=today,
@@ -83,7 +89,8 @@ def said_of(
         coverage=build_coverage(
             [Span(source="psp", currency="EUR", first=covered[0], last=covered[1])]
         ),
-        providers={"psp": ("psp",)},
+        providers={each: (each,) for each in providers},
+        **more,
     )
     found = conclude(
         intents,
@@ -115,7 +122,11 @@ def test_a_line_with_its_reference_and_amount_says_that_it_happened(ref):
 
 
 def test_complete_files_without_it_say_that_it_did_not_happen():
-    [found] = said_of([an_intent()], [a_line(2, "order-2")])
+    """Lines of its amount there may be: of other intents, and of what the ledger tells."""
+    other = replace(an_intent(2), state=State.EXECUTING)
+    lines = [a_line(2, "order-2"), a_line(3, "order-3"), a_line(4, "order-4", 500)]
+
+    [found] = said_of([an_intent(), other], lines, [an_entry("order-3")])
 
     assert found.document["conclusion"] == {
         "outcome": "not_executed",
@@ -133,7 +144,46 @@ DOUBTS = {
         [a_line()],
         {},
     ),
-    "nobody's reference": ([an_intent()], [a_line(ref=None)], {}),
+    "its amount and no reference": ([an_intent()], [a_line(ref=None)], {}),
+    "its amount and the reference pi_99, which is no intent's": (
+        [an_intent()],
+        [a_line(ref="pi_99")],
+        {},
+    ),
+    "its amount and the reference pi_98": (
+        [an_intent()],
+        [a_line(ref="pi_98", kind=LineKind.OTHER)],
+        {},
+    ),
+    "its reference and amount, and is of another kind": (
+        [an_intent()],
+        [a_line(kind=LineKind.OTHER)],
+        {},
+    ),
+    "its reference and another amount": ([an_intent()], [a_line(currency="USD")], {}),
+    "its amount as the customer saw it": (
+        [an_intent()],
+        [a_line(1, "pi_97", 2300, currency="USD", customer_currency="EUR", customer_amount=1999)],
+        {},
+    ),
+    # One entry, and two lines that may be it: one of them is nobody's.
+    "its amount and the reference twice": (
+        [an_intent()],
+        [a_line(1, "twice"), a_line(2, "twice")],
+        {"told": [an_entry("twice")]},
+    ),
+    "leaves out source adyen": (
+        [an_intent(labels={"provider": "psp"})],
+        [],
+        {"left_out": ("adyen",)},
+    ),
+    "leaves out source bank": ([an_intent()], [], {"left_out": ("bank",)}),
+    "no label `provider`: it may be any of adyen, psp": (
+        [an_intent()],
+        [],
+        {"providers": ("adyen", "psp")},
+    ),
+    "no complete file of bank covers": ([an_intent()], [], {"banks": ("bank",)}),
     "already, by another entry": (
         [an_intent()],
         [a_line()],
@@ -166,6 +216,27 @@ def test_in_doubt_nothing_is_concluded(doubt):
     for each in found:
         assert (each.outcome, each.document["conclusion"]) == (None, None)
         assert doubt in each.reason
+
+
+@pytest.mark.parametrize("labels", [{}, {"provider": "psp"}])
+def test_a_line_of_a_better_name_and_another_amount_hides_none_of_its_own(labels):
+    told, mine = a_line(7, "basket-9", 500), a_line(1, "order/1")
+    asked = an_intent(subject="order/1", business_key="capture/basket-9", labels=labels)
+
+    [found] = said_of([asked], [told, mine], [an_entry("basket-9", 500)])
+
+    assert (found.outcome, found.document["lines"]) == (Outcome.EXECUTED, ["provider:line-1"])
+
+
+def test_whoever_names_the_provider_needs_no_files_of_another():
+    [found] = said_of(
+        [an_intent(labels={"provider": "psp"})],
+        [a_line(ref="pi_99", provider="adyen")],
+        providers=("adyen", "psp"),
+        banks=("bank",),
+    )
+
+    assert found.outcome is Outcome.NOT_EXECUTED
 
 
 def test_a_refund_is_not_told_by_the_payment_of_its_order():

@@ -26,6 +26,7 @@ RunOption = Annotated[str | None, typer.Option("--run", help="This run; the newe
 
 EXECUTED = "executed"
 """It happened, that is on record, and it is not history yet."""
+NOT_EXECUTED = "not_executed"
 
 
 def intents(
@@ -33,7 +34,7 @@ def intents(
 ) -> None:
     """List intents of unknown outcome, and what statements say of each."""
     with open_remote() as remote:
-        found = _found(Room(remote, ledger), run_id)
+        found = _intents(_run(Room(remote, ledger), run_id))
     Output(as_json).answer({"intents": found}, _listed(found))
     raise typer.Exit(BAD_EVIDENCE if found else GOOD)
 
@@ -55,17 +56,21 @@ def conclude(
     End unknown outcomes by what statements say, and hand off what happened.
 
     The provider's line or its complete files become the evidence. Sent again it changes nothing.
+    That something did not happen is taken from no run that leaves out a source of the ledger.
     Evidence takes `recon:prepare`, the hand-off `intents:write`.
     """
     output = Output(as_json, quiet)
     done: list[dict[str, Any]] = []
     with open_remote() as remote, output.progress("concluding", "intents") as tell:
-        found = _found(Room(remote, ledger), run_id)
+        room = Room(remote, ledger)
+        run = _run(room, run_id)
+        found = _intents(run)
+        left_out = _left_out(room, run)
         wanted = found if not only else [each for each in found if each["intent"] in set(only)]
         for missing in sorted(set(only or ()) - {each["intent"] for each in found}):
             raise NotFoundError(f"the run has no unknown intent {missing[:63]}")
         for each in wanted:
-            done.append(_conclude(remote, ledger, each, dry_run=dry_run))
+            done.append(_conclude(remote, ledger, _as_far_as(each, left_out), dry_run=dry_run))
             tell(len(done), len(wanted))
     # Tried without a trace, what happened goes no further than that.
     open_ = {"unknown"} if dry_run else {"unknown", "executing", EXECUTED}
@@ -74,14 +79,34 @@ def conclude(
     raise typer.Exit(BAD_EVIDENCE if left else GOOD)
 
 
-def _found(room: Room, run_id: str | None) -> list[dict[str, Any]]:
+def _run(room: Room, run_id: str | None) -> dict[str, Any]:
     if run_id is None:
         runs = room.all("runs")
         if not runs:
             raise NotFoundError("there is no run yet: begin one with `recon run`")
         run_id = str(runs[-1]["id"])
-    found: list[dict[str, Any]] = room.get(f"runs/{run_id}").get("intents", [])
+    run: dict[str, Any] = room.get(f"runs/{run_id}")
+    return run
+
+
+def _intents(run: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = run.get("intents", [])
     return found
+
+
+def _left_out(room: Room, run: Mapping[str, Any]) -> list[str]:
+    """Sources of the ledger, those saved since among them, that a run knows nothing of."""
+    known = run.get("input", {}).get("sources", {})
+    return sorted(each["name"] for each in room.all("sources") if each["name"] not in known)
+
+
+def _as_far_as(found: dict[str, Any], left_out: Sequence[str]) -> dict[str, Any]:
+    """What a run proposes, without that something did not happen if it did not look everywhere."""
+    proposed = found["conclusion"]
+    if proposed is None or proposed["outcome"] != NOT_EXECUTED or not left_out:
+        return found
+    reason = f"the run leaves out source {left_out[0]}: run it again with all of them"
+    return found | {"conclusion": None, "reason": reason}
 
 
 def _conclude(

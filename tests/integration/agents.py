@@ -17,6 +17,7 @@ CHARGE = {
     "business_key": "capture/order-1",
     "subject": "order/1",
     "money": EUR,
+    "provider": "psp",
 }
 
 
@@ -83,6 +84,7 @@ async def a_day(agent: Agent) -> None:
     for named in ({"business_key": "capture/order-1"}, {"entry": handed["entry"]}):
         [found] = (await agent.good("find_entries", **named))["entries"]
         assert found["effect"]["actor"] == {"id": "bot-7", "kind": "agent"}
+        assert found["effect"]["labels"] == {"provider": "psp"}
         assert found["effect"]["intent"]["id"] == promised["intent"]
     assert (await agent.good("find_entries", key="tool/run-1/charge"))["entries"] == []
     [found] = (await agent.good("find_intents", key="tool/run-1/charge"))["intents"]

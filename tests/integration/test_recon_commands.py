@@ -170,7 +170,43 @@ def test_a_lost_answer_is_found_in_the_report_and_becomes_history_once(finance, 
     assert (tied["tied"], tied["intents"], tied["reasons"]) == (True, [], [])
 
 
-def lost(fin: Shell, ledger: str, order: str, amount: str) -> str:
+@pytest.mark.slow
+def test_that_nothing_happened_is_taken_from_no_run_that_leaves_out_a_source(finance, tmp_path):
+    """Neither one that was asked for some, nor one from before another source was saved."""
+    fin, _ = finance
+    fin.good("ledger", "create", "kiosk")
+    mapping = {"date": "day", "amount": "amount", "currency": "currency", "version": 1}
+
+    def save(name: str) -> None:
+        source = {"name": name, "provider": name, "iana_tz": "UTC", "mapping": mapping}
+        fin.good("recon", "sources", "kiosk", "--save", "-", stdin=json.dumps(source))
+
+    intent = lost(fin, "kiosk", "order-8", "12.50", labels={"provider": "psp"})
+    today = datetime.now(UTC).date()
+    later = today + timedelta(days=10)
+    save("psp")
+    report, totals = tmp_path / "psp.csv", tmp_path / "totals.json"
+    report.write_text(f"day,amount,currency\n{today},7.77,EUR\n")
+    known = {"currency": "EUR", "period_from": str(today), "period_to": str(later)}
+    totals.write_text(json.dumps({"controls": [known | {"lines": 1, "net_minor": 777}]}))
+    fin.good("recon", "import", "kiosk", report, "--source", "psp", "--controls", totals)
+    run = ("recon", "run", "kiosk", "--period", f"{today:%Y}", "--today", str(later))
+
+    assert fin.run(*run).code == 1
+    save("adyen")
+    old = fin.run("recon", "conclude", "kiosk", "--json")
+    assert fin.run(*run, "--source", "psp").code == 1
+    narrow = fin.run("recon", "conclude", "kiosk", "--json")
+    for refused in (old, narrow):
+        assert (refused.code, refused.json["left"]) == (1, 1)
+        assert "the run leaves out source adyen" in refused.json["intents"][0]["reason"]
+
+    fin.run(*run)
+    [done] = fin.good("recon", "conclude", "kiosk")["intents"]
+    assert (done["intent"], done["state"]) == (intent, "failed")
+
+
+def lost(fin: Shell, ledger: str, order: str, amount: str, **more: Any) -> str:
     """An intent whose execution was started and never heard of again."""
     answer_by = datetime.now(UTC) + timedelta(seconds=0.5)
     with httpx.Client(
@@ -188,6 +224,7 @@ def lost(fin: Shell, ledger: str, order: str, amount: str) -> str:
             business_key=f"capture/{order}",
             answer_by=answer_by.isoformat(),
             money={"amount": amount, "currency": "EUR", "flow": "in"},
+            **more,
         )
         path = f"/intents/{promised['id']}"
         post(f"{path}/execution", step="started", token=promised["token"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -334,6 +335,65 @@ def test_a_row_that_is_refused_holds_its_subject_and_nothing_else(refused, api):
     assert (row["key"], row["subject"]) == ("too-much", "order/1")
     assert row["problem"]["code"] == "OVER_REFUND"
     assert row["problem"]["action"] == "escalate-history"
+
+
+@pytest.mark.parametrize("service", ["psycopg", "sqlite3"], indirect=True)
+def test_what_waits_for_a_refused_row_of_another_subject_holds_its_own(refused, relay, api):
+    """And so does what waits for that."""
+    for key, subject, corrected in (
+        ("of-it", "case/1", "too-much"),
+        ("next", "case/1", None),
+        ("of-next", "case/2", "next"),
+        ("last", "case/2", None),
+    ):
+        effect = capture("1.00", subject=subject)
+        if corrected is not None:
+            effect = refund("1.00", kind="refund", corrects_key=corrected, subject=subject)
+        refused.add(key, effect, ledger=api.ledger)
+    relay.drain()
+
+    assert sorted(keys_of(api)) == ["free", "paid"]
+    assert (refused.status()["waiting"], refused.status()["behind"]) == (5, 5)
+
+
+@pytest.fixture
+def silence() -> Iterator[str]:
+    """URL of somebody who takes what is sent, and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def time_passes(service: Service) -> None:
+    """Whatever was underway has arrived or is lost, and nothing rests any more."""
+    with service.transaction() as connection:
+        connection.execute(
+            "update effect_ledger_outbox set not_before = null,"
+            " doubted_at = '2026-01-01T00:00:00.000000Z' where doubted_at is not null"
+        )
+
+
+@pytest.mark.parametrize("service", ["psycopg", "sqlite3"], indirect=True)
+def test_what_was_refused_after_a_try_without_an_answer_is_looked_up_before_it_is_withdrawn(
+    service, relay, api, silence
+):
+    """Its key is asked for once that try cannot be on its way any more, and is not there."""
+    service.add("k-1", refund("1.00", kind="refund", corrects_key="nothing"), ledger=api.ledger)
+    [vkey] = api.get("").json()["keys"]
+    outbox.open_relay(service.database, url=silence, key="elk_x_y", vkey=vkey, lease_s=2).drain()
+    until(lambda: relay.turn() == 1)
+
+    with pytest.raises(NotFoundError), service.transaction() as connection:
+        outbox.withdraw(connection, "k-1", reason="refused, so it seems")
+    [row] = service.status()["troubled"]
+    assert row["problem"]["code"] == "BAD_REFERENCE"
+    assert "may still be on its way" in row["problem"]["detail"]
+
+    time_passes(service)
+    relay.drain()
+    with service.transaction() as connection:
+        outbox.withdraw(connection, "k-1", reason="it is not there")
+    assert keys_of(api) == []
+    assert service.status()["withdrawn"] == 1
 
 
 @pytest.mark.parametrize("service", ["psycopg", "sqlite3"], indirect=True)

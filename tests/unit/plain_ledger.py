@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from ledger.checkpoint import Checkpoint
 from ledger.client.errors import ClientError, OutcomeUnknown, Refused, Unreachable
-from ledger.client.recorded import Recorded
+from ledger.client.recorded import FoundEntry, Recorded
+from ledger.merkle import LeafIndex
+from ledger.receipt import ProvenPlace, VerifiedEntry
 
 REFUSAL = {
     "code": "OVER_REFUND",
@@ -43,6 +47,8 @@ class PlainLedger:
     """Keys and mode of each batch."""
     meanwhile: Callable[[], None] = lambda: None
     """Happens while a batch is on its way, once."""
+    underway: list[tuple[list[Mapping[str, Any]], bool]] = field(default_factory=list)
+    """Batches that were given up, and have not arrived yet; whether each is atomic."""
 
     def batch(
         self, items: Iterable[Mapping[str, Any]], *, mode: str
@@ -58,18 +64,37 @@ class PlainLedger:
             raise Unreachable("http://ledger", "nobody is there")
         if fault == "killed before":
             raise Killed
-        answers = self._record(listed, atomic=mode == "atomic")
+        if fault == "late":
+            self.underway.append((listed, mode == "atomic"))
+            raise OutcomeUnknown("a batch", key=None, why="nothing came in time")
+        if fault == "late, and killed":
+            self.underway.append((listed, mode == "atomic"))
+            raise Killed
+        answers = self._record(listed, atomic=mode == "atomic", signed=fault != "unsigned")
         if fault == "killed after":
             raise Killed
         if fault == "lost":
             raise OutcomeUnknown("a batch", key=None, why="the connection broke")
         return answers
 
+    def find(self, *, key: str) -> FoundEntry | None:
+        if self.failure is not None:
+            raise self.failure
+        keys = [each["key"] for each in self.entries]
+        return _found(keys.index(key), key) if key in keys else None
+
+    def arrive(self) -> None:
+        """What was given up gets there after all."""
+        late, self.underway = self.underway, []
+        for items, atomic in late:
+            with suppress(Refused):
+                self._record(items, atomic=atomic)
+
     def close(self) -> None:
         """There is nothing to let go of."""
 
     def _record(
-        self, items: Sequence[Mapping[str, Any]], *, atomic: bool
+        self, items: Sequence[Mapping[str, Any]], *, atomic: bool, signed: bool = True
     ) -> list[Recorded | ClientError]:
         keys = [each["key"] for each in self.entries]
         fresh: list[Mapping[str, Any]] = []
@@ -87,12 +112,12 @@ class PlainLedger:
             if not is_known:
                 keys.append(key)
                 fresh.append(item)
-            answers.append(_recorded(keys.index(key), replayed=is_known))
+            answers.append(_recorded(keys.index(key), replayed=is_known, signed=signed))
         self.entries += fresh
         return answers
 
 
-def _recorded(seq: int, *, replayed: bool) -> Recorded:
+def _recorded(seq: int, *, replayed: bool, signed: bool) -> Recorded:
     return Recorded(
         id=str(uuid.UUID(int=seq)),
         ledger="shop",
@@ -100,6 +125,43 @@ def _recorded(seq: int, *, replayed: bool) -> Recorded:
         entry_hash=f"{seq:064x}",
         recorded_at="2026-03-02T09:15:00.000000Z",
         replayed=replayed,
-        receipt={"level": "log-signed", "proof": "", "entry": ""},
+        receipt={"level": "log-signed", "proof": "", "entry": ""}
+        if signed
+        else {"level": "unsigned", "proof": None, "entry": ""},
         body={},
+        verified=_verified(seq) if signed else None,
+    )
+
+
+def _found(seq: int, key: str) -> FoundEntry:
+    return FoundEntry(
+        id=str(uuid.UUID(int=seq)),
+        ledger="shop",
+        seq=seq,
+        entry_hash=f"{seq:064x}",
+        recorded_at="2026-03-02T09:15:00.000000Z",
+        entry={"effect": {"key": key}},
+        body={},
+    )
+
+
+def _verified(seq: int) -> VerifiedEntry:
+    index = LeafIndex(seq)
+    place = ProvenPlace(
+        index=index,
+        checkpoint=Checkpoint(origin="test/shop", size=seq + 1, root=bytes(32)),
+        witnesses=(),
+        seen_at=(),
+        level="log-signed",
+    )
+    return VerifiedEntry(
+        entry=b"",
+        ledger="shop",
+        seq=index,
+        place=place,
+        timestamp=None,
+        registry=None,
+        quorum=0,
+        overclaim=None,
+        unproved=(),
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from ledger.client.outbox.sending import (
     problem_of,
     send,
 )
+from ledger.client.recorded import FoundEntry
 from tests.unit.plain_ledger import REFUSAL, PlainLedger
 
 
@@ -140,3 +142,53 @@ def test_every_failure_is_told_in_the_words_of_problems():
         assert problem_of(error).keys() == {
             *("world", "action", "reason", "code", "status", "detail")
         }
+
+
+def test_what_was_refused_after_a_try_without_an_answer_is_refused_once_its_key_is_not_there():
+    doubted = replace(row(1, "a"), doubted=True)
+
+    [underway] = send([replace(doubted, underway=True)], PlainLedger(refused={"k1"})).outcomes
+    [looked_up] = send([doubted], PlainLedger(refused={"k1"})).outcomes
+
+    assert isinstance(underway, Postponed)
+    assert underway.rests
+    assert isinstance(looked_up, Rejected)
+
+
+class _Deaf(PlainLedger):
+    """Whoever asks it may not read."""
+
+    def find(self, *, key: str) -> FoundEntry | None:
+        raise refused(status=403, detail=f"entries:read is missing, of {key} nothing is said")
+
+
+class _Contrary(PlainLedger):
+    """Refuses what it has, as one that has become stricter does before it looks at keys."""
+
+    def batch(self, items: Iterable[Mapping[str, Any]], *, mode: str) -> Any:
+        recorded = super().batch(items, mode=mode)
+        return [Refused(self.problem) for _ in recorded]
+
+
+@pytest.mark.parametrize(
+    ("ledger", "why"),
+    [
+        (_Deaf(refused={"k1"}), "entries:read is missing"),
+        (_Contrary(), "its key is in history"),
+    ],
+)
+def test_a_row_in_doubt_is_not_refused_where_its_key_is_there_or_nobody_says(ledger, why):
+    [outcome] = send([replace(row(1, "a"), doubted=True)], ledger).outcomes
+
+    assert isinstance(outcome, Postponed)
+    assert outcome.problem is not None
+    assert why in outcome.problem["detail"]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_what_is_not_proved_is_in_doubt_and_rests(count):
+    sent = send([row(number) for number in range(count)], PlainLedger(fault="unsigned"))
+
+    assert all(isinstance(each, Postponed) and each.rests for each in sent.outcomes)
+    assert {each.doubted for each in sent.outcomes if isinstance(each, Postponed)} == {True}
+    assert sent.failure is None

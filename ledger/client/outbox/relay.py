@@ -48,6 +48,9 @@ IDLE_PAUSE_MAX_S = 1.0
 REST_MIN_S = 0.2
 REST_MAX_S = 5.0
 ROW_REST_MAX_S = 60.0
+# A try that was given up may reach the ledger so long after, for all that one can know; before,
+# that its key is not there says nothing.
+UNDERWAY_S = 60.0
 PRUNE_EVERY_S = 60.0
 PRUNE_ROWS_MAX = 1_000
 
@@ -193,6 +196,7 @@ class Relay:
                 {
                     "now": now,
                     "until": now + timedelta(seconds=self.lease_s),
+                    "underway_since": now - timedelta(seconds=UNDERWAY_S),
                     "lease": lease,
                     "rows_max": self._rows_max,
                     "octets_max": OCTETS_MAX,
@@ -243,7 +247,11 @@ class Relay:
             now = link.now()
             link.each(hand_off_statement(link.dialect), [_history(each) for each in handed_off])
             link.each(
-                PARK, [{"id": each.row.id, "problem": _json(each.problem)} for each in rejected]
+                PARK,
+                [
+                    {"id": each.row.id, "lease": lease, "problem": _json(each.problem)}
+                    for each in rejected
+                ],
             )
             link.each(PUT_BACK, [_put_back(each, lease, now) for each in postponed])
         self._tell(handed_off, rejected)
@@ -326,7 +334,7 @@ class RelayThread:
 
 
 def _row(columns: Sequence[Any]) -> Row:
-    number, ledger, subject, target, key, body, tries = columns
+    number, ledger, subject, target, key, body, tries, doubted, underway = columns
     return Row(
         id=number,
         ledger=ledger,
@@ -335,6 +343,8 @@ def _row(columns: Sequence[Any]) -> Row:
         key=key,
         body=body,
         tries=tries,
+        doubted=bool(doubted),
+        underway=bool(underway),
     )
 
 
@@ -356,6 +366,7 @@ def _put_back(each: Postponed, lease: str, now: datetime) -> dict[str, Any]:
         "until": now + timedelta(seconds=rest_s) if rest_s else None,
         "problem": None if each.problem is None else _json(each.problem),
         "unsent": int(not each.sent),
+        "doubted_at": now if each.doubted else None,
     }
 
 

@@ -88,7 +88,8 @@ def open_relay(
             of SQLAlchemy over psycopg or SQLite, or a function that returns a new connection of
             psycopg or sqlite3.
         url: Of the ledger's service; EFFECT_LEDGER_URL where it is not given.
-        key: API key with the scopes of what is handed off; EFFECT_LEDGER_KEY where not given.
+        key: API key with the scopes of what is handed off, and `entries:read` to look up keys of
+            which an answer was lost; EFFECT_LEDGER_KEY where not given.
         receipts: Where receipts are kept once they are proved, beside the row of each.
         vkey: Verifier keys of the ledgers that you trust; without, those of `receipts`, or what
             a ledger says itself.

@@ -5,12 +5,16 @@ All of them go as one atomic batch, in order: then none of a subject can be reco
 earlier one, whatever is refused. Where one is refused nothing was recorded, and those before it go
 by themselves. Once it is the first, each subject's first row is asked about for itself: what that
 one is told is about it alone.
+
+A refusal says that this try recorded nothing. Where an earlier one had no answer, the ledger is
+asked for the key before the row counts as refused; where an answer is not proved, the row is sent
+again until one is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import orjson
@@ -23,12 +27,24 @@ from ledger.client.errors import (
     ReceiptInvalid,
     Refused,
 )
-from ledger.client.recorded import Recorded
+from ledger.client.recorded import FoundEntry, Recorded
 
 UNAUTHENTICATED, FORBIDDEN, NOT_FOUND = 401, 403, 404
 SERVER_ERRORS = 500
 # About who asks, and where: the same row may pass tomorrow without anybody changing it.
 _ABOUT_THE_CALLER = frozenset({UNAUTHENTICATED, FORBIDDEN, NOT_FOUND})
+# Of one turn: its lease has to last for them.
+_LOOK_UPS_MAX = 10
+_UNSIGNED = "receipt.unsigned"
+_PROOF_AWAITED: Mapping[str, Any] = {
+    "world": "RML3",
+    "action": "retry-with-backoff",
+    "reason": _UNSIGNED,
+    "code": "PROOF_AWAITED",
+    "status": None,
+    "detail": "recorded, proof awaited: the ledger says that it is history, and its receipt is "
+    "not signed yet; it is sent again until it is",
+}
 _TOLD = ("world", "action", "reason", "code", "status", "detail")
 
 
@@ -46,11 +62,15 @@ class Row:
     """An item of a batch, as JSON."""
     tries: int
     """How often it was taken, this time included."""
+    doubted: bool = False
+    """An earlier try of it had no answer that says whether it is history."""
+    underway: bool = False
+    """That one may be on its way to the ledger still."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandedOff:
-    """It is history."""
+    """It is history, and proved to be."""
 
     row: Row
     recorded: Recorded
@@ -58,7 +78,7 @@ class HandedOff:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
-    """The ledger does not take it as it is: a person decides. Nothing was recorded."""
+    """The ledger does not take it as it is: a person decides. It is not in history."""
 
     row: Row
     problem: Mapping[str, Any]
@@ -73,6 +93,8 @@ class Postponed:
     """What stood in its way; None where it was not asked about."""
     sent: bool
     """It may have reached the ledger."""
+    doubted: bool = False
+    """No answer says whether this try made it history, or none that is proved."""
     rests: bool = False
     """It stood in its own way, so it rests by itself and others go on."""
 
@@ -108,6 +130,15 @@ class Ledger(Protocol):
         """
         ...
 
+    def find(self, *, key: str) -> FoundEntry | None:
+        """
+        The entry under this key, None where there is none.
+
+        Raises:
+            ClientError: Nobody says.
+        """
+        ...
+
     def close(self) -> None:
         """Let go of the connections."""
         ...
@@ -121,6 +152,11 @@ def send(rows: Sequence[Row], ledger: Ledger) -> Sent:
         rows: In the order of their ids; of each subject the beginning of what is left of it.
         ledger: That ledger.
     """
+    sent = _send(rows, ledger)
+    return replace(sent, outcomes=_looked_up(sent.outcomes, ledger))
+
+
+def _send(rows: Sequence[Row], ledger: Ledger) -> Sent:
     atomic = len(rows) > 1
     try:
         told = _ask(rows, ledger, atomic=atomic)
@@ -167,17 +203,27 @@ def heads_of(rows: Sequence[Row]) -> list[Row]:
 
 def _ask(rows: Sequence[Row], ledger: Ledger, *, atomic: bool) -> Mapping[int, Outcome]:
     items = [orjson.loads(row.body) for row in rows]
-    results = ledger.batch(items, mode="atomic" if atomic else "independent")
+    results: Sequence[Recorded | ClientError]
+    try:
+        results = ledger.batch(items, mode="atomic" if atomic else "independent")
+    except ReceiptInvalid as error:
+        if error.reason != _UNSIGNED:
+            raise
+        # Of a batch that is recorded whole: what is said of one is true of all.
+        results = [error] * len(rows)
     return {row.id: _outcome(row, result) for row, result in zip(rows, results, strict=True)}
 
 
 def _outcome(row: Row, result: Recorded | ClientError) -> Outcome:
     if isinstance(result, Recorded):
-        return HandedOff(row=row, recorded=result)
-    problem = problem_of(result)
-    if isinstance(result, Refused) and not _may_pass_later(result):
-        return Rejected(row=row, problem=problem)
-    return Postponed(row=row, problem=problem, sent=True, rests=True)
+        if result.verified is not None:
+            return HandedOff(row=row, recorded=result)
+        problem = _PROOF_AWAITED
+    else:
+        problem = problem_of(result)
+        if isinstance(result, Refused) and not _may_pass_later(result):
+            return Rejected(row=row, problem=problem)
+    return Postponed(row=row, problem=problem, sent=True, doubted=_is_doubtful(result), rests=True)
 
 
 def _failed(rows: Sequence[Row], error: ClientError) -> Sent:
@@ -186,9 +232,18 @@ def _failed(rows: Sequence[Row], error: ClientError) -> Sent:
     # Alone, and still nothing sensible is answered: this row is what the service stumbles over.
     stumbles = len(rows) == 1 and _is_no_answer(error)
     return Sent(
-        outcomes=[Postponed(row=row, problem=problem, sent=sent, rests=stumbles) for row in rows],
+        outcomes=[
+            Postponed(
+                row=row, problem=problem, sent=sent, doubted=_is_doubtful(error), rests=stumbles
+            )
+            for row in rows
+        ],
         failure=error,
     )
+
+
+def _is_doubtful(result: Recorded | ClientError) -> bool:
+    return not isinstance(result, NotSent | Refused | BudgetSpent)
 
 
 def _is_no_answer(error: ClientError) -> bool:
@@ -197,12 +252,49 @@ def _is_no_answer(error: ClientError) -> bool:
     return isinstance(error, OutcomeUnknown | ReceiptInvalid)
 
 
+def _looked_up(outcomes: Sequence[Outcome], ledger: Ledger) -> Sequence[Outcome]:
+    """The same, and refused only what is not in history by an earlier try without an answer."""
+    held: list[Outcome] = []
+    left = _LOOK_UPS_MAX
+    for outcome in outcomes:
+        row = outcome.row
+        if not (isinstance(outcome, Rejected) and row.doubted):
+            held.append(outcome)
+            continue
+        why: str | None
+        if row.underway:
+            why = "may still be on its way"
+        elif not left:
+            why = "its key is looked up next"
+        else:
+            left -= 1
+            why = _why_in_doubt(row, ledger)
+        if why is None:
+            held.append(outcome)
+            continue
+        told = f"{outcome.problem['detail']}; an earlier try had no answer, and {why}"
+        problem = {**outcome.problem, "detail": told}
+        held.append(Postponed(row=row, problem=problem, sent=True, rests=True))
+    return held
+
+
+def _why_in_doubt(row: Row, ledger: Ledger) -> str | None:
+    """Why it is not known to be outside of history; None where it is."""
+    try:
+        found = ledger.find(key=row.key)
+    except ClientError as error:
+        return f"its key could not be looked up: {error.message}"
+    return None if found is None else f"its key is in history, under entry {found.id}"
+
+
 def problem_of(error: ClientError) -> Mapping[str, Any]:
     """What is kept beside a row of why it is not recorded."""
     if isinstance(error, BudgetSpent):
         return problem_of(error.last)
     if isinstance(error, Refused):
         return {name: error.problem.get(name) for name in _TOLD} | {"status": error.status}
+    if error.reason == _UNSIGNED:
+        return _PROOF_AWAITED
     code = "OUTCOME_UNKNOWN" if isinstance(error, OutcomeUnknown) else "NOT_ANSWERED"
     return {
         "world": error.world,

@@ -87,8 +87,9 @@ def withdraw(connection: Any, key: str, *, reason: str, ledger: str | None = Non
     """
     Decide that a row is never sent; what follows in its subject goes on.
 
-    Its key stays taken. What was sent and has no answer yet is not withdrawn: it may be history
-    already, and the relay finds out.
+    Its key stays taken. What was sent and has no answer yet, or none that is proved, is not
+    withdrawn: it may be history already, and the relay finds out. So is what was refused after
+    such a try, until the relay has looked its key up and it is not there.
 
     Args:
         connection: As for `add`.

@@ -1,10 +1,10 @@
 """
 Table: the outbox as the service's own database has it, and everything that is said to it.
 
-    waiting --> handed_off        recorded: an entry of the ledger
+    waiting --> handed_off        recorded: an entry of the ledger, and its receipt proves it
        |  ^
        v  | released
-     parked --> withdrawn         refused by the ledger, and a person decides
+     parked --> withdrawn         refused by the ledger, not in history, and a person decides
 
 Per subject, rows go in the order of their ids. That is the order of commits: in PostgreSQL a lock
 per subject is held from before the id is drawn to the commit, in SQLite there is one writer at a
@@ -42,7 +42,9 @@ create table if not exists effect_ledger_outbox (
     lease      text collate "C",
     -- Not taken before: until then a relay has it, or it rests.
     not_before timestamptz,
-    -- What the ledger said last where it did not record it, as JSON.
+    -- When a try of it was last seen to have no answer that says whether it is history.
+    doubted_at timestamptz,
+    -- What stood in its way last, as JSON.
     problem    text,
     -- Why a person released or withdrew it, as JSON.
     decision   text,
@@ -83,7 +85,9 @@ create table if not exists effect_ledger_outbox (
     lease      text,
     -- Not taken before: until then a relay has it, or it rests.
     not_before text,
-    -- What the ledger said last where it did not record it, as JSON.
+    -- When a try of it was last seen to have no answer that says whether it is history.
+    doubted_at text,
+    -- What stood in its way last, as JSON.
     problem    text,
     -- Why a person released or withdrew it, as JSON.
     decision   text,
@@ -136,9 +140,10 @@ select pg_advisory_xact_lock(
 """
 
 # A row is due where nobody has it and it does not rest, no row before it in its subject is held,
-# and what it corrects is handed off, or goes before it in the same subject; a row that waits for
-# what it corrects holds its subject as one that rests does. What is due of a
-# subject is so the beginning of what is left of it; a limit by rows or octets takes the beginning
+# and what it corrects is handed off, or goes before it in the same subject. Held is what is
+# parked, what rests, what a relay has, and what waits for a row of another subject, whatever that
+# one waits for; so no row is due while one before it in its subject is not. What is due of a
+# subject is the beginning of what is left of it, and a limit by rows or octets takes the beginning
 # of that.
 _TAKE: Final = """
 with held as (
@@ -176,9 +181,12 @@ fits as (
     select id, sum(octets) over (order by id) - octets as ahead from due
 )
 update effect_ledger_outbox
-set lease = :lease, not_before = :until, tries = tries + 1
+set lease = :lease, not_before = :until, tries = tries + 1,
+    -- Whoever had it before did not come back to say what became of it.
+    doubted_at = case when lease is null then doubted_at else :now end
 where state = 'waiting' and id in (select id from fits where ahead < :octets_max)
-returning id, ledger, subject, target, key, body, tries
+returning id, ledger, subject, target, key, body, tries,
+    doubted_at is not null, coalesce(doubted_at > :underway_since, false)
 """
 _OCTETS: Final[dict[Dialect, str]] = {
     "postgresql": "octet_length(waiting.body)",
@@ -188,20 +196,20 @@ _OCTETS: Final[dict[Dialect, str]] = {
 # What is in history is in history, whoever has the row by now and whatever was decided about it.
 HAND_OFF: Final = """
 update effect_ledger_outbox
-set state = 'handed_off', lease = null, not_before = null, problem = null,
+set state = 'handed_off', lease = null, not_before = null, doubted_at = null, problem = null,
     entry_id = {uuid}, seq = :seq, receipt = :receipt
 where id = :id and state <> 'handed_off'
 """
+# Parked or put back is only what one still has: another relay may be sending it by now.
 PARK: Final = """
 update effect_ledger_outbox
-set state = 'parked', lease = null, not_before = null, problem = :problem
-where id = :id and state = 'waiting'
+set state = 'parked', lease = null, not_before = null, doubted_at = null, problem = :problem
+where id = :id and state = 'waiting' and lease = :lease
 """
-# Only of whoever still has it: another relay may be sending it by now.
 PUT_BACK: Final = """
 update effect_ledger_outbox
 set lease = null, not_before = :until, problem = coalesce(:problem, problem),
-    tries = tries - :unsent
+    doubted_at = coalesce(:doubted_at, doubted_at), tries = tries - :unsent
 where id = :id and state = 'waiting' and lease = :lease
 """
 PRUNE: Final = """
@@ -217,15 +225,30 @@ COUNT: Final = """
 select ledger, state, count(*), min(added_at) from effect_ledger_outbox
 group by ledger, state order by ledger, state
 """
+# What waits behind a row that is parked: later in its subject, or for it as what is corrected, or
+# behind another that does.
 COUNT_BEHIND: Final = """
-select count(*) from effect_ledger_outbox waiting
-where waiting.state = 'waiting' and exists (
-    select 1 from effect_ledger_outbox parked
-    where parked.state = 'parked' and parked.ledger = waiting.ledger and (
-        (parked.subject = waiting.subject and parked.id < waiting.id)
-        or parked.key = waiting.target
-    )
+with recursive stuck as (
+    select id, ledger, subject from effect_ledger_outbox where state = 'parked'
+    union
+    select correction.id, correction.ledger, correction.subject
+    from stuck
+    join effect_ledger_outbox corrected
+      on corrected.ledger = stuck.ledger and corrected.state in ('waiting', 'parked')
+     and (corrected.id = stuck.id
+          or (corrected.subject = stuck.subject and corrected.id > stuck.id))
+    join effect_ledger_outbox correction
+      on correction.ledger = corrected.ledger and correction.target = corrected.key
+     and correction.state = 'waiting' and correction.id > corrected.id
+),
+since as (
+    select ledger, subject, min(id) as id from stuck where subject is not null
+    group by ledger, subject
 )
+select count(*) from effect_ledger_outbox waiting
+left join since on since.ledger = waiting.ledger and since.subject = waiting.subject
+where waiting.state = 'waiting'
+  and (waiting.id > since.id or waiting.id in (select id from stuck))
 """
 SELECT_PARKED: Final = """
 select id, ledger, subject, kind, key, added_at, tries, problem from effect_ledger_outbox
@@ -244,8 +267,8 @@ set state = 'waiting', lease = null, not_before = null, decision = :decision
 where ledger = :ledger and key = :key and state = 'parked'
 returning id
 """
-# Only what is known not to be in history: refused, or never sent. Of what was sent and not
-# answered nobody knows, and a relay finds out.
+# Only what is known not to be in history: refused, and not there if an earlier try of it had no
+# answer; or never sent. Of what else was sent nobody knows, and a relay finds out.
 WITHDRAW: Final = """
 update effect_ledger_outbox
 set state = 'withdrawn', lease = null, not_before = null, decision = :decision

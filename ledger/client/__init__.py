@@ -24,6 +24,7 @@ from ledger.client.errors import (
     OutcomeUnknown,
     ReceiptInvalid,
     ReceiptNotKept,
+    ReceiptUnsigned,
     Refused,
     Unreachable,
 )
@@ -57,6 +58,7 @@ __all__ = [
     "ReceiptInvalid",
     "ReceiptNotKept",
     "ReceiptStore",
+    "ReceiptUnsigned",
     "Recorded",
     "Refused",
     "Retry",

@@ -9,6 +9,7 @@ Every error of the client, grouped by what is known of the write.
     |__BudgetSpent          told to come back later, for as long as it was worth; nothing recorded
     |__OutcomeUnknown       sent, and nothing says what became of it; its key tells
     |__ReceiptInvalid       an answer came, and what it shows does not prove it
+    |  |__ReceiptUnsigned   told to be recorded, and signed by nobody yet: ask again
     |__ReceiptNotKept       recorded and proved; the store did not take the receipt
 
 Each carries `world`, `action` and `reason` as the service's problems do, so that whoever hands
@@ -182,6 +183,28 @@ class ReceiptInvalid(ClientError):
         """As it was received."""
         self.recorded = recorded
         """What the service says it recorded, where it was a write."""
+
+
+class ReceiptUnsigned(ReceiptInvalid):
+    """
+    The service says that it is recorded and that its signer is away: nothing proves it yet.
+
+    A receipt that is fetched later does, and so does the same request under the same key.
+    """
+
+    def __init__(self, recorded: Any) -> None:
+        ClientError.__init__(
+            self,
+            f"{WORLDS['RML2']}: the service says that entry {recorded.id} is recorded, and nobody "
+            "has signed it yet. Way out: fetch its receipt in a moment, or send the same again; "
+            "its key makes that safe.",
+            world="RML2",
+            action="reconcile-first",
+            reason="receipt.unsigned",
+            id=recorded.id,
+        )
+        self.receipt = recorded.receipt
+        self.recorded = recorded
 
 
 class ReceiptNotKept(ClientError):

@@ -120,7 +120,10 @@ def _refuse(request: Request, found: Judgement[Any], doubt: str | None) -> NoRet
 def _is_about_the_words(refused: Refused) -> bool:
     """Whether the same request was refused at every time: it is not well said, or not the key's."""
     return refused.code == "IDEMPOTENCY_CONFLICT" or (
-        refused.action == "fix-request" and refused.status in (400, 413, 422)
+        refused.action == "fix-request"
+        and refused.status in (400, 413, 422)
+        # What is named may have been there a moment ago, or be there in a moment.
+        and refused.code != "BAD_REFERENCE"
     )
 
 

@@ -17,7 +17,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ledger.client.errors import AlreadyConcluded, ClientError, NotSent, OutcomeUnknown, Refused
+from ledger.client.errors import (
+    AlreadyConcluded,
+    ClientError,
+    NotSent,
+    OutcomeUnknown,
+    ReceiptInvalid,
+    ReceiptNotKept,
+    Refused,
+)
 from ledger.client.exchange import Flow
 from ledger.client.members import Evidence, Moment
 from ledger.client.operations import Operations
@@ -66,6 +74,7 @@ class Execution:
         self.token = 0
         self.recorded: Recorded | None = None
         self._result_words: dict[str, Any] | None = None
+        self._result_said: Mapping[str, Any] = {}
         self._is_over = False
 
     @property
@@ -111,6 +120,9 @@ class Execution:
             said["occurred_at"] = occurred_at
         self.document = yield from self._step("result", said)
         self._result_words = dict(words)
+        self._result_said = {
+            name: said[name] for name in ("evidence", "occurred_at") if name in said
+        }
 
     def failed(self, reason: str | None, evidence: Sequence[Evidence]) -> Flow[None]:
         """Say that it certainly did not happen."""
@@ -124,47 +136,71 @@ class Execution:
         Args:
             error: Why the block ends, if not by its end; it is not swallowed, and what goes
                 wrong here is noted on it.
+
+        Raises:
+            OutcomeUnknown: It began, and neither an entry nor a failure came of it. Also in place
+                of an `error` of the client's own, whichever it is of: what that says is true of
+                one request, and not of what was done here.
+            ReceiptInvalid, ReceiptNotKept: Of the hand-off.
         """
         if self._is_over:
             return
         if error is not None:
             self._operations = _in_a_hurry(self._operations)
+        trouble: ClientError | None = None
         try:
             if self._result_words is not None:
-                yield from self._hand_off(self._result_words)
+                promised = {**self._members, **self._result_said}
+                yield from self._hand_off(self._result_words, {"kind": "effect", **promised})
                 return
             yield from self._error("unknown", _reason(error), ())
-        except ClientError as trouble:
-            if error is None:
+        except ClientError as found:
+            if error is None and isinstance(found, _OF_AN_ENTRY):
                 raise
+            trouble = found
+        if error is not None and trouble is not None:
             error.add_note(f"and the ledger could not be told: {trouble}")
-        if error is None:
-            raise OutcomeUnknown(
-                f"intent {self.id}",
-                key=self.key,
-                why="the block ended without result() or failed()",
-                intent=self.id,
-            )
+        if error is None or isinstance(error, ClientError):
+            cause = error or trouble
+            why = "the block ended without result() or failed()"
+            if cause is not None:
+                why = f"it began, and then: {cause}"
+            raise self._unknown(why) from cause
 
-    def _hand_off(self, words: Mapping[str, Any]) -> Flow[None]:
+    def _hand_off(self, words: Mapping[str, Any], promised: Mapping[str, Any]) -> Flow[None]:
         said = {"token": self.token, **words}
-        self.recorded = yield from self._operations.hand_off(self.id, f"{self.key}/handoff", said)
+        try:
+            self.recorded = yield from self._operations.hand_off(
+                self.id, f"{self.key}/handoff", said, promised
+            )
+        except ReceiptNotKept as error:
+            self.recorded = error.recorded
+            raise
+
+    def _unknown(self, why: str, **details: Any) -> OutcomeUnknown:
+        sent = f"intent {self.id}"
+        return OutcomeUnknown(sent, key=self.key, why=why, intent=self.id, **details)
 
     def _meet_earlier_run(self) -> Flow[None]:
         """Finish what an earlier run of this key left to finish; never execute again."""
+        try:
+            yield from self._finish_earlier_run()
+        except (AlreadyConcluded, OutcomeUnknown, *_OF_AN_ENTRY):
+            raise
+        except ClientError as trouble:
+            why = f"an earlier run started it, and then: {trouble}"
+            raise self._unknown(why) from trouble
+
+    def _finish_earlier_run(self) -> Flow[None]:
         self.document = yield from self._operations.intent(self.id)
         state, outcome = self.document["state"], self.document["outcome"]
         self.token = self.document["token"]
         if state == "handed_off" or (state == "executing" and outcome == "executed"):
-            yield from self._hand_off({})
+            # For which amount is that run's word.
+            promised = {name: self._members[name] for name in self._members.keys() - {"money"}}
+            yield from self._hand_off({}, {"kind": "effect", **promised})
         elif state not in ("failed", "cancelled"):
-            raise OutcomeUnknown(
-                f"intent {self.id}",
-                key=self.key,
-                why=f"an earlier run started it, and it is {state}",
-                intent=self.id,
-                state=state,
-            )
+            raise self._unknown(f"an earlier run started it, and it is {state}", state=state)
         raise AlreadyConcluded(self.document, self.recorded)
 
     def _error(self, outcome: str, reason: str | None, evidence: Sequence[Evidence]) -> Flow[None]:
@@ -186,6 +222,9 @@ _TAKEN = frozenset(
     }
 )
 """How the service says that somebody else has started, or more."""
+
+_OF_AN_ENTRY = (ReceiptInvalid, ReceiptNotKept)
+"""The service says that there is an entry, and these say how far that is proved."""
 
 
 def _in_a_hurry(operations: Operations) -> Operations:

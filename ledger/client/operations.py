@@ -10,7 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import orjson
+
 from ledger.client import requests
+from ledger.client.agreement import Asked, asked_in, asked_of
 from ledger.client.errors import (
     ClientError,
     NotSent,
@@ -39,9 +42,9 @@ from ledger.client.recorded import (
 )
 from ledger.client.requests import Elsewhere, KeyOf, check_id, ledger_path, question
 from ledger.client.trust import Trust, keys_of, proved, read_keys
-from ledger.errors import MalformedProofError, VerificationError
+from ledger.errors import InclusionError, MalformedProofError, VerificationError
 from ledger.policy import Policy
-from ledger.receipt import Receipt, VerifiedEntry, parse_receipt
+from ledger.receipt import Receipt, ReceiptLevel, VerifiedEntry, parse_receipt
 
 FEED_PAGE = 500
 INTENTS_PAGE = 200
@@ -73,7 +76,7 @@ class Operations:
 
     def effect(self, key: str, members: Mapping[str, Any]) -> Flow[Recorded]:
         """Record an effect."""
-        return self.write("/effects", members, key=key, said={"kind": "effect"})
+        return self.write("/effects", members, key=key)
 
     def correct(
         self,
@@ -85,11 +88,10 @@ class Operations:
         """Record a refund, an adjustment or an explanation of `target`."""
         named = target.id if isinstance(target, Recorded | FoundEntry) else target
         path, words = requests.target_of(kind, named)
-        said = {"kind": kind} | ({"corrects": named.lower()} if isinstance(named, str) else {})
-        return self.write(path, {**members, **words}, key=key, said=said)
+        return self.write(path, {**members, **words}, key=key)
 
     def write(
-        self, path: str, body: Any, *, key: str, said: Mapping[str, Any] | None = None
+        self, path: str, body: Any, *, key: str, promised: Mapping[str, Any] | None = None
     ) -> Flow[Recorded]:
         """
         Record what a body says, and prove and keep the receipt.
@@ -98,17 +100,24 @@ class Operations:
             path: Below the ledger.
             body: JSON value, or its bytes, which are sent as they are.
             key: Idempotency key.
-            said: What the path says of the effect.
+            promised: Of a hand-off: members of the promise, and what was said of its execution.
         """
         request = requests.write(self._path(path), body, key=key)
         # First, so that nothing is sent where it could not be proved.
         trust = yield from self.trust()
         recorded = yield from exchange(request, read_recorded, self.patience)
-        words = {**requests.said_in(request.content), "key": key, **(said or {})}
-        return (yield from self._proved(recorded, trust, words))
+        said = requests.said_in(request.content)
+        asked = asked_of(path, said, key, orjson.loads(requests.encode(promised or {})))
+        return (yield from self._proved(recorded, trust, asked))
 
     def batch(self, items: Iterable[Mapping[str, Any]], *, mode: str) -> Flow[list[ItemResult]]:
-        """Record many; of an atomic batch all are recorded, or it is refused whole."""
+        """
+        Record many; of an atomic batch all are recorded, or it is refused whole.
+
+        Raises:
+            ReceiptInvalid, ReceiptNotKept: Of an atomic batch, the first; those that are proved
+                are kept. Of any other it is the result of its item.
+        """
         request = requests.batch(self._path("/batch"), items, mode=mode, dry_run=False)
         asked = requests.said_in(request.content)["items"]
         trust = yield from self.trust()
@@ -117,8 +126,15 @@ class Operations:
         for item, result in zip(asked, answered, strict=True):
             found = _item_result(item, result)
             if isinstance(found, Recorded):
-                found = yield from self._proved(found, trust, item)
+                try:
+                    found = yield from self._proved(found, trust, asked_in(item))
+                except (ReceiptInvalid, ReceiptNotKept) as error:
+                    found = error
             results.append(found)
+        if mode == "atomic":
+            for each in results:
+                if isinstance(each, ReceiptInvalid | ReceiptNotKept):
+                    raise each
         return results
 
     def rehearse(self, items: Iterable[Mapping[str, Any]], *, mode: str) -> Flow[dict[str, Any]]:
@@ -131,12 +147,21 @@ class Operations:
     def entry(self, place: str | int) -> Flow[FoundEntry]:
         """The entry of an id or a seq."""
         path = self._path(f"/entries/{_place(place)}")
-        return (yield from exchange(question(path), read_entry, self.patience))
+        found = yield from exchange(question(path), read_entry, self.patience)
+        named, asked = (found.seq, place) if isinstance(place, int) else (found.id, place.lower())
+        self._check_asked(found, "place", named, asked)
+        return found
 
-    def find(self, **filters: str) -> Flow[FoundEntry | None]:
-        """The first entry that all filters fit."""
-        asked = question(self._path("/entries"), limit=1, **filters)
-        return (yield from exchange(asked, read_first, self.patience))
+    def find(self, key: str) -> Flow[FoundEntry | None]:
+        """The entry under an idempotency key, or None."""
+        asked = question(self._path("/entries"), limit=1, key=key)
+        found = yield from exchange(asked, read_first, self.patience)
+        if found is not None:
+            effect = found.entry.get("effect")
+            self._check_asked(
+                found, "key", effect.get("key") if isinstance(effect, dict) else None, key
+            )
+        return found
 
     def entries(self, cursor: str | None, filters: Mapping[str, str]) -> Flow[Listing]:
         """A page of the entries that all filters fit."""
@@ -158,7 +183,7 @@ class Operations:
 
     # ---- Receipts ---------------------------------------------------------------------
 
-    def receipt(self, place: str | int, level: str | None) -> Flow[VerifiedEntry]:
+    def receipt(self, place: str | int, level: ReceiptLevel | None) -> Flow[VerifiedEntry]:
         """Fetch a receipt, of a level that others stand for where one is named; prove and keep."""
         found = yield from self.entry(place)
         path = self._path(f"/entries/{found.seq}/receipt")
@@ -173,11 +198,8 @@ class Operations:
         }
         told = Recorded(**members, replayed=True, body=members)
         trust = yield from self.trust()
-        recorded = yield from self._proved(told, trust, {})
-        if recorded.verified is None:
-            raise ReceiptInvalid(
-                MalformedProofError("the receipt is unsigned yet"), receipt=document, recorded=told
-            )
+        recorded = yield from self._proved(told, trust, level=level)
+        assert recorded.verified is not None, "what is proved says what it proves"
         return recorded.verified
 
     def verify(self, receipt: Recorded | Receipt | Mapping[str, Any]) -> Flow[VerifiedEntry]:
@@ -222,13 +244,33 @@ class Operations:
             except Exception as error:
                 raise _store_fails(error) from error
 
-    def _proved(self, recorded: Recorded, trust: Trust, said: Mapping[str, Any]) -> Flow[Recorded]:
+    def _check_asked(self, found: FoundEntry, name: str, said: object, asked: object) -> None:
+        """Refuse an entry that is another one than was asked for."""
+        if (found.ledger, said) == (self.ledger, asked):
+            return
+        raise ReceiptInvalid(
+            InclusionError(
+                f"the entry with the {name} {asked} of ledger {self.ledger} was asked for, and "
+                f"the answer is {said} of {found.ledger}",
+                expected=asked,
+                found=said,
+            ),
+            receipt=found.body,
+        )
+
+    def _proved(
+        self,
+        recorded: Recorded,
+        trust: Trust,
+        asked: Asked | None = None,
+        level: ReceiptLevel | None = None,
+    ) -> Flow[Recorded]:
         """The same, once its receipt is proved and kept."""
         if recorded.receipt is None:
             # Every answer to what is sent here has one; who took it out would have a reason.
             missing = MalformedProofError("the answer has no receipt")
             raise ReceiptInvalid(missing, receipt=None, recorded=recorded)
-        held = proved(recorded, trust, ledger=self.ledger, said=said)
+        held = proved(recorded, trust, ledger=self.ledger, asked=asked, level=level)
         store, place = self.store, self.place
         if store is not None:
             try:
@@ -249,9 +291,16 @@ class Operations:
         """A step of an intent (execution, approval, cancellation, evidence)."""
         return self._step(f"/intents/{check_id(intent_id)}/{which}", key, words)
 
-    def hand_off(self, intent_id: str, key: str, words: Mapping[str, Any]) -> Flow[Recorded]:
-        """Make an intent an entry."""
-        return self.write(f"/intents/{check_id(intent_id)}/handoff", words, key=key)
+    def hand_off(
+        self,
+        intent_id: str,
+        key: str,
+        words: Mapping[str, Any],
+        promised: Mapping[str, Any] | None = None,
+    ) -> Flow[Recorded]:
+        """Make an intent an entry; which says what was `promised`, where that is known."""
+        path = f"/intents/{check_id(intent_id)}/handoff"
+        return self.write(path, words, key=key, promised=promised)
 
     def intent(self, intent_id: str) -> Flow[dict[str, Any]]:
         """An intent as it stands."""

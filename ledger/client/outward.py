@@ -22,6 +22,7 @@ from ledger.client.errors import (
     OutcomeUnknown,
     ReceiptInvalid,
     ReceiptNotKept,
+    ReceiptUnsigned,
     Refused,
     Unreachable,
 )
@@ -209,6 +210,12 @@ _ROWS: Mapping[type[ClientError], _Row] = {
         status=500,
         severity="critical",
         title="Whether it happened is unknown; it must not be tried again before that is known",
+    ),
+    ReceiptUnsigned: _Row(
+        code="RECEIPT_UNSIGNED",
+        status=_BAD_GATEWAY,
+        severity="warning",
+        title="The ledger of effects says it is recorded, and nobody has signed that yet",
     ),
     ReceiptInvalid: _Row(
         code="RECEIPT_INVALID",

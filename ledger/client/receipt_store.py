@@ -8,8 +8,10 @@ these four methods is a store; three are here. All may be shared between threads
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import sqlite3
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
@@ -89,11 +91,10 @@ class DirectoryReceipts:
         """Keep below `path`, which is made where it is missing."""
         self._path = Path(path)
         self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock = threading.Lock()
 
     def keep(self, place: str, document: Mapping[str, Any]) -> None:
         """As `ReceiptStore.keep`; synced before it returns."""
-        with self._lock:
+        with self._alone():
             kept = self.get(place, document["id"])
             chosen = better(kept, document)
             if chosen is not kept:
@@ -108,7 +109,7 @@ class DirectoryReceipts:
 
     def pin(self, place: str, vkeys: Sequence[str]) -> None:
         """As `ReceiptStore.pin`."""
-        with self._lock:
+        with self._alone():
             lines = "".join(f"{vkey}\n" for vkey in vkeys)
             _replace(self._folder(place) / _PINS, lines.encode())
 
@@ -116,6 +117,16 @@ class DirectoryReceipts:
         """As `ReceiptStore.pinned`."""
         content = _read(self._folder(place) / _PINS)
         return () if content is None else tuple(content.decode().splitlines())
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        # Of the file system, for other instances and processes may keep below the same path.
+        descriptor = os.open(self._path / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def _file(self, place: str, entry_id: str) -> Path:
         assert entry_id.replace("-", "").isalnum(), "an id is a UUID and no path"
@@ -128,6 +139,7 @@ class DirectoryReceipts:
 
 
 _PINS = "vkeys"
+_LOCK = ".lock"
 
 
 class SqliteReceipts:
@@ -234,13 +246,17 @@ def _read(file: Path) -> bytes | None:
 def _replace(file: Path, content: bytes) -> None:
     """Whole or not at all, and on disk: a crash leaves the old file or the new one."""
     file.parent.mkdir(mode=0o700, exist_ok=True)
-    beside = file.with_name(f".{file.name}.{os.getpid()}")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as target:
-        target.write(content)
-        target.flush()
-        os.fsync(target.fileno())
-    beside.replace(file)
+    descriptor, beside = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as target:
+            target.write(content)
+            target.flush()
+            os.fsync(target.fileno())
+        Path(beside).replace(file)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            Path(beside).unlink()
+        raise
     directory = os.open(file.parent, os.O_RDONLY)
     try:
         os.fsync(directory)

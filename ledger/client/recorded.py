@@ -28,7 +28,7 @@ before; the ledger's own, asked just now.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """It is history: durable, chained, and as far as there is a receipt, proved."""
+    """It is history: durable, chained and proved."""
 
     id: str
     ledger: str
@@ -42,7 +42,7 @@ class Recorded:
     body: Mapping[str, Any]
     """The whole answer."""
     verified: VerifiedEntry | None = None
-    """What the receipt was found to prove; None where it is unsigned yet."""
+    """What the receipt was found to prove; None only where an error says that it proves nothing."""
     trusted_by: TrustedBy | None = None
     """Why the keys under `verified` are believed."""
 

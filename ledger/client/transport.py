@@ -168,12 +168,16 @@ def checked_url(url: str) -> str:
     try:
         parts = urlsplit(url)
         is_url = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        # Errors and logs name the URL: a password in it would be told to whoever reads them.
+        is_url = is_url and "@" not in parts.netloc and not (parts.query or parts.fragment)
         httpx.URL(url)
     except (ValueError, httpx.InvalidURL):
         is_url = False
     if not is_url:
         raise NotSent(
-            "the service's URL must be one such as http://127.0.0.1:8420", reason="request.url"
+            "the service's URL must be one such as http://127.0.0.1:8420, without a password, a "
+            "query or a fragment",
+            reason="request.url",
         )
     return url.rstrip("/")
 

@@ -16,19 +16,28 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ledger.canonical import parse_json
-from ledger.client.errors import ReceiptInvalid
+from ledger.client.agreement import Asked, check_agrees
+from ledger.client.errors import ReceiptInvalid, ReceiptUnsigned
 from ledger.client.judgement import Answer, GarbageError
 from ledger.client.recorded import Recorded, TrustedBy
 from ledger.errors import (
     InclusionError,
     MalformedJsonError,
     MalformedProofError,
+    SignatureError,
     VerificationError,
 )
 from ledger.merkle import leaf_hash
 from ledger.note import VerifierKey
 from ledger.policy import Policy, verify_receipt_under
-from ledger.receipt import Receipt, VerifiedEntry, parse_receipt, verify_receipt
+from ledger.receipt import (
+    LEVELS,
+    Receipt,
+    ReceiptLevel,
+    VerifiedEntry,
+    parse_receipt,
+    verify_receipt,
+)
 from ledger.signing.key_history import read_key
 
 
@@ -48,8 +57,12 @@ class Trust:
             VerificationError: Nothing.
         """
         if self.policy is not None:
-            return verify_receipt_under(self.policy, receipt, self.keys)
-        return verify_receipt(receipt, self.keys)
+            verified = verify_receipt_under(self.policy, receipt, self.keys)
+        else:
+            verified = verify_receipt(receipt, self.keys)
+        if verified.overclaim is not None:
+            raise SignatureError(f"{verified.overclaim}: it proves {verified.level}")
+        return verified
 
 
 def given_trust(vkey: str | Sequence[str] | None, policy: Policy | None) -> Trust | None:
@@ -83,46 +96,42 @@ def read_keys(answer: Answer) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def proved(recorded: Recorded, trust: Trust, *, ledger: str, said: Mapping[str, Any]) -> Recorded:
+def proved(
+    recorded: Recorded,
+    trust: Trust,
+    *,
+    ledger: str,
+    asked: Asked | None = None,
+    level: ReceiptLevel | None = None,
+) -> Recorded:
     """
     `recorded`, with what its receipt was found to prove.
-
-    An unsigned receipt proves nothing yet and is held to the answer all the same.
 
     Args:
         recorded: As the service answered, with a receipt.
         trust: Whose signatures count.
         ledger: The one it was sent to.
-        said: What was asked to be recorded, and under which key; what is missing is not compared.
+        asked: What was asked to be recorded; nothing was, without.
+        level: Which level was asked for, if any was.
 
     Raises:
+        ReceiptUnsigned: The receipt is of that entry, and nobody has signed it yet.
         ReceiptInvalid: The receipt proves nothing, or another entry than the answer tells, or an
-            entry that says something else than was asked for.
+            entry that says something else than was asked for; or is of a lower level than asked.
     """
     try:
         receipt = parse_receipt(recorded.receipt)
-        _check_same(recorded, receipt, ledger, said)
-        verified = None if receipt.level == "unsigned" else trust.verify(receipt)
+        _check_same(recorded, receipt, ledger, asked)
+        _check_level(receipt, level)
+        if receipt.level == "unsigned":
+            raise ReceiptUnsigned(recorded)
+        verified = trust.verify(receipt)
     except VerificationError as error:
         raise ReceiptInvalid(error, receipt=recorded.receipt, recorded=recorded) from error
-    return replace(recorded, verified=verified, trusted_by=trust.by if verified else None)
+    return replace(recorded, verified=verified, trusted_by=trust.by)
 
 
-# Members of a request that an entry repeats as they were said.
-_REPEATED = (
-    "key",
-    "kind",
-    "type",
-    "subject",
-    "business_key",
-    "reason",
-    "money",
-    "corrects",
-    "corrects_key",
-)
-
-
-def _check_same(recorded: Recorded, receipt: Receipt, ledger: str, said: Mapping[str, Any]) -> None:
+def _check_same(recorded: Recorded, receipt: Receipt, ledger: str, asked: Asked | None) -> None:
     """Refuse a receipt of another entry than the answer tells and the request asked for."""
     if (hashed := leaf_hash(receipt.entry).hex()) != recorded.entry_hash:
         raise InclusionError(
@@ -145,9 +154,20 @@ def _check_same(recorded: Recorded, receipt: Receipt, ledger: str, said: Mapping
     }
     _check_says(entry, expected)
     # Of a version above 1, only what all versions share is known.
-    if entry.get("v") == 1:
-        asked = {name: said[name] for name in _REPEATED if name in said}
-        _check_says(entry.get("effect"), asked)
+    if asked is not None and entry.get("v") == 1:
+        check_agrees(entry.get("effect"), asked, replayed=recorded.replayed)
+
+
+def _check_level(receipt: Receipt, asked: ReceiptLevel | None) -> None:
+    # An unsigned one has an error of its own; whether the others are what they say is verified.
+    if asked is not None and LEVELS.index("unsigned") < LEVELS.index(receipt.level) < LEVELS.index(
+        asked
+    ):
+        raise SignatureError(
+            f"the receipt is {receipt.level}, and one that is {asked} was asked for",
+            expected=asked,
+            found=receipt.level,
+        )
 
 
 def _members(entry: bytes) -> dict[str, Any]:
@@ -160,9 +180,7 @@ def _members(entry: bytes) -> dict[str, Any]:
     return members
 
 
-def _check_says(found: Any, expected: Mapping[str, Any]) -> None:
-    if not isinstance(found, dict):
-        raise MalformedProofError("the entry says no effect")
+def _check_says(found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     for name, value in expected.items():
         if found.get(name) != value:
             raise InclusionError(

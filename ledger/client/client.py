@@ -47,6 +47,7 @@ class Client:
         BudgetSpent           nothing was recorded; come back later
         OutcomeUnknown        it was sent, and only the key tells
         ReceiptInvalid        it is told to be recorded, and not proved
+        ReceiptUnsigned       the same, for the ledger's signer is away: ask again in a moment
         ReceiptNotKept        it is recorded and proved, and the store did not take the proof
     """
 
@@ -67,7 +68,7 @@ class Client:
         Speak to a ledger; nothing is sent yet.
 
         Args:
-            url: Of the service.
+            url: Of the service, without a password: errors name it.
             key: API key; None for what is open to strangers.
             ledger: Its name.
             receipts: Where receipts are kept once they are proved; nowhere, without.
@@ -148,7 +149,8 @@ class Client:
 
         Returns:
             What became of each: recorded, or the error that it would have raised alone. An atomic
-            batch is recorded whole, or raises and nothing is.
+            batch is recorded whole, or raises and nothing is; or it raises what is raised of an
+            entry that is told to be recorded and is not proved, or not kept.
         """
         return self._run(self._operations.batch(items, mode=mode))
 
@@ -237,7 +239,8 @@ class Client:
         A block in which something is done that cannot be undone.
 
         Entering promises it and says that it starts; leaving hands it off, if `result` was called,
-        and says in every other case that its outcome is unknown.
+        and says in every other case that its outcome is unknown. An error of this client's that
+        would leave the block without an entry or a failure leaves it as `OutcomeUnknown`.
 
         Args:
             key: Of the intent; a second run under it never enters the block again. For that the

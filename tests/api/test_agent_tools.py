@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+import httpx
 import pytest
 
 from ledger.client import (
@@ -24,6 +25,7 @@ from ledger.client import (
 from ledger.client.tool_step import ATTEMPTS_MAX, digest_of, key_of
 from ledger.client.tools import NotDone, sentence, tool, workflow
 from tests.api.support import Api
+from tests.api.test_client import ONCE, Cable
 
 
 @pytest.fixture
@@ -119,6 +121,33 @@ def test_another_amount_for_the_same_thing_is_no_other_step(client):
             charge("A-1", amount="20.00")
 
     assert (refused.value.action, till.charges) == ("stop", ["A-1"])
+
+
+def test_an_agent_whose_charge_was_done_is_never_told_that_nothing_was(api: Api):
+    """The ledger is away when it is told of the charge; to send it again would charge again."""
+    cable = Cable()
+    till = Till()
+    with (
+        httpx.Client(transport=cable) as http,
+        Client(
+            str(api.http.base_url), key=api.token, ledger=api.ledger, http=http, retry=ONCE
+        ) as client,
+    ):
+
+        @tool(client, **{**DECLARED, "money": None}, refusals="text")
+        def charge(order: str) -> dict[str, Any]:
+            cable.is_cut = True
+            return till.charge(order)
+
+        with workflow("run-1"):
+            told = charge("A-1")
+            cable.is_cut = False
+            again = charge("A-1")
+
+    assert till.charges == ["A-1"]
+    for says in (told, again):
+        assert says.startswith("RML-2 dialog: ")
+        assert says.endswith("Action: reconcile-first.")
 
 
 def test_what_raises_leaves_an_unknown_outcome_and_is_not_tried_again(client):

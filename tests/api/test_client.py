@@ -11,6 +11,8 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
+import orjson
 import pytest
 
 from ledger.client import (
@@ -24,8 +26,11 @@ from ledger.client import (
     OutcomeUnknown,
     Recorded,
     Refused,
+    Retry,
     RetryBudget,
+    Unreachable,
 )
+from ledger.client.outward import outward
 from tests.api.support import Api
 
 CAPTURE = {
@@ -39,6 +44,9 @@ REFUND = {
     "reason": "customer.request",
     "money": {"amount": "5.00", "currency": "EUR", "flow": "out"},
 }
+
+
+ONCE = Retry(tries=1)
 
 
 @pytest.fixture
@@ -180,6 +188,109 @@ def test_a_cancelled_intent_is_unknown(service):
             return (await client.intent_at(seen["id"]))["state"]
 
     assert asyncio.run(run()) == "unknown"
+
+
+class Cable(httpx.HTTPTransport):
+    """A network that can be cut: nothing listens there any more."""
+
+    is_cut = False
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if self.is_cut:
+            raise httpx.ConnectError("Connection refused", request=request)
+        return super().handle_request(request)
+
+
+class AsyncCable(httpx.AsyncHTTPTransport):
+    """The same, awaited."""
+
+    is_cut = False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self.is_cut:
+            raise httpx.ConnectError("Connection refused", request=request)
+        return await super().handle_async_request(request)
+
+
+RESULT = {"system": "psp", "rel": "transaction", "ref": "ch_1"}
+# When the ledger is away, and who has an error of the client's own.
+AWAY = ["at-the-result", "at-the-hand-off", "at-the-failure", "at-the-end", "elsewhere"]
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+@pytest.mark.parametrize("when", AWAY)
+def test_an_execution_that_began_and_has_no_end_is_unknown_whatever_goes_wrong(
+    service, client, when, colour
+):
+    """Each request by itself recorded nothing and may be sent again; the charge may not."""
+    with pytest.raises(OutcomeUnknown) as raised:
+        away(service, when) if colour == "sync" else asyncio.run(async_away(service, when))
+    unknown = raised.value
+    [intent] = client.intents()
+
+    assert (unknown.world, unknown.action) == ("RML2", "reconcile-first")
+    assert unknown.details["intent"] == intent["id"]
+    assert isinstance(unknown.__cause__, Unreachable)
+    told = orjson.loads(outward(unknown).body)
+    assert (told["world"], told["retryable"]) == ("RML2", False)
+    assert intent["state"] in ("executing", "unknown")
+    assert list(client.feed()) == []
+
+
+def away(service, when):
+    cable = Cable()
+    with (
+        httpx.Client(transport=cable) as http,
+        Client(**service, http=http, retry=ONCE) as client,
+        client.intent(key="i-1", **promise()) as intent,
+    ):
+        if when == "elsewhere":
+            raise Unreachable("http://another", "Connection refused")
+        if when == "at-the-hand-off":
+            intent.result(RESULT)
+        cable.is_cut = True
+        if when == "at-the-result":
+            intent.result(RESULT)
+        elif when == "at-the-failure":
+            intent.failed("card.declined")
+
+
+async def async_away(service, when):
+    cable = AsyncCable()
+    async with (
+        httpx.AsyncClient(transport=cable) as http,
+        AsyncClient(**service, http=http, retry=ONCE) as client,
+        client.intent(key="i-1", **promise()) as intent,
+    ):
+        if when == "elsewhere":
+            raise Unreachable("http://another", "Connection refused")
+        if when == "at-the-hand-off":
+            await intent.result(RESULT)
+        cable.is_cut = True
+        if when == "at-the-result":
+            await intent.result(RESULT)
+        elif when == "at-the-failure":
+            await intent.failed("card.declined")
+
+
+def test_what_an_earlier_run_began_is_unknown_while_nobody_can_be_asked_about_it(service):
+    """The ledger refuses the second start, and is away when the first one is asked about."""
+    words = promise()
+    cable = Cable()
+    with httpx.Client(transport=cable) as http, Client(**service, http=http, retry=ONCE) as client:
+        with suppress(ValueError), client.intent(key="i-1", **words) as first:
+            seen = first.id
+            raise ValueError
+
+        def cut_for_questions(request: httpx.Request) -> None:
+            cable.is_cut = request.method == "GET"
+
+        http.event_hooks = {"request": [cut_for_questions]}
+        with pytest.raises(OutcomeUnknown, match="an earlier run") as unknown:
+            client.intent(key="i-1", **words).__enter__()
+
+    assert isinstance(unknown.value.__cause__, Unreachable)
+    assert unknown.value.details["intent"] == seen
 
 
 def test_a_second_run_of_an_intent_never_executes(client):

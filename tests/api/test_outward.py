@@ -22,6 +22,7 @@ from ledger.client import (
     OutcomeUnknown,
     ReceiptInvalid,
     ReceiptNotKept,
+    ReceiptUnsigned,
     Recorded,
     Refused,
     Unreachable,
@@ -51,6 +52,7 @@ ERRORS: dict[str, ClientError] = {
     "budget": BudgetSpent("tries", BUSY, tries=6, retry_after_s=2.5),
     "unknown": OutcomeUnknown(f"POST {SECRET}", key="k-1", why="a timeout"),
     "invalid": ReceiptInvalid(InclusionError("not in the tree"), receipt={}),
+    "unsigned": ReceiptUnsigned(RECORDED),
     "not-kept": ReceiptNotKept(RECORDED, OSError("disk full")),
     "other": ClientError("what else", world=None, action=None, reason=None),
 }
@@ -61,6 +63,7 @@ TOLD = {
     "budget": (503, "LEDGER_BUSY", "RML2", "retry-with-backoff", "UNAVAILABLE"),
     "unknown": (500, "EFFECT_OUTCOME_UNKNOWN", "RML2", "reconcile-first", "UNKNOWN"),
     "invalid": (502, "RECEIPT_INVALID", "RML3", "escalate-history", "DATA_LOSS"),
+    "unsigned": (502, "RECEIPT_UNSIGNED", "RML2", "reconcile-first", "UNKNOWN"),
     "not-kept": (500, "RECEIPT_NOT_KEPT", "RML3", "wait-for-human", "INTERNAL"),
     "other": (500, "LEDGER_FAILED", None, None, "INTERNAL"),
 }

@@ -8,6 +8,7 @@ import socket
 import time
 
 import httpx
+import orjson
 import pytest
 
 from api.problems import ACTIONS as TOLD
@@ -16,9 +17,12 @@ from ledger.client import (
     AsyncClient,
     BudgetSpent,
     Client,
+    MemoryReceipts,
     NotSent,
     OutcomeUnknown,
     ReceiptInvalid,
+    ReceiptUnsigned,
+    Recorded,
     Refused,
     Retry,
     RetryBudget,
@@ -30,6 +34,7 @@ from tests.client.fake import (
     EFFECT,
     LEDGER,
     VKEY,
+    Seen,
     answers,
     drips,
     drops,
@@ -102,9 +107,16 @@ WRITES = {
         Refused,
         2,
     ),
+    # What was named may have been there when the first try arrived.
+    "drops-then-no-such-target": (
+        [drops, problem("fix-request", 422, code="BAD_REFERENCE", world="RML1")],
+        OutcomeUnknown,
+        2,
+    ),
     # Evidence.
     "other-amount": ([lies(money={"amount": "1.00"})], ReceiptInvalid, 1),
     "other-key": ([lies(key="another")], ReceiptInvalid, 1),
+    "one-label-more": ([lies(labels={"shop": "2"})], ReceiptInvalid, 1),
 }
 
 # What comes of a question: it leaves nothing behind, so nothing about it is unknown.
@@ -129,9 +141,8 @@ def a_client(url, **more):
     return Client(
         url,
         key="k",
-        ledger=LEDGER,
         http=HTTP,
-        **{"vkey": VKEY, "retry": QUICK, "budget": ample(), **more},
+        **{"ledger": LEDGER, "vkey": VKEY, "retry": QUICK, "budget": ample(), **more},
     )
 
 
@@ -338,6 +349,7 @@ CORRUPTIONS = {
     "other-time": lambda d: d.update(recorded_at="2027-01-01T00:00:00.000000Z"),
     "other-ledger": lambda d: d.update(ledger="shop2"),
     "unsigned-and-edited": lambda d: d["receipt"].update(level="unsigned", proof=None, entry="{}"),
+    "overclaimed": lambda d: d["receipt"].update(level="cosigned"),
     "broken-proof": lambda d: d["receipt"].update(proof=d["receipt"]["proof"][:-8]),
     "edited-entry": lambda d: d["receipt"].update(entry=d["receipt"]["entry"].replace("19", "29")),
     "unknown-member": lambda d: d["receipt"].update(more=1),
@@ -356,6 +368,107 @@ def test_an_answer_that_does_not_prove_itself_is_an_alarm(name):
     assert raised.value.reason.startswith("evidence.")
     assert raised.value.recorded is not None
     assert len(service.seen) == 1
+
+
+def unsigned(connection, seen):
+    """Says that it is recorded, and that its signer is away."""
+    document = recorded_document(seen)
+    document["receipt"].update(level="unsigned", proof=None)
+    answers(201, document)(connection, seen)
+
+
+@pytest.mark.parametrize("colour", [sync_effect, async_effect])
+def test_what_nobody_signed_is_not_taken_for_recorded_until_it_is_signed(colour):
+    """Also where the service says so itself: it may be somebody else who says it."""
+    with fake_service(unsigned, records) as service:
+        with pytest.raises(ReceiptUnsigned) as raised:
+            colour(service.url)
+        assert colour(service.url).verified.level == "log-signed"
+
+    assert isinstance(raised.value, ReceiptInvalid)
+    assert (raised.value.world, raised.value.action) == ("RML2", "reconcile-first")
+    assert raised.value.recorded.verified is None
+
+
+def test_what_nobody_signed_is_not_kept():
+    receipts = MemoryReceipts()
+    with fake_service(unsigned) as service, a_client(service.url, receipts=receipts) as client:
+        with pytest.raises(ReceiptUnsigned) as raised:
+            client.effect(key="k-1", **EFFECT)
+        place = f"{service.url}/v1/ledgers/{LEDGER}"
+
+    assert receipts.get(place, raised.value.recorded.id) is None
+
+
+def test_a_batch_is_proved_item_by_item_and_an_atomic_one_as_a_whole():
+    items = [{"kind": "effect", "key": f"k-{n}", **EFFECT} for n in range(2)]
+    results = [recorded_document(asking(key=item["key"])) for item in items]
+    results[0]["receipt"].update(level="unsigned", proof=None)
+    told = {"items": [{"status": 201, "result": result} for result in results]}
+    with fake_service(answers(200, told)) as service, a_client(service.url) as client:
+        found = client.batch(items)
+        with pytest.raises(ReceiptUnsigned) as raised:
+            client.batch(items, mode="atomic")
+
+    assert [type(each) for each in found] == [ReceiptUnsigned, Recorded]
+    assert raised.value.recorded.entry_hash == results[0]["entry_hash"]
+
+
+# ---- Answers about something else -----------------------------------------------------
+
+
+def asking(key="k-1"):
+    return Seen(line="", headers={"idempotency-key": key}, body=orjson.dumps(EFFECT), at=0.0)
+
+
+RESULT = recorded_document(asking())
+ENTRY = {
+    **{name: RESULT[name] for name in ("id", "ledger", "seq", "entry_hash", "recorded_at")},
+    "entry": orjson.loads(RESULT["receipt"]["entry"]),
+}
+OTHER_ID = "01890a5d-ac96-774b-bcce-b302099a8058"
+# What is asked -> whether the entry above is an answer to it.
+ASKED = {
+    "id": (lambda client: client.entry(RESULT["id"]), True),
+    "upper-case-id": (lambda client: client.entry(RESULT["id"].upper()), True),
+    "other-id": (lambda client: client.entry(OTHER_ID), False),
+    "seq": (lambda client: client.entry(0), True),
+    "other-seq": (lambda client: client.entry(1), False),
+    "receipt-of-id": (lambda client: client.receipt(RESULT["id"]), True),
+    "receipt-of-other-id": (lambda client: client.receipt(OTHER_ID), False),
+    "receipt-of-level": (lambda client: client.receipt(0, level="log-signed"), True),
+    "receipt-of-higher-level": (lambda client: client.receipt(0, level="cosigned"), False),
+    "receipt-of-highest-level": (lambda client: client.receipt(0, level="timestamped"), False),
+    "key": (lambda client: client.find(key="k-1"), True),
+    "other-key": (lambda client: client.find(key="k-2"), False),
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_an_answer_about_something_else_than_was_asked_is_an_alarm(name):
+    ask, is_answer = ASKED[name]
+
+    def tells(connection, seen):
+        path = seen.line.split()[1]
+        document = {"entries": [ENTRY]} if "?limit" in path else ENTRY
+        document = RESULT["receipt"] if "/receipt" in path else document
+        answers(200, document)(connection, seen)
+
+    with fake_service(tells) as service, a_client(service.url) as client:
+        if is_answer:
+            assert ask(client).seq == 0
+        else:
+            with pytest.raises(ReceiptInvalid):
+                ask(client)
+
+
+def test_an_entry_of_another_ledger_is_no_answer():
+    with (
+        fake_service(answers(200, ENTRY)) as service,
+        a_client(service.url, ledger="shop2") as client,
+        pytest.raises(ReceiptInvalid),
+    ):
+        client.entry(0)
 
 
 BAD_ARGUMENTS = {
@@ -393,8 +506,14 @@ def test_what_cannot_be_right_is_not_sent(name):
 
 
 @pytest.mark.parametrize(
-    "url", ["", "ftp://x", "http://", "localhost:1", "http://[::1", "http://x:y"]
+    "url",
+    [
+        *("", "ftp://x", "http://", "localhost:1", "http://[::1", "http://x:y"),
+        *("http://svc:hunter2@x", "https://hunter2@x", "http://x/?token=hunter2", "http://x#a"),
+    ],
 )
-def test_a_url_that_is_none_is_refused_at_once(url):
-    with pytest.raises(NotSent):
+def test_a_url_that_is_none_or_has_a_secret_is_refused_at_once_and_not_repeated(url):
+    with pytest.raises(NotSent) as raised:
         Client(url, key="k", ledger=LEDGER)
+
+    assert "hunter2" not in f"{raised.value} {raised.value.details}"

@@ -84,6 +84,47 @@ def test_threads_share_a_store(open_store):
     assert {each["receipt"]["level"] for each in kept} == {"cosigned"}
 
 
+def test_instances_share_a_place(open_store):
+    """Of one process or of many: each is whole, the best one stays, and nothing is left beside."""
+    errors = []
+
+    def keep(_number):
+        try:
+            store = open_store()
+            for level in ("log-signed", "cosigned", "log-signed") * 3:
+                store.keep(PLACE, document(level))
+                store.pin(PLACE, [VKEY])
+        except Exception as error:  # noqa: BLE001 - a thread has nobody to raise it to.
+            errors.append(error)
+
+    threads = [threading.Thread(target=keep, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert errors == []
+    assert open_store().get(PLACE, ID) == document("cosigned")
+    assert open_store().pinned(PLACE) == (VKEY,)
+
+
+def test_a_write_that_fails_leaves_what_was_kept_and_nothing_beside_it(tmp_path, monkeypatch):
+    store = DirectoryReceipts(tmp_path)
+    store.keep(PLACE, document("log-signed"))
+    with monkeypatch.context() as full:
+        full.setattr("os.fsync", no_space)
+        with pytest.raises(OSError, match="No space"):
+            store.keep(PLACE, document("cosigned"))
+    [file] = tmp_path.rglob("*.json")
+
+    assert store.get(PLACE, ID) == document("log-signed")
+    assert [each.name for each in file.parent.iterdir()] == [file.name]
+
+
+def no_space(_descriptor):
+    raise OSError(28, "No space left on device")
+
+
 def test_a_kept_file_is_what_was_answered_and_its_owners_alone(tmp_path):
     store = DirectoryReceipts(tmp_path)
     store.keep(PLACE, document("log-signed"))

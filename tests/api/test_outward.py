@@ -63,7 +63,7 @@ TOLD = {
     "budget": (503, "LEDGER_BUSY", "RML2", "retry-with-backoff", "UNAVAILABLE"),
     "unknown": (500, "EFFECT_OUTCOME_UNKNOWN", "RML2", "reconcile-first", "UNKNOWN"),
     "invalid": (502, "RECEIPT_INVALID", "RML3", "escalate-history", "DATA_LOSS"),
-    "unsigned": (502, "RECEIPT_UNSIGNED", "RML2", "reconcile-first", "UNKNOWN"),
+    "unsigned": (502, "RECEIPT_UNSIGNED", "RML2", "reconcile-first", "INTERNAL"),
     "not-kept": (500, "RECEIPT_NOT_KEPT", "RML3", "wait-for-human", "INTERNAL"),
     "other": (500, "LEDGER_FAILED", None, None, "INTERNAL"),
 }

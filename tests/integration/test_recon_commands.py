@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from ledger.client import AlreadyConcluded, Client
 from tests.integration.commands import Shell, settled_directory
 
 HEADING = (
@@ -166,6 +167,16 @@ def test_a_lost_answer_is_found_in_the_report_and_becomes_history_once(finance, 
     assert (done["state"], done["entry"] is not None) == ("handed_off", True)
     shown = fin.good("show", "till", done["entry"])["entry"]["effect"]
     assert shown["evidence"] == [{"system": "psp", "rel": "transaction", "ref": "ch_7"}]
+
+    # Whoever began it and comes again is told of that entry.
+    url, key = (fin.variables[f"EFFECT_LEDGER_{name}"] for name in ("URL", "KEY"))
+    with Client(url, key=key, ledger="till") as client:
+        promised = next(client.intents(key="order-7/intents"))
+        said = {name: promised[name] for name in ("type", "business_key", "answer_by", "money")}
+        with pytest.raises(AlreadyConcluded) as told, client.intent(key=promised["key"], **said):
+            pytest.fail("executed again")
+    assert told.value.recorded.id == done["entry"]
+
     tied = fin.good("recon", "run", "till", "--period", month, "--today", later)
     assert (tied["tied"], tied["intents"], tied["reasons"]) == (True, [], [])
 

@@ -19,7 +19,7 @@ from ledger.cli.output import (
 from ledger.cli.recon.room import Room
 from ledger.cli.remote import PATIENCE_S, Remote, open_remote
 from ledger.client import Refused
-from ledger.client.requests import ledger_path
+from ledger.client.requests import KEY_CHARACTERS_MAX, ledger_path
 from ledger.errors import NotFoundError
 
 RunOption = Annotated[str | None, typer.Option("--run", help="This run; the newest, without.")]
@@ -135,7 +135,7 @@ def _conclude(
         handed = remote.post(
             f"{path}/handoff",
             {"token": intent["token"]},
-            key=f"recon/{found['intent']}",
+            key=_handoff_key(intent),
             patience_s=PATIENCE_S,
         )
     except Refused as refusal:
@@ -144,6 +144,12 @@ def _conclude(
         # Its end is on record; whoever may hand it off does so with this very command.
         return told | {"state": EXECUTED, "reason": f"{refusal.problem['detail']}, to hand it off"}
     return told | {"state": "handed_off", "entry": handed["id"]}
+
+
+def _handoff_key(intent: Mapping[str, Any]) -> str:
+    """That of the client's own hand-off: whoever began it and comes again is told of this entry."""
+    key = f"{intent['key']}/handoff"
+    return key if len(key) <= KEY_CHARACTERS_MAX else f"recon/{intent['id']}"
 
 
 def _listed(found: Sequence[Mapping[str, Any]]) -> str:

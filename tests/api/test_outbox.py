@@ -382,7 +382,8 @@ def test_what_was_refused_after_a_try_without_an_answer_is_looked_up_before_it_i
     outbox.open_relay(service.database, url=silence, key="elk_x_y", vkey=vkey, lease_s=2).drain()
     until(lambda: relay.turn() == 1)
 
-    with pytest.raises(NotFoundError), service.transaction() as connection:
+    too_early = pytest.raises(NotFoundError, match="may be history")
+    with too_early, service.transaction() as connection:
         outbox.withdraw(connection, "k-1", reason="refused, so it seems")
     [row] = service.status()["troubled"]
     assert row["problem"]["code"] == "BAD_REFERENCE"

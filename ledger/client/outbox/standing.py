@@ -18,6 +18,7 @@ from ledger.client.outbox.table import (
     COUNT_BEHIND,
     LOCK_TAKE,
     RELEASE,
+    SELECT_BY_KEY,
     SELECT_LEDGERS,
     SELECT_PARKED,
     SELECT_TROUBLED,
@@ -123,7 +124,13 @@ def _decide(
         "decision": orjson.dumps(decision).decode(),
     }
     if not link.rows(statement, values):
-        raise NotFoundError(f"no row of the outbox under this key can be {decided} now")
+        states = [state for _, _, state in link.rows(SELECT_BY_KEY, values)]
+        why = (
+            "; it was sent, or a relay has it, and may be history: a relay finds out first"
+            if statement == WITHDRAW and states == ["waiting"]
+            else ""
+        )
+        raise NotFoundError(f"no row of the outbox under this key can be {decided} now{why}")
 
 
 def _listed(link: Link, statement: str) -> list[dict[str, Any]]:

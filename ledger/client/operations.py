@@ -20,6 +20,7 @@ from ledger.client.errors import (
     OutcomeUnknown,
     ReceiptInvalid,
     ReceiptNotKept,
+    ReceiptUnsigned,
     Refused,
 )
 from ledger.client.exchange import Call, Flow, Patience, exchange
@@ -115,8 +116,9 @@ class Operations:
         Record many; of an atomic batch all are recorded, or it is refused whole.
 
         Raises:
-            ReceiptInvalid, ReceiptNotKept: Of an atomic batch, the first; those that are proved
-                are kept. Of any other it is the result of its item.
+            ReceiptInvalid, ReceiptNotKept: Of an atomic batch, the first, and `ReceiptUnsigned`
+                only where nothing worse is found; those that are proved are kept. Of any other
+                batch it is the result of its item.
         """
         request = requests.batch(self._path("/batch"), items, mode=mode, dry_run=False)
         asked = requests.said_in(request.content)["items"]
@@ -132,9 +134,9 @@ class Operations:
                     found = error
             results.append(found)
         if mode == "atomic":
-            for each in results:
-                if isinstance(each, ReceiptInvalid | ReceiptNotKept):
-                    raise each
+            told = [each for each in results if isinstance(each, ReceiptInvalid | ReceiptNotKept)]
+            if told:
+                raise min(told, key=lambda each: isinstance(each, ReceiptUnsigned))
         return results
 
     def rehearse(self, items: Iterable[Mapping[str, Any]], *, mode: str) -> Flow[dict[str, Any]]:

@@ -414,6 +414,22 @@ def test_a_batch_is_proved_item_by_item_and_an_atomic_one_as_a_whole():
     assert raised.value.recorded.entry_hash == results[0]["entry_hash"]
 
 
+def test_of_an_atomic_batch_the_worst_is_told():
+    """Whoever waits for a signature waits in vain where another entry was never asked for."""
+    items = [{"kind": "effect", "key": f"k-{n}", **EFFECT} for n in range(2)]
+    results = [recorded_document(asking(key=key)) for key in ("k-0", "k-7")]
+    results[0]["receipt"].update(level="unsigned", proof=None)
+    told = {"items": [{"status": 201, "result": result} for result in results]}
+    with (
+        fake_service(answers(200, told)) as service,
+        a_client(service.url) as client,
+        pytest.raises(ReceiptInvalid) as raised,
+    ):
+        client.batch(items, mode="atomic")
+
+    assert type(raised.value) is ReceiptInvalid
+
+
 # ---- Answers about something else -----------------------------------------------------
 
 

@@ -9,7 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ledger.checkpoint import Checkpoint
-from ledger.client.errors import ClientError, OutcomeUnknown, Refused, Unreachable
+from ledger.client.errors import (
+    ClientError,
+    OutcomeUnknown,
+    ReceiptUnsigned,
+    Refused,
+    Unreachable,
+)
 from ledger.client.recorded import FoundEntry, Recorded
 from ledger.merkle import LeafIndex
 from ledger.receipt import ProvenPlace, VerifiedEntry
@@ -73,6 +79,9 @@ class PlainLedger:
         answers = self._record(listed, atomic=mode == "atomic", signed=fault != "unsigned")
         if fault == "killed after":
             raise Killed
+        unsigned = [each for each in answers if isinstance(each, ReceiptUnsigned)]
+        if unsigned and mode == "atomic":
+            raise unsigned[0]
         if fault == "lost":
             raise OutcomeUnknown("a batch", key=None, why="the connection broke")
         return answers
@@ -112,7 +121,8 @@ class PlainLedger:
             if not is_known:
                 keys.append(key)
                 fresh.append(item)
-            answers.append(_recorded(keys.index(key), replayed=is_known, signed=signed))
+            recorded = _recorded(keys.index(key), replayed=is_known, signed=signed)
+            answers.append(recorded if signed else ReceiptUnsigned(recorded))
         self.entries += fresh
         return answers
 

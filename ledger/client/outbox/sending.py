@@ -25,6 +25,7 @@ from ledger.client.errors import (
     NotSent,
     OutcomeUnknown,
     ReceiptInvalid,
+    ReceiptUnsigned,
     Refused,
 )
 from ledger.client.recorded import FoundEntry, Recorded
@@ -35,11 +36,10 @@ SERVER_ERRORS = 500
 _ABOUT_THE_CALLER = frozenset({UNAUTHENTICATED, FORBIDDEN, NOT_FOUND})
 # Of one turn: its lease has to last for them.
 _LOOK_UPS_MAX = 10
-_UNSIGNED = "receipt.unsigned"
 _PROOF_AWAITED: Mapping[str, Any] = {
     "world": "RML3",
     "action": "retry-with-backoff",
-    "reason": _UNSIGNED,
+    "reason": "receipt.unsigned",
     "code": "PROOF_AWAITED",
     "status": None,
     "detail": "recorded, proof awaited: the ledger says that it is history, and its receipt is "
@@ -206,9 +206,7 @@ def _ask(rows: Sequence[Row], ledger: Ledger, *, atomic: bool) -> Mapping[int, O
     results: Sequence[Recorded | ClientError]
     try:
         results = ledger.batch(items, mode="atomic" if atomic else "independent")
-    except ReceiptInvalid as error:
-        if error.reason != _UNSIGNED:
-            raise
+    except ReceiptUnsigned as error:
         # Of a batch that is recorded whole: what is said of one is true of all.
         results = [error] * len(rows)
     return {row.id: _outcome(row, result) for row, result in zip(rows, results, strict=True)}
@@ -293,7 +291,7 @@ def problem_of(error: ClientError) -> Mapping[str, Any]:
         return problem_of(error.last)
     if isinstance(error, Refused):
         return {name: error.problem.get(name) for name in _TOLD} | {"status": error.status}
-    if error.reason == _UNSIGNED:
+    if isinstance(error, ReceiptUnsigned):
         return _PROOF_AWAITED
     code = "OUTCOME_UNKNOWN" if isinstance(error, OutcomeUnknown) else "NOT_ANSWERED"
     return {

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from api.signer import create_signer_app
 from ledger.checkpoint import open_checkpoint
+from ledger.client import Client, ReceiptUnsigned
 from ledger.errors import (
     ForkedError,
     LedgerBrokenError,
@@ -265,7 +266,10 @@ def signing(shell: Shell, port: int) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.mark.slow
 def test_services_share_a_signer_and_outlive_it(tmp_path: Path):
-    """Its loss is 201 with level unsigned; once it is back, the receipt comes without a write."""
+    """
+    Its loss is 201 with level unsigned, which clients do not take for recorded; once it is back,
+    the receipt comes without a write.
+    """
     port = free_port()
     with passable_directory() as base:
         shared = Shell(data_dir=tmp_path / "signer").set(SIGNER_TOKEN=TOKEN)
@@ -303,6 +307,10 @@ def test_services_share_a_signer_and_outlive_it(tmp_path: Path):
             lost = post()
             assert (lost.status_code, lost.json()["receipt"]["level"]) == (201, "unsigned")
             assert post().status_code == 201
+            said = {"key": "by-client", **capture()}
+            customer = Client(first["url"], key=key, ledger="shop", vkey=vkey.encode())
+            with customer as client, pytest.raises(ReceiptUnsigned):
+                client.effect(**said)
 
             with signing(shared, port):
                 ends_at = time.monotonic() + 30
@@ -317,3 +325,5 @@ def test_services_share_a_signer_and_outlive_it(tmp_path: Path):
                     level = receipt.json().get("level", "unsigned")
                 verify_receipt(parse_receipt(receipt.json()), [vkey])
                 assert post(told).json()["receipt"]["level"] == "log-signed"
+                with Client(first["url"], key=key, ledger="shop", vkey=vkey.encode()) as client:
+                    assert client.effect(**said).verified.level == "log-signed"

@@ -28,7 +28,7 @@ from tests.architecture.repository import README, Block, blocks
 from tests.integration.commands import free_port, passable_directory
 
 PORT = "8420"
-RUNS_WITHIN_S = 120.0
+RUNS_WITHIN_S = 400.0
 MARK = "-- end of block --"
 
 

@@ -353,15 +353,15 @@ def test_exit_codes_tell_bad_evidence_from_bad_input(past, damaged):
         evidence = shell.run("restore", LEDGER, "--entries", damaged, "--json")
         assert (evidence.code, evidence.json["error"]["details"]["seq"]) == (1, 270)
         assert "entry 270 of the copy is not the one that was signed" in evidence.err
-        for arguments in (
-            [LEDGER, "--entries", "/nonexistent"],
-            [LEDGER, "--entries", "http://127.0.0.1:1/log"],
-            ["no-such-ledger", "--entries", damaged],
-            ["Not A Name", "--entries", damaged],
-            [LEDGER],
+        for code, arguments in (
+            (2, [LEDGER, "--entries", "/nonexistent"]),
+            (3, [LEDGER, "--entries", "http://127.0.0.1:1/log"]),
+            (2, ["no-such-ledger", "--entries", damaged]),
+            (2, ["Not A Name", "--entries", damaged]),
+            (2, [LEDGER]),
         ):
             done = shell.run("restore", *arguments, "--json")
-            assert done.code == 2, done.err
+            assert done.code == code, done.err
             assert set(done.json["error"]) == {"message", "code", "details"}
 
         # Nothing was written by any of these.

@@ -863,7 +863,7 @@ def another(base) -> Shell:
 def test_serve_stops_in_order_on_a_signal(another, how):
     """Exit code 0, and the database is down: the next command starts it by itself."""
     with another.serving() as (service, announced):
-        assert httpx.get(f"{announced['url']}/readyz").status_code == 200
+        assert httpx.get(f"{announced['url']}/readyz", timeout=TIMEOUT_S).status_code == 200
         service.send_signal(how)
         assert service.wait(TIMEOUT_S) == 0
 
@@ -903,7 +903,7 @@ def test_a_port_that_is_taken_is_told_before_anything_starts(shell, another):
 def test_a_second_service_on_one_data_directory_shares_the_database(shell):
     """It attaches: two services, one history."""
     with shell.serving() as (_, announced):
-        assert httpx.get(f"{announced['url']}/readyz").status_code == 200
+        assert httpx.get(f"{announced['url']}/readyz", timeout=TIMEOUT_S).status_code == 200
 
 
 def test_a_database_of_yours_with_an_old_schema_is_refused(shell, base):
@@ -944,7 +944,7 @@ def test_workers_share_the_ledger_and_are_started_again(another):
 def test_workers_do_not_outlive_the_process_that_looks_after_them(another):
     """However it ended: nobody else would stop them."""
     with another.set(WORKERS="2").serving() as (service, announced):
-        assert httpx.get(f"{announced['url']}/healthz").status_code == 200
+        assert httpx.get(f"{announced['url']}/healthz", timeout=TIMEOUT_S).status_code == 200
         left = workers_of(service.pid)
         service.kill()
         service.wait()

@@ -81,6 +81,7 @@ class ProblemOut(BaseModel):
     code: str
     world: Literal["RML1", "RML2", "RML3"] = absent()
     # The words stand once, with the errors; a type checker wants them written out here.
+    # A tuple that is computed: pydantic reads it, a type checker cannot.
     action: Literal[ACTIONS] = absent()  # type: ignore[valid-type]
     reason: str = absent()
     severity: Literal["info", "warning", "error", "critical"] = absent()

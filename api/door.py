@@ -40,6 +40,7 @@ class Door(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # The server types any kind of application; ours is the one with a state.
         self._hot: HotWrites = self.config.app.state.hot  # type: ignore[union-attr]
         # The body of a request that may be hot, as far as it is here; else None.
         self._held: list[bytes] | None = None
@@ -70,6 +71,7 @@ class Door(HttpToolsProtocol):
 
         if self._hot.take(self.url, self.headers, b"".join(self._held), send):
             self._held = None
+            # The server asks four members of a cycle, and this has them.
             self.cycle = cycle  # type: ignore[assignment]
         else:
             self._hand_on()

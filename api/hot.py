@@ -48,6 +48,7 @@ METHOD = "POST"
 BODY_BYTES_MAX = PARSED_ON_LOOP_BYTES_MAX
 
 _BEFORE, _BEHIND = b"/v1/ledgers/", b"/effects"
+# A router types its routes as what they have in common; all of these have an endpoint.
 [_ROUTE] = [route.path for route in router.routes if route.endpoint is post_effect]  # type: ignore[attr-defined]
 _PLACE = {"kind": Kind.EFFECT.value}
 _JSON = JSON.encode()

@@ -90,6 +90,7 @@ def _add_dialog(server: MCPServer[Any], work: Work) -> None:
         *,
         workflow: Workflow,
         step: Step,
+        # The member's name in the API, so that a model meets one word.
         type: Annotated[str, Field(description="Dotted: card.capture, email.sent")],  # noqa: A002
         business_key: BusinessKey,
         subject: Annotated[str | None, Field(description="What it is about: order/17")] = None,
@@ -170,6 +171,7 @@ def _add_history(server: MCPServer[Any], work: Work) -> None:
         kind: Literal["refund", "adjustment", "explanation"],
         workflow: Workflow,
         step: Step,
+        # As above.
         type: Annotated[str, Field(description="Dotted: card.refund, chargeback")],  # noqa: A002
         reason: Annotated[str, Field(description="Dotted: customer.request")],
         money: Annotated[Money | None, Field(description="Of a refund or an adjustment")] = None,

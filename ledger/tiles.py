@@ -52,6 +52,11 @@ class Tile:
     """Root over them, 32 bytes: a hash of the tile above."""
 
 
+def bundles_over(start: int, stop: int) -> range:
+    """Indexes of the bundles that hold entries [start, stop)."""
+    return range(start // TILE_WIDTH, -(-stop // TILE_WIDTH))
+
+
 def tile_path(level: Level, index: int, width: int = TILE_WIDTH) -> str:
     """Path of a tile below the log's prefix, such as `tile/0/x001/234.p/5`."""
     assert level == "entries" or 0 <= level <= LEVEL_MAX, f"there is no level {level}"

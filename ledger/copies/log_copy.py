@@ -33,6 +33,7 @@ from ledger.merkle import HASH_BYTES
 from ledger.tiles import (
     ENTRY_BYTES_MAX,
     TILE_WIDTH,
+    bundles_over,
     parse_entry_bundle,
     partial_width,
     tile_path,
@@ -200,7 +201,7 @@ def verify_copy(
     waiting = sorted(earlier, key=lambda each: each.size)
     ledger = signed.origin.rpartition("/")[2]
     head = Head.genesis(ledger=ledger, origin=signed.origin)
-    for index in range(-(-signed.size // TILE_WIDTH)):
+    for index in bundles_over(0, signed.size):
         entries = read_bundle(copy, index, signed.size)
         while waiting and waiting[0].size < head.size + len(entries):
             cut = waiting[0].size - head.size

@@ -27,7 +27,7 @@ from ledger.audit.closing import Closing
 from ledger.checkpoint import Checkpoint, sign_checkpoint
 from ledger.clock import SystemClock
 from ledger.copies import log_copy
-from ledger.copies import restore as restore_module
+from ledger.copies import missing as missing_module
 from ledger.copies.log_copy import LogUnreachableError, open_copy
 from ledger.copies.restore import Restored, Restorer
 from ledger.effect import Kind
@@ -425,7 +425,7 @@ def test_a_restore_that_is_killed_is_begun_again(house, lost, monkeypatch, bundl
     def die(_done: int, _total: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(restore_module, "BUNDLES_PER_TRANSACTION", bundles)
+    monkeypatch.setattr(missing_module, "BUNDLES_AT_ONCE", bundles)
     sizes = [lost.size]
     while sizes[-1] < lost.signed:
         with pytest.raises(KeyboardInterrupt):
@@ -450,7 +450,7 @@ def test_a_restore_that_is_killed_is_begun_again(house, lost, monkeypatch, bundl
 
 def test_two_restores_at_once_restore_once(house, lost, monkeypatch):
     """Whoever finds the other further goes on from there."""
-    monkeypatch.setattr(restore_module, "BUNDLES_PER_TRANSACTION", 1)
+    monkeypatch.setattr(missing_module, "BUNDLES_AT_ONCE", 1)
     with open_copy(str(lost.copy)) as copy:
         missing = restorer(house).check(lost.ledger, copy)
         told = []
@@ -653,7 +653,7 @@ def test_an_entry_of_a_later_version_is_left_to_a_later_program(house, lost, tmp
 
 def test_a_copy_that_changes_while_it_is_read_is_left(house, lost, monkeypatch):
     """What was written by then is right, and another copy brings the rest."""
-    monkeypatch.setattr(restore_module, "BUNDLES_PER_TRANSACTION", 1)
+    monkeypatch.setattr(missing_module, "BUNDLES_AT_ONCE", 1)
     good = shutil.copytree(lost.copy, lost.copy.parent / "good")
 
     with pytest.raises(ConsistencyError, match="changed while it was read, from entry 512 on"):

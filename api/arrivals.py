@@ -13,8 +13,8 @@ from collections import deque
 from collections.abc import Callable
 
 from ledger.errors import LedgerError
-from ledger.sequencer import Answer, Tell
 from ledger.submission import Outcome
+from ledger.waiting import Answer, Tell
 
 logger = logging.getLogger(__name__)
 

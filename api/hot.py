@@ -34,8 +34,8 @@ from ledger.errors import LedgerError
 from ledger.forms.names import REGISTRY
 from ledger.ports import LedgerRecord
 from ledger.registry.credentials import Credential
-from ledger.sequencer import Answer
 from ledger.submission import Posting, Recorded
+from ledger.waiting import Answer
 
 logger = logging.getLogger(__name__)
 

@@ -2,8 +2,9 @@
 Sequencer: the writers of a process, one at a time for each ledger. What waits commits together.
 
 Requests of all connections queue here; a thread takes everything that waits for one ledger and
-hands it to its appender as one batch. The commit is the batching window: a lone request waits
-for nothing. Several threads commit to several ledgers at once, for most of a commit is waiting.
+hands it to its appender as one batch; of a large posting it may be a part. The commit is the
+batching window: a lone request waits for nothing. Several threads commit to several ledgers at
+once, for most of a commit is waiting.
 """
 
 from __future__ import annotations
@@ -11,34 +12,21 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 
 from ledger.append import Appender
 from ledger.errors import ForbiddenError, LedgerError, OutcomeUnknownError, OverloadedError
 from ledger.forms.names import LEDGER_ITSELF, REGISTRY
 from ledger.submission import Outcome, Posting
+from ledger.waiting import Answer, Line, Tell, Waiting
 
 logger = logging.getLogger(__name__)
 
-# Submissions in one transaction; a single posting may be larger and goes alone.
-BATCH_ITEMS_MAX = 256
 # Waiting beyond this would only grow memory: the caller is told to come back.
 WAITING_ITEMS_MAX = 20_000
 WAITING_BYTES_MAX = 64 * 1024 * 1024
-
-Answer = list[Outcome] | LedgerError
-"""What a posting is told: one outcome per submission, or what befell all of them."""
-Tell = Callable[[Answer], None]
-"""Called once, in the thread that commits, which waits for it: returns at once, never raises."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    posting: Posting
-    tell: Tell
 
 
 class Sequencer:
@@ -46,7 +34,7 @@ class Sequencer:
 
     def __init__(self, appenders: Sequence[Appender]) -> None:
         """Make a thread for each of `appenders`, which are its own from now on."""
-        self._queues: OrderedDict[str, deque[_Waiting]] = OrderedDict()
+        self._lines: OrderedDict[str, Line] = OrderedDict()
         self._busy: set[str] = set()
         """Ledgers that somebody is committing to."""
         self._items = 0
@@ -114,26 +102,30 @@ class Sequencer:
         """
         if posting.ledger == REGISTRY and posting.principal != LEDGER_ITSELF:
             raise ForbiddenError(f"{REGISTRY} is written by the service itself", ledger=REGISTRY)
-        waiting = _Waiting(posting, tell)
+        waiting = Waiting(posting, tell)
         with self._lock:
             if self._stopping:
                 raise OverloadedError("the service is stopping")
-            self._check_room(posting)
-            self._items += len(posting.submissions)
-            self._bytes += posting.weight
-            queue = self._queues.get(posting.ledger)
-            if queue is not None:
-                # Somebody was woken for the first in it, or will look when the ledger is free.
-                queue.append(waiting)
-                return
-            self._queues[posting.ledger] = deque([waiting])
-            if posting.ledger not in self._busy:
+            self._check_room(waiting)
+            self._items += waiting.items
+            self._bytes += waiting.weight
+            # For one in line already somebody was woken, or will look when the ledger is free.
+            if self._line_up(posting.ledger, waiting) and posting.ledger not in self._busy:
                 self._wake_one()
 
-    def _check_room(self, posting: Posting) -> None:
+    def _line_up(self, ledger: str, waiting: Waiting) -> bool:
+        """Let it wait; whether it is the first that does for its ledger."""
+        line = self._lines.get(ledger)
+        is_first = line is None
+        if line is None:
+            line = self._lines[ledger] = Line()
+        line.add(waiting)
+        return is_first
+
+    def _check_room(self, arriving: Waiting) -> None:
         for unit, waiting, asked, limit in (
-            ("submissions", self._items, len(posting.submissions), WAITING_ITEMS_MAX),
-            ("bytes", self._bytes, posting.weight, WAITING_BYTES_MAX),
+            ("submissions", self._items, arriving.items, WAITING_ITEMS_MAX),
+            ("bytes", self._bytes, arriving.weight, WAITING_BYTES_MAX),
         ):
             if waiting + asked > limit:
                 raise OverloadedError(
@@ -148,47 +140,54 @@ class Sequencer:
         while (taken := self._take(work)) is not None:
             ledger, batch = taken
             answers = self._commit(appender, ledger, batch)
-            self._release(ledger, batch)
             # Last of all: whoever has its answer finds room for its next request.
-            for waiting, answer in zip(batch, answers, strict=True):
+            for waiting, answer in self._release(ledger, batch, answers):
                 waiting.tell(answer)
 
-    def _take(self, work: threading.Condition) -> tuple[str, list[_Waiting]] | None:
-        """Everything that waits for the next ledger in turn, up to one batch; None at the end."""
+    def _take(self, work: threading.Condition) -> tuple[str, list[Waiting]] | None:
+        """What is committed next for the next ledger in turn; None at the end."""
         with self._lock:
             while (ledger := self._next()) is None:
-                if self._stopping and not self._queues:
+                if self._stopping and not self._lines:
                     return None
                 self._idle.append(work)
                 work.wait()
             self._busy.add(ledger)
-            queue = self._queues[ledger]
-            batch = [queue.popleft()]
-            items = len(batch[0].posting.submissions)
-            while queue and items + len(queue[0].posting.submissions) <= BATCH_ITEMS_MAX:
-                batch.append(queue.popleft())
-                items += len(batch[-1].posting.submissions)
-            if queue:
+            line = self._lines[ledger]
+            batch = line.take()
+            if line:
                 # To the end of the line: a busy ledger does not starve the others.
-                self._queues.move_to_end(ledger)
+                self._lines.move_to_end(ledger)
             else:
-                del self._queues[ledger]
+                del self._lines[ledger]
             return ledger, batch
 
     def _next(self) -> str | None:
         """The ledger whose turn it is; one that is committed to waits for its writer."""
-        return next((ledger for ledger in self._queues if ledger not in self._busy), None)
+        return next((ledger for ledger in self._lines if ledger not in self._busy), None)
 
-    def _release(self, ledger: str, batch: Sequence[_Waiting]) -> None:
+    def _release(
+        self, ledger: str, batch: Sequence[Waiting], answers: Sequence[Answer]
+    ) -> list[tuple[Waiting, Answer]]:
+        """Let others have the ledger; who of the batch is answered by now, and what."""
+        answered = []
         with self._lock:
             self._busy.remove(ledger)
-            self._items -= sum(len(waiting.posting.submissions) for waiting in batch)
-            self._bytes -= sum(waiting.posting.weight for waiting in batch)
+            for waiting, told in zip(batch, answers, strict=True):
+                answer = waiting.answered(told)
+                if answer is None:
+                    # This thread looks again before it ends, so that is committed too.
+                    self._line_up(ledger, waiting)
+                    continue
+                self._items -= waiting.items
+                self._bytes -= waiting.weight
+                answered.append((waiting, answer))
             if self._stopping:
                 self._wake_all()
-            elif ledger in self._queues:
+            elif ledger in self._lines:
                 # This thread has answers to give first.
                 self._wake_one()
+        return answered
 
     def _wake_one(self) -> None:
         if self._idle:
@@ -200,7 +199,7 @@ class Sequencer:
             self._idle.pop().notify()
 
     def _commit(
-        self, appender: Appender, ledger: str, batch: Sequence[_Waiting]
+        self, appender: Appender, ledger: str, batch: Sequence[Waiting]
     ) -> Sequence[Answer]:
         """What each posting of the batch is told: its outcomes, or the error of all."""
         began = time.perf_counter()

@@ -43,12 +43,14 @@ from ledger.errors import (
 from ledger.forms.names import REGISTRY
 from ledger.ports import LedgerRecord
 from ledger.registry.ledgers import SCREEN
+from ledger.sequencer import Sequencer
 from ledger.signing.signer import FileSigner
 from ledger.storage import postgres
 from ledger.storage.database import WRITER, connect
 from ledger.storage.postgres import LOCK_HEAD, PostgresStorage
 from ledger.submission import Recorded, Submission
 from ledger.vault import Vault
+from ledger.waiting import SLICE_ITEMS_MAX
 from tests.faults.house import House, asked, asks, eur, open_house, recorded, refund
 
 STARTUP_HEADER = 4
@@ -269,6 +271,43 @@ def test_resend_after_unconfirmed_commit_records_once(house, proxy, appender, le
     assert house.reader.size(ledger) == 3
     for each in again:
         assert house.verify_receipt(each.receipt, ledger).seq == each.entry.seq
+    house.verify(ledger)
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["lost", "kept"])
+def test_behind_a_part_of_which_nobody_knows_nothing_is_written(
+    house, proxy, appender, ledger, kept
+):
+    """Each item is told what is known of it; the same request again ends with one entry each."""
+    names = [f"k-{number}" for number in range(3 * SLICE_ITEMS_MAX)]
+    # The last one names the first one of the part that is lost.
+    submissions = [asks(name, money=eur("10.00")) for name in names]
+    submissions.append(refund("r", "4.00", corrects_key=names[SLICE_ITEMS_MAX]))
+    commits = itertools.count()
+    if kept:
+        strike = Once(lambda tag: tag == "COMMIT" and next(commits) == 1)
+        proxy.on_complete = lambda tag: b"" if strike(tag) else None
+    else:
+        strike = proxy.on_execute = Once(lambda query: query == "commit" and next(commits) == 1)
+    sequencer = Sequencer([appender])
+    sequencer.start()
+
+    outcomes = sequencer.submit(asked(ledger, *submissions)).result(PATIENCE_S)
+
+    assert strike.struck
+    found = [type(outcome) for outcome in outcomes]
+    assert found == [
+        *[Recorded] * SLICE_ITEMS_MAX,
+        *[OutcomeUnknownError] * SLICE_ITEMS_MAX,
+        *[PushbackError] * (SLICE_ITEMS_MAX + 1),
+    ]
+    assert house.reader.size(ledger) == SLICE_ITEMS_MAX * (1 + kept)
+    again = sequencer.submit(asked(ledger, *submissions)).result(PATIENCE_S)
+    sequencer.stop()
+    assert [recorded(each).entry.seq for each in again] == list(range(len(submissions)))
+    assert sum(recorded(each).replayed for each in again) == SLICE_ITEMS_MAX * (1 + kept)
+    for each in again:
+        assert house.verify_receipt(recorded(each).receipt, ledger)
     house.verify(ledger)
 
 

@@ -23,14 +23,17 @@ from ledger.errors import (
     PushbackError,
 )
 from ledger.forms.names import REGISTRY
-from ledger.sequencer import BATCH_ITEMS_MAX, Sequencer
+from ledger.sequencer import Sequencer
 from ledger.submission import Posting, Submission
+from ledger.waiting import BATCH_ITEMS_MAX, SLICE_ITEMS_MAX
 
 PATIENCE_S = 30.0
 NUMBERS = itertools.count()
 
 
-def posting(ledger: str = "shop", items: int = 1, size: int = 10) -> Posting:
+def posting(
+    ledger: str = "shop", items: int = 1, size: int = 10, *, atomic: bool = False
+) -> Posting:
     effect = Effect(
         kind=Kind.EFFECT,
         type="t",
@@ -39,7 +42,10 @@ def posting(ledger: str = "shop", items: int = 1, size: int = 10) -> Posting:
         encoded=bytes(size),
     )
     return Posting(
-        ledger=ledger, principal="till", submissions=(Submission(effect=effect),) * items
+        ledger=ledger,
+        principal="till",
+        submissions=(Submission(effect=effect),) * items,
+        atomic=atomic,
     )
 
 
@@ -126,20 +132,38 @@ def test_all_is_written_by_one_thread(sequencer, scribe):
     assert scribe.threads == {"sequencer"}
 
 
-def test_a_posting_larger_than_a_batch_goes_alone(sequencer, scribe):
+def test_an_atomic_posting_larger_than_a_slice_goes_whole_and_alone(sequencer, scribe):
     busy(sequencer, scribe)
-    answers = [sequencer.submit(posting(items=items)) for items in (1, BATCH_ITEMS_MAX + 1, 1, 1)]
+    large = posting(items=1_000, atomic=True)
+    answers = [sequencer.submit(each) for each in (posting(), large, posting(), posting())]
     scribe.may_commit.set()
     for answer in answers:
         answer.result(PATIENCE_S)
 
-    assert scribe.sizes[1:] == [("shop", 1), ("shop", BATCH_ITEMS_MAX + 1), ("shop", 2)]
+    assert scribe.sizes[1:] == [("shop", 1_000), ("shop", 3)]
+
+
+def test_a_large_posting_goes_in_slices_with_what_waits(sequencer, scribe):
+    """It is answered once, and whole."""
+    busy(sequencer, scribe)
+    large = posting(items=2 * SLICE_ITEMS_MAX + 1)
+    answers = [sequencer.submit(each) for each in (large, posting(), posting())]
+    scribe.may_commit.set()
+
+    told = [answer.result(PATIENCE_S) for answer in answers]
+
+    assert [len(each) for each in told] == [2 * SLICE_ITEMS_MAX + 1, 1, 1]
+    assert scribe.sizes[1:] == [
+        ("shop", SLICE_ITEMS_MAX + 2),
+        ("shop", SLICE_ITEMS_MAX),
+        ("shop", 1),
+    ]
 
 
 @settings(max_examples=30)
 @given(
     st.lists(
-        st.tuples(st.sampled_from("abc"), st.sampled_from([1, 1, 7, 100, BATCH_ITEMS_MAX, 300])),
+        st.tuples(st.sampled_from("abc"), st.sampled_from([1, 1, 7, 100, SLICE_ITEMS_MAX])),
         max_size=30,
     )
 )
@@ -163,7 +187,7 @@ def test_ledgers_take_turns_and_keep_their_order(arrivals):
     left = Counter(ledger for ledger, _ in arrivals)
     for at, (ledger, postings) in enumerate(batches):
         size = sum(len(each.submissions) for each in postings)
-        assert size <= BATCH_ITEMS_MAX or len(postings) == 1
+        assert size <= BATCH_ITEMS_MAX
         left[ledger] -= len(postings)
         others = {name for name, count in left.items() if count and name != ledger}
         upcoming = [name for name, _ in batches[at + 1 :]]
@@ -385,9 +409,10 @@ def test_the_registry_takes_nothing_from_callers(sequencer, scribe):
 
 
 def test_stopping_commits_what_waits_and_takes_no_more(sequencer, scribe):
-    """Whoever was let in is answered."""
+    """Whoever was let in is answered, all parts of it."""
     busy(sequencer, scribe)
     answers = [sequencer.submit(posting(ledger)) for ledger in ("a", "b", "a")]
+    answers.append(sequencer.submit(posting("c", items=3 * SLICE_ITEMS_MAX)))
     stopping = threading.Thread(target=sequencer.stop)
     stopping.start()
     while not sequencer._stopping:
@@ -400,5 +425,10 @@ def test_stopping_commits_what_waits_and_takes_no_more(sequencer, scribe):
     stopping.join(PATIENCE_S)
 
     assert all(answer.done() for answer in answers)
-    assert Counter(ledger for ledger, _ in scribe.sizes) == {"first": 1, "a": 1, "b": 1}
+    assert Counter(ledger for ledger, _ in scribe.sizes) == {
+        "first": 1,
+        "a": 1,
+        "b": 1,
+        "c": 3,
+    }
     assert sequencer.waiting == 0

@@ -9,7 +9,7 @@ from ledger.dialog.intents import IntentLine
 from ledger.effect import Kind
 from ledger.forms.money import decimals, format_amount
 from ledger.forms.timestamps import format_time, parse_time
-from ledger.intent import Event, Hold, Intent, State
+from ledger.intent import Event, Hold, Intent, State, before_handoff
 
 
 def intent_document(intent: Intent, now: str, *, token: int | None = None) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def intent_document(intent: Intent, now: str, *, token: int | None = None) -> di
         "token": intent.token if token is None else token,
         "content": intent.content,
         "content_digest": intent.content_digest,
-        "digest": intent.before_handoff.digest,
+        "digest": before_handoff(intent).digest,
         "approval_required": intent.content.get("approval_required", False),
         "approval": None
         if approval is None

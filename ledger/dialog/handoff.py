@@ -17,7 +17,7 @@ from ledger.dialog.promise import build_handoff
 from ledger.effect import Effect
 from ledger.entry import Entry
 from ledger.errors import NotFoundError, PossibleRepeatError
-from ledger.intent import Intent, Outcome, State
+from ledger.intent import Intent, Outcome, State, before_handoff
 from ledger.ports import LedgerRecord
 from ledger.reader import Reader
 from ledger.submission import Recorded
@@ -65,7 +65,7 @@ class Handoffs:
         else:
             repeated = self._repeated(record, intent, refused)
         return build_handoff(
-            intent.before_handoff, said, key=key, rules=record.rules, now=now, repeat_of=repeated
+            before_handoff(intent), said, key=key, rules=record.rules, now=now, repeat_of=repeated
         )
 
     def recorded(self, record: LedgerRecord, intent: Intent) -> Recorded:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from ledger.entry import Entry, parse_entry
 from ledger.errors import MalformedProofError, RejectedError
-from ledger.intent import Intent, State, fold, parse_event, row_of
+from ledger.intent import Intent, State, before_handoff, fold, parse_event, row_of
 from ledger.verify.links import Add
 from ledger.verify.report import shown
 from ledger.verify.stored import Source, StoredIntent
@@ -46,7 +46,7 @@ class Intents:
             found = _fold(events) if events else "it has no events"
             if isinstance(found, str):
                 self._differ("intent.missing", entry, found)
-            elif found.before_handoff.digest != intent.digest:
+            elif before_handoff(found).digest != intent.digest:
                 self._differ("intent.digest", entry, "its stored events have another digest")
             elif found.entry != entry.id:
                 self._differ("intent.entry", entry, f"its events lead to {shown(found.entry)}")

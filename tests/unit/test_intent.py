@@ -30,6 +30,7 @@ from ledger.intent import (
     Intent,
     State,
     Step,
+    before_handoff,
     begin,
     digest_events,
     fold,
@@ -291,7 +292,7 @@ def test_the_fold_of_the_events_is_the_intent(names: list[str], at: str):
 def test_the_digest_of_the_entry_is_of_the_events_before_it():
     handed_off = reached("handed off")
 
-    assert handed_off.before_handoff.digest == reached("executed").digest
+    assert before_handoff(handed_off).digest == reached("executed").digest
 
 
 @pytest.mark.parametrize("damage", ["dropped", "swapped", "number", "time", "token", "first"])

@@ -1,301 +1,28 @@
-"""
-Intent: an effect that is promised and not yet history, as a fold over its events.
-
-    promised --> executing --> handed_off         past `answer_by` without an answer,
-        |            |-------> failed             promised and executing are unknown;
-        |            `-------> unknown            unknown is left by evidence only
-        `--> cancelled
-
-Pure: given the events before it and its own time, every step is allowed or refused in one way.
-Who asks, how events are stored, what a promise holds and how an intent becomes an entry is for
-others.
-"""
+"""Steps: the intent after an event, or the reason why the event is not allowed then."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
-from functools import cached_property
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
-import orjson
-
-from ledger.canonical import canonical_bytes
 from ledger.effect import EVIDENCE_MAX
 from ledger.errors import (
     ApprovalRequiredError,
     HandedOffError,
     IntentUnknownError,
-    MalformedProofError,
     SelfApprovalError,
     StaleTokenError,
     TooLargeError,
     TransitionError,
 )
+from ledger.intent.event import FENCED, Event, Step
+from ledger.intent.standing import Approval, Intent, Outcome, State
 
 EVENTS_MAX = 64
 """Events of one intent: far more than a dialog has, and each step reads all of them."""
 STARTS_MAX = 32
 """Events after which nothing is approved or started any more, so that its end has room."""
-
-_EVENTS_PURPOSE = b"effect-ledger/intent/v1\n"
-_CONTENT_PURPOSE = b"effect-ledger/promise/v1\n"
-
-
-class State(StrEnum):
-    """Where an intent stands."""
-
-    PROMISED = "promised"
-    EXECUTING = "executing"
-    HANDED_OFF = "handed_off"
-    CANCELLED = "cancelled"
-    FAILED = "failed"
-    UNKNOWN = "unknown"
-
-
-OPEN = frozenset({State.PROMISED, State.EXECUTING, State.UNKNOWN})
-"""States in which an intent waits for something."""
-
-
-class Outcome(StrEnum):
-    """What became of the execution, where that is known."""
-
-    EXECUTED = "executed"
-    NOT_EXECUTED = "not_executed"
-
-
-class Step(StrEnum):
-    """What an event says; the promise is always the first."""
-
-    PROMISED = "promised"
-    APPROVED = "approved"
-    STARTED = "started"
-    RESULT = "result"
-    ERROR = "error"
-    EVIDENCE = "evidence"
-    CANCELLED = "cancelled"
-    HANDED_OFF = "handed_off"
-    RESTORED = "restored"
-    """Its entry came back from a copy of the log, which has no events of intents."""
-
-
-FENCED = frozenset({Step.STARTED, Step.RESULT, Step.ERROR, Step.CANCELLED, Step.HANDED_OFF})
-"""Steps of whoever executes: they show the newest fencing token."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hold:
-    """What a promised refund keeps of the entry it would refund."""
-
-    entry: str
-    currency: str
-    amount: int
-    """In minor units of that entry's currency."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """One step of an intent, as it is stored for ever."""
-
-    intent: str
-    ledger: str
-    number: int
-    """0 for the promise."""
-    step: Step
-    at: str
-    """Database clock; never before the event before it."""
-    by: str
-    """Principal that asked for the step."""
-    key: str
-    """Idempotency key of the request; unique within the intent."""
-    token: int | None = None
-    """The fencing token that was shown, on fenced steps."""
-    said: Mapping[str, Any]
-    """Words of the request, in canonical form; their shape depends on the step."""
-    hold: Hold | None = None
-    """On the promise of a refund."""
-
-    @property
-    def encoded(self) -> bytes:
-        """Canonical JSON: the bytes that the digest covers."""
-        document: dict[str, Any] = {
-            "at": self.at,
-            "by": self.by,
-            "intent": self.intent,
-            "key": self.key,
-            "ledger": self.ledger,
-            "number": self.number,
-            "said": dict(self.said),
-            "step": self.step.value,
-        }
-        if self.token is not None:
-            document["token"] = self.token
-        if self.hold is not None:
-            document["hold"] = {
-                "entry": self.hold.entry,
-                "currency": self.hold.currency,
-                # Sums go beyond what JSON numbers hold.
-                "amount": str(self.hold.amount),
-            }
-        return canonical_bytes(document)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Approval:
-    """A person's approval of exactly this content."""
-
-    by: str
-    at: str
-    digest: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Intent:
-    """An intent after some of its events."""
-
-    events: tuple[Event, ...]
-    state: State
-    """As the events leave it; `state_at` also knows silence."""
-    token: int
-    """The newest fencing token."""
-    outcome: Outcome | None = None
-    approval: Approval | None = None
-    """The last one."""
-    evidence: tuple[Mapping[str, str], ...] = ()
-    executed_at: str | None = None
-    """When the effect happened, where its outcome is executed."""
-    is_released: bool = False
-    """It let go of its business key and of what it held, for good."""
-    entry: str | None = None
-    """The entry it became."""
-
-    @property
-    def promise(self) -> Event:
-        """Its first event."""
-        return self.events[0]
-
-    @property
-    def id(self) -> str:
-        """UUIDv7."""
-        return self.promise.intent
-
-    @property
-    def content(self) -> Mapping[str, Any]:
-        """What was promised, exactly; what an approval is of."""
-        return self.promise.said
-
-    @property
-    def hold(self) -> Hold | None:
-        """What it keeps of an entry now."""
-        return None if self.is_released else self.promise.hold
-
-    @property
-    def held(self) -> int:
-        """How much of it, in minor units."""
-        return self.hold.amount if self.hold else 0
-
-    @property
-    def is_reserving(self) -> bool:
-        """Whether nobody else may take its business key."""
-        return (
-            not self.is_released
-            and "business_key" in self.content
-            and "repeat_of" not in self.content
-        )
-
-    @property
-    def answer_by(self) -> str:
-        """From then on silence is an unknown outcome."""
-        answer_by: str = self.content["answer_by"]
-        return answer_by
-
-    @cached_property
-    def content_digest(self) -> str:
-        """SHA-256 over purpose and canonical content, in hexadecimal."""
-        return digest_content(self.content)
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 over purpose and events, each followed by a line end, in hexadecimal."""
-        return digest_events(event.encoded for event in self.events)
-
-    @property
-    def before_handoff(self) -> Intent:
-        """As it was before the hand-off, which its entry's digest does not cover."""
-        if self.state is not State.HANDED_OFF:
-            return self
-        return fold(self.events[:-1])
-
-    def is_silent_at(self, now: str) -> bool:
-        """Whether its outcome became unknown by silence alone."""
-        return (
-            self.state in (State.PROMISED, State.EXECUTING)
-            and self.outcome is None
-            and now > self.answer_by
-        )
-
-    def state_at(self, now: str) -> State:
-        """Its state at `now`, by the database's clock: no process has to run for silence."""
-        return State.UNKNOWN if self.is_silent_at(now) else self.state
-
-    def event_of(self, key: str) -> Event | None:
-        """The event a request with this key became."""
-        return next((event for event in self.events if event.key == key), None)
-
-
-class IntentRow(NamedTuple):
-    """Where an intent stands, as an index over its events keeps it; times and ids as text."""
-
-    id: str
-    key: str
-    kind: str
-    type: str
-    subject: str | None
-    business_key: str | None
-    state: str
-    outcome: str | None
-    on_silence: str
-    promised_at: str
-    answer_by: str
-    is_reserving: bool
-    target: str | None
-    held: int
-    events: int
-
-
-def row_of(intent: Intent) -> IntentRow:
-    """The row of `intent`: a pure function of its events."""
-    content, hold = intent.content, intent.promise.hold
-    return IntentRow(
-        id=intent.id,
-        key=intent.promise.key,
-        kind=content["kind"],
-        type=content["type"],
-        subject=content.get("subject"),
-        business_key=content.get("business_key"),
-        state=intent.state.value,
-        outcome=intent.outcome.value if intent.outcome else None,
-        on_silence=content["on_silence"],
-        promised_at=intent.promise.at,
-        answer_by=intent.answer_by,
-        is_reserving=intent.is_reserving,
-        target=hold.entry if hold else None,
-        held=intent.held,
-        events=len(intent.events),
-    )
-
-
-def digest_content(content: Mapping[str, Any]) -> str:
-    """SHA-256 in hexadecimal over purpose and canonical content: what a person approves."""
-    return hashlib.sha256(_CONTENT_PURPOSE + canonical_bytes(content)).hexdigest()
-
-
-def digest_events(events: Iterable[bytes]) -> str:
-    """SHA-256 in hexadecimal over purpose and the bytes of events, each with a line end."""
-    # Canonical JSON has no line end in it, so no two lists of events give the same bytes.
-    return hashlib.sha256(b"".join([_EVENTS_PURPOSE, *(e + b"\n" for e in events)])).hexdigest()
 
 
 def begin(promise: Event) -> Intent:
@@ -387,33 +114,11 @@ def fold(events: Sequence[Event]) -> Intent:
     return intent
 
 
-def parse_event(encoded: bytes) -> Event:
-    """
-    The event these stored bytes are.
-
-    Raises:
-        MalformedProofError: They are none.
-    """
-    try:
-        document = orjson.loads(encoded)
-        hold = document.get("hold")
-        event = Event(
-            intent=document["intent"],
-            ledger=document["ledger"],
-            number=document["number"],
-            step=Step(document["step"]),
-            at=document["at"],
-            by=document["by"],
-            key=document["key"],
-            token=document.get("token"),
-            said=document["said"],
-            hold=None if hold is None else Hold(**hold | {"amount": int(hold["amount"])}),
-        )
-        if event.encoded == encoded:
-            return event
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise MalformedProofError("what is stored is not an event of an intent") from error
-    raise MalformedProofError("what is stored is not an event of an intent in its one form")
+def before_handoff(intent: Intent) -> Intent:
+    """The intent as it was before its hand-off, which its entry's digest does not cover."""
+    if intent.state is not State.HANDED_OFF:
+        return intent
+    return fold(intent.events[:-1])
 
 
 def is_conclusive(said: Mapping[str, Any]) -> bool:
@@ -430,7 +135,7 @@ def is_conclusive(said: Mapping[str, Any]) -> bool:
     )
 
 
-# ---- Steps, each for itself -----------------------------------------------------------
+# ---- Each for itself -------------------------------------------------------------------
 
 
 def _approved(intent: Intent, event: Event, state: State) -> dict[str, Any]:

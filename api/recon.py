@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from fastapi import APIRouter
 from pydantic import BaseModel
@@ -40,6 +42,8 @@ from ledger import errors as domain
 from ledger.canonical import parse_json
 from ledger.forms.grammar import below, wrong
 from ledger.forms.names import REGISTRY
+from ledger.forms.timestamps import format_time, parse_time
+from ledger.recon.shelf import FIRST, Place
 
 PREPARE = ("recon:prepare", "recon:review")
 REVIEW = ("recon:review",)
@@ -135,6 +139,33 @@ def after(given: Parameters) -> int:
     if not found.isascii() or not found.isdecimal() or len(found) > 15:  # noqa: PLR2004 - digits.
         raise InvalidParameterError("cursor is not one of this listing", parameter="cursor")
     return int(found)
+
+
+def after_place(given: Parameters) -> Place:
+    """
+    Where a page begins that is found by time and id.
+
+    Raises:
+        InvalidParameterError: The cursor is none of ours.
+    """
+    cursor = given.get("cursor")
+    if cursor is None:
+        return FIRST
+    try:
+        at, _, id_ = base64.urlsafe_b64decode(cursor.encode()).decode().partition(" ")
+        return Place(at=parse_time(at), id=str(UUID(id_)))
+    except ValueError as error:
+        raise InvalidParameterError(
+            "cursor is not one of this listing", parameter="cursor"
+        ) from error
+
+
+def leads_on(places: Sequence[tuple[datetime, str]], limit: int) -> str | None:
+    """The cursor of a page of `limit` rows, where more than that were found."""
+    if len(places) <= limit:
+        return None
+    at, id_ = places[limit - 1]
+    return base64.urlsafe_b64encode(f"{format_time(at)} {id_}".encode()).decode()
 
 
 def page(rows: list[Any], given: Parameters, name: str = "items") -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from ledger.effect import Rules, build_effect
@@ -38,7 +38,7 @@ from ledger.recon.breaks import (
 from ledger.recon.carrying import carry_forward
 from ledger.recon.decisions import Decisions
 from ledger.recon.forward import check_untold, draft_entry, draft_explanation
-from ledger.recon.shelf import BreakRow, RunRow, Shelf
+from ledger.recon.shelf import FIRST, BreakFilter, BreakRow, Place, RunRow, Shelf
 from ledger.recon.signoffs import statement_digest
 from ledger.submission import Submission
 
@@ -74,20 +74,30 @@ class Casework:
         state: str | None = None,
         owner: str | None = None,
         older_than: int | None = None,
-    ) -> list[dict[str, Any]]:
-        """Breaks as JSON, oldest first; those that are not closed, unless `status` says which."""
-        found = []
-        for row in self._shelf.breaks(ledger):
-            document = document_of(row, today)
-            wanted = (
-                (document["status"] == status if status else document["status"] != Status.CLOSED),
-                state is None or document["state"] == state,
-                owner is None or document["owner"] == owner,
-                older_than is None or document["age_days"] > older_than,
-            )
-            if all(wanted):
-                found.append(document)
-        return found
+        after: Place = FIRST,
+        limit: int,
+    ) -> list[tuple[BreakRow, dict[str, Any]]]:
+        """
+        A page of breaks, each also as JSON, oldest first.
+
+        Args:
+            ledger: Its name.
+            today: The day to which their age counts.
+            status: Which ones; those that are not closed where it is None.
+            state: Such as missing_in_ledger.
+            owner: Principal they are assigned to.
+            older_than: Days; their age is above it.
+            after: The page begins after this place.
+            limit: Most rows.
+        """
+        wanted = BreakFilter(
+            status=status,
+            state=state,
+            owner=owner,
+            since_before=None if older_than is None else today - timedelta(days=older_than),
+        )
+        rows = self._shelf.page_of_breaks(ledger, wanted, after=after, limit=limit)
+        return [(row, document_of(row, today)) for row in rows]
 
     def find(self, ledger: str, break_id: str, *, today: date, rules: Rules) -> dict[str, Any]:
         """

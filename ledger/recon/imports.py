@@ -154,14 +154,16 @@ class Imports:
                 f"the import is {row.status}: only a quarantined one waits for a reviewer",
                 status=row.status,
             )
-        if row.id in self.overridden(ledger):
+        if row.id in self.counting_among(ledger, [row]):
             raise BreakError("the import counts already by an earlier decision", status=row.status)
         document = {"import": row.id, "sha256": row.sha256, "reason": reason}
         return self._decisions.decide(ledger, "override", document, by=by)
 
-    def overridden(self, ledger: str) -> set[str]:
-        """Ids of quarantined imports that count all the same."""
-        return _overridden(self._shelf, ledger)
+    def counting_among(self, ledger: str, rows: Sequence[ImportRow]) -> set[str]:
+        """Ids of those of these imports that count: accepted, or overridden by a decision."""
+        waiting = [row.id for row in rows if row.status == ReadingStatus.QUARANTINED]
+        accepted = {row.id for row in rows if row.status == ReadingStatus.ACCEPTED}
+        return accepted | (self._shelf.overridden(ledger, waiting) if waiting else set())
 
     def counting(self, ledger: str, sources: Sequence[str] | None = None) -> list[ImportRow]:
         """The imports that count, in the order they came."""

@@ -14,7 +14,6 @@ from ledger.dialog.intents import Intents
 from ledger.reader import Reader
 from ledger.recon.account import build_account
 from ledger.recon.board import build_board
-from ledger.recon.breaks import Status, fold
 from ledger.recon.casework import Casework
 from ledger.recon.decisions import Decisions
 from ledger.recon.holds import Holds
@@ -52,11 +51,7 @@ class Office:
             and (state != State.NOT_YET_COVERED or str(document["age_basis"]) >= first)
             and (document["leg"] != "payout_to_bank" or run.input["banks"])
         }
-        closed = {
-            row.fingerprint
-            for row in self.shelf.breaks(ledger)
-            if fold(row.events).status is Status.CLOSED
-        }
+        left = len(seen) - len(self.shelf.closed_among(ledger, seen))
         return {
             "id": run.id,
             "ledger": ledger,
@@ -66,8 +61,8 @@ class Office:
             "output_digest": run.output_digest,
             "started_at": run.started_at.isoformat(),
             "started_by": run.started_by,
-            "tied": not (seen - closed or run.output["unexplained"] or run.input["quarantined"]),
-            "remaining": len(seen - closed),
+            "tied": not (left or run.output["unexplained"] or run.input["quarantined"]),
+            "remaining": left,
             "signoffs": [each.to_document() for each in read_signoffs(self.shelf, ledger, run.id)],
             **run.output,
         }

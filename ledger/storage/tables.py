@@ -444,6 +444,18 @@ recon_events = Table(
     Column("document", JSONB, nullable=False),
 )
 
+recon_break_states = Table(
+    "recon_break_states",
+    metadata,
+    Column("ledger", Text, primary_key=True),
+    Column("break", _Id, primary_key=True),
+    Column("created_at", _Time, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("owner", Text),
+    Column("age_basis", Date, nullable=False),
+)
+
 recon_requests = Table(
     "recon_requests",
     metadata,

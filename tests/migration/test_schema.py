@@ -238,8 +238,9 @@ RECON = tuple(
 )
 TRIGGERS |= {f"{table}.append_only": TRIGGERS["entries.append_only"] for table in RECON}
 TRIGGERS |= {f"{table}.no_truncate": TRIGGERS["entries.no_truncate"] for table in RECON}
+TRIGGERS["recon_events.break_state"] = "keep_break_state: AFTER ROW INSERT"
 # pg_trigger.tgtype, bit by bit.
-WHEN = {1: "ROW", 8: "DELETE", 16: "UPDATE", 32: "TRUNCATE"}
+WHEN = {1: "ROW", 4: "INSERT", 8: "DELETE", 16: "UPDATE", 32: "TRUNCATE"}
 
 
 def triggers(catalog: psycopg.Connection) -> list[tuple[str, str, str, int]]:
@@ -259,7 +260,7 @@ def test_every_guard_is_there_and_no_other(catalog):
 
 def fires_on(kind: int) -> str:
     events = [word for bit, word in sorted(WHEN.items()) if kind & bit]
-    ordered = sorted(events, key=["ROW", "UPDATE", "DELETE", "TRUNCATE"].index)
+    ordered = sorted(events, key=["ROW", "INSERT", "UPDATE", "DELETE", "TRUNCATE"].index)
     return " ".join(["BEFORE" if kind & 2 else "AFTER", *ordered])
 
 
@@ -292,6 +293,7 @@ TABLE_GRANTS = {
             for table in ("heads", "published", "positions", "exports", "recon_jobs")
         },
         "effect_ledger.verifications": RAW | {"DELETE"},
+        "effect_ledger.recon_break_states": R,
         VERSION_TABLE: R,
         "effect_ledger_keys.data_keys": RA,
     },

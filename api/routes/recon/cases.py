@@ -18,10 +18,13 @@ from api.openapi import body, parameter
 from api.recon import (
     CURSOR,
     LIMIT,
+    PAGE_MAX,
     PREPARE,
     READ,
     REVIEW,
     add_route,
+    after_place,
+    leads_on,
     number,
     once,
     page,
@@ -55,18 +58,26 @@ async def get_recon_breaks(request: Request) -> Response:
     """Breaks, oldest first: those that are not closed, unless `status` says which."""
     access, given = await reach_recon(request, READ, *_FILTERS, "limit", "cursor")
     older_than = number(given, "older_than", 1, AGE_MAX) if "older_than" in given else None
+    limit, start = number(given, "limit", 100, PAGE_MAX), after_place(given)
     casework = skin_of(request).engine.office.casework
-    rows = await run_in_threadpool(
-        lambda: casework.breaks(
+
+    def rows() -> dict[str, Any]:
+        found = casework.breaks(
             access.ledger.name,
             today=datetime.now(UTC).date(),
             status=given.get("status"),
             state=given.get("state"),
             owner=given.get("owner"),
             older_than=older_than,
+            after=start,
+            limit=limit + 1,
         )
-    )
-    return json_answer(page(rows, given))
+        return {
+            "items": [document for _, document in found[:limit]],
+            "next_cursor": leads_on([(row.created_at, row.id) for row, _ in found], limit),
+        }
+
+    return json_answer(await run_in_threadpool(rows))
 
 
 async def get_recon_break(request: Request) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -25,6 +25,8 @@ from api.recon import (
     REVIEW,
     add_route,
     after,
+    after_place,
+    leads_on,
     next_cursor,
     number,
     once,
@@ -39,6 +41,7 @@ from ledger.errors import RejectedError
 from ledger.forms.timestamps import format_time
 from ledger.recon.formats.days import plausible
 from ledger.recon.imports import FILE_BYTES_MAX
+from ledger.recon.office import Office
 from ledger.recon.shelf import ImportRow, SourceRow
 from ledger.recon.source import Control
 
@@ -94,16 +97,23 @@ async def get_recon_imports(request: Request) -> Response:
     access, given = await reach_recon(request, READ, "source", "status", "limit", "cursor")
     office = skin_of(request).engine.office
 
-    def rows() -> list[dict[str, Any]]:
-        overridden = office.imports.overridden(access.ledger.name)
-        return [
-            _import(row, overridden)
-            for row in office.shelf.imports(access.ledger.name)
-            if given.get("source", row.source) == row.source
-            and given.get("status", row.status) == row.status
-        ]
+    limit, start = number(given, "limit", 100, PAGE_MAX), after_place(given)
 
-    return json_answer(page(await run_in_threadpool(rows), given))
+    def rows() -> dict[str, Any]:
+        ledger = access.ledger.name
+        found = office.shelf.page_of_imports(
+            ledger,
+            source=given.get("source"),
+            status=given.get("status"),
+            after=start,
+            limit=limit + 1,
+        )
+        return {
+            "items": _imports(office, ledger, found[:limit]),
+            "next_cursor": leads_on([(row.received_at, row.id) for row in found], limit),
+        }
+
+    return json_answer(await run_in_threadpool(rows))
 
 
 async def post_recon_import(request: Request) -> Response:
@@ -143,7 +153,7 @@ async def post_recon_import(request: Request) -> Response:
             by=access.credential.principal,
             controls=controls,
         )
-        return _import(row, office.imports.overridden(ledger)) | {"replayed": replayed}
+        return _imports(office, ledger, [row])[0] | {"replayed": replayed}
 
     return await once(request, access, data, receive)
 
@@ -155,7 +165,7 @@ async def get_recon_import(request: Request) -> Response:
 
     def found() -> dict[str, Any]:
         row = office.shelf.find_import(access.ledger.name, request.path_params["id"])
-        return _import(row, office.imports.overridden(access.ledger.name))
+        return _imports(office, access.ledger.name, [row])[0]
 
     return json_answer(await run_in_threadpool(found))
 
@@ -219,7 +229,12 @@ def _source(row: SourceRow) -> dict[str, Any]:
     }
 
 
-def _import(row: ImportRow, overridden: set[str]) -> dict[str, Any]:
+def _imports(office: Office, ledger: str, rows: Sequence[ImportRow]) -> list[dict[str, Any]]:
+    counting = office.imports.counting_among(ledger, rows)
+    return [_import(row, row.id in counting) for row in rows]
+
+
+def _import(row: ImportRow, counts: bool) -> dict[str, Any]:
     return {
         "id": row.id,
         "source": row.source,
@@ -227,7 +242,7 @@ def _import(row: ImportRow, overridden: set[str]) -> dict[str, Any]:
         "filename": row.filename,
         "sha256": row.sha256,
         "status": row.status,
-        "counts": row.status == "accepted" or row.id in overridden,
+        "counts": counts,
         "lines": row.lines,
         "added": row.added,
         "received_at": format_time(row.received_at),

@@ -5,11 +5,22 @@ Knows no rules: what a file, a run or a break means is for others. No transactio
 what has many rows is written in parts, and counts once its last row stands.
 """
 
-from ledger.recon.shelf.breaks import BreakRow
+from ledger.recon.shelf.breaks import BreakFilter, BreakRow
 from ledger.recon.shelf.decisions import DecisionRow
 from ledger.recon.shelf.files import ImportRow
+from ledger.recon.shelf.rows import FIRST, Place
 from ledger.recon.shelf.runs import RunRow
 from ledger.recon.shelf.shelf import Shelf
 from ledger.recon.shelf.sources import SourceRow
 
-__all__ = ["BreakRow", "DecisionRow", "ImportRow", "RunRow", "Shelf", "SourceRow"]
+__all__ = [
+    "FIRST",
+    "BreakFilter",
+    "BreakRow",
+    "DecisionRow",
+    "ImportRow",
+    "Place",
+    "RunRow",
+    "Shelf",
+    "SourceRow",
+]

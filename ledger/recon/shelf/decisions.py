@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,6 +21,10 @@ select d.id::text, d.document, e.body
 from recon_decisions d
 join entries e on e.ledger = d.ledger and e.key = '_recon.decided/' || d.id::text
 where d.ledger = %s and d.act = 'signoff' order by e.seq
+"""
+SELECT_OVERRIDDEN = """
+select document->>'import' from recon_decisions
+where ledger = %s and act = 'override' and document->>'import' = any(%s)
 """
 INSERT_DECISION = """
 insert into recon_decisions (ledger, id, made_by, act, document) values (%s, %s, %s, %s, %s)
@@ -47,6 +51,11 @@ class DecisionRows(Rows):
             DecisionRow(id=id_, made_at=at, made_by=by, act=act, document=document)
             for id_, at, by, act, document in self._rows(SELECT_DECISIONS, (ledger,))
         ]
+
+    def overridden(self, ledger: str, imports: Iterable[str]) -> set[str]:
+        """Those of these imports of which a decision says that they count all the same."""
+        rows = self._rows(SELECT_OVERRIDDEN, (ledger, list(imports)))
+        return {import_id for (import_id,) in rows}
 
     def add_decision(
         self, ledger: str, decision_id: str, by: str, act: str, document: Mapping[str, Any]

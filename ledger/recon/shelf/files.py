@@ -10,7 +10,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from ledger.errors import NotFoundError
-from ledger.recon.shelf.rows import ROWS_PER_READ, Rows, parts
+from ledger.recon.shelf.rows import FIRST, ROWS_PER_READ, Place, Rows, parts
 from ledger.recon.statement_side import LineRow
 
 _IMPORT = """
@@ -21,6 +21,17 @@ from recon_imports where ledger = %s
 SELECT_IMPORTS = f"{_IMPORT} order by received_at, id"
 SELECT_IMPORT = f"{_IMPORT} and id = %s::uuid"
 SELECT_SAME = f"{_IMPORT} and source = %s and sha256 = %s order by received_at, id"
+# One statement for each index that such a list is read by.
+# The column, not the text that is shown of it, is what an index has in order.
+_PAGE = """
+and (received_at, id) > (%(at)s, %(id)s::uuid)
+order by received_at, recon_imports.id limit %(limit)s
+"""
+_ALL = _IMPORT.replace("%s", "%(ledger)s")
+SELECT_PAGE = f"{_ALL} {_PAGE}"
+SELECT_PAGE_OF_SOURCE = f"{_ALL} and source = %(source)s {_PAGE}"
+SELECT_PAGE_IN_STATUS = f"{_ALL} and status = %(status)s {_PAGE}"
+SELECT_PAGE_OF_BOTH = f"{_ALL} and source = %(source)s and status = %(status)s {_PAGE}"
 SELECT_CONTENT = "select content from recon_imports where ledger = %s and id = %s::uuid"
 INSERT_IMPORT = """
 insert into recon_imports (ledger, id, source, source_version, filename, sha256, content, status,
@@ -61,6 +72,33 @@ class Files(Rows):
     def imports(self, ledger: str) -> list[ImportRow]:
         """All imports, in the order they came."""
         return [_row(row) for row in self._rows(SELECT_IMPORTS, (ledger,))]
+
+    def page_of_imports(
+        self,
+        ledger: str,
+        *,
+        source: str | None = None,
+        status: str | None = None,
+        after: Place = FIRST,
+        limit: int,
+    ) -> list[ImportRow]:
+        """Imports after a place, in the order they came: all, or of one source or status."""
+        selects = {
+            (False, False): SELECT_PAGE,
+            (True, False): SELECT_PAGE_OF_SOURCE,
+            (False, True): SELECT_PAGE_IN_STATUS,
+            (True, True): SELECT_PAGE_OF_BOTH,
+        }
+        asked = {
+            "ledger": ledger,
+            "source": source,
+            "status": status,
+            "at": after.at,
+            "id": after.id,
+            "limit": limit,
+        }
+        select = selects[source is not None, status is not None]
+        return [_row(row) for row in self._rows(select, asked)]
 
     def same_files(self, ledger: str, source: str, sha256: str) -> list[ImportRow]:
         """The imports of one source that have these bytes, in the order they came."""

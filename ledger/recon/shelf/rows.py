@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
@@ -18,6 +20,18 @@ ROWS_PER_WRITE = 5_000
 ROWS_PER_READ = 20_000
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a list goes on: after the row of this time and id."""
+
+    at: datetime
+    id: str
+
+
+FIRST = Place(at=datetime.min.replace(tzinfo=UTC), id="00000000-0000-0000-0000-000000000000")
+"""Before every row."""
+
+
 class Rows:
     """Rows of one database."""
 
@@ -29,7 +43,7 @@ class Rows:
         """The rows of one id; none where it is not in the form of one."""
         return self._rows(statement, parameters) if UUID.fullmatch(id_) else []
 
-    def _rows(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
+    def _rows(self, statement: str, parameters: Sequence[Any] | Mapping[str, Any]) -> list[Any]:
         with self._connection() as connection:
             return connection.execute(statement, parameters).fetchall()
 

@@ -1,0 +1,21 @@
+"""What each break is now, and the orders in which lists of finance are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0012"
+down_revision = "0008"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Apply the SQL beside this file; a DBA reads that, not this."""
+    sql = Path(__file__).parents[1] / "sql" / "0012_break_states.sql"
+    # The driver's own connection: it sends many statements at once and leaves % signs alone.
+    driver_connection = op.get_bind().connection.driver_connection
+    assert driver_connection is not None
+    driver_connection.execute(sql.read_text())

@@ -44,6 +44,12 @@ PROGRESS_LINE_EVERY_S = 5.0
 
 _SHUT_OUT = ("28", "42501")
 """SQLSTATEs: invalid authorization, insufficient privilege."""
+# While it connects the driver hands on what the server says, and no SQLSTATE. A server that
+# says it in another language is taken for one that is away.
+_SHUT_OUT_WORDS = (
+    *("authentication failed", "no password supplied", "no pg_hba.conf entry"),
+    *("does not exist", "permission denied for database"),
+)
 _LATER = ("retry-with-backoff", "reconcile-first")
 
 Tell = Callable[[int, int | None], None]
@@ -142,13 +148,19 @@ def _code_of(error: LedgerError) -> int:
         if problem is not None
         else getattr(error, "action", None) in _LATER
     )
-    # A database that answers, and does not let this login in, will not do so later.
-    is_shut_out = (getattr(error.__cause__, "sqlstate", None) or "").startswith(_SHUT_OUT)
-    if is_shut_out:
+    if isinstance(error, DatabaseUnavailableError) and _is_shut_out(error.__cause__):
         return BAD_INPUT
     if is_not_now or isinstance(error, PushbackError | OutcomeUnknownError):
         return UNREACHABLE
     return BAD_INPUT
+
+
+def _is_shut_out(cause: object) -> bool:
+    """Whether a database answers, and does not let this login in: it will not do so later."""
+    state = getattr(cause, "sqlstate", None)
+    if state is not None:
+        return bool(state.startswith(_SHUT_OUT))
+    return any(words in str(cause) for words in _SHUT_OUT_WORDS)
 
 
 def _print(text: str, stream: TextIO) -> None:

@@ -73,6 +73,7 @@ def witness(
         app = importlib.import_module("api.witness").create_witness_app(answering)
         listener.listen(BACKLOG)
         vkeys = [key.verifier.encode() for key in keys]
+        refused = {origin: store.refusals(origin) for origin in sorted(trusted)}
         url = url_of(settings)
         Output(as_json).answer(
             {
@@ -81,11 +82,21 @@ def witness(
                 "vkeys": vkeys,
                 "logs": sorted(trusted),
                 "dir": str(home),
+                "refused": {
+                    origin: [note.decode() for note in notes]
+                    for origin, notes in refused.items()
+                    if notes
+                },
             },
             f"The witness {keys[0].name} answers at {url}\n"
             + facts(dir=home, logs=", ".join(sorted(trusted)))
             + "\nA policy names it so:\n"
-            + "\n".join(f"  witness NAME {vkey} {url}" for vkey in vkeys),
+            + "\n".join(f"  witness NAME {vkey} {url}" for vkey in vkeys)
+            + "".join(
+                f"\n{origin} signed another history {len(notes)} times: --json shows what it signed"
+                for origin, notes in refused.items()
+                if notes
+            ),
         )
         run_app(app, listener)
 

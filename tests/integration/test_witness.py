@@ -526,8 +526,10 @@ def test_a_forked_ledger_raises_the_alarm_and_leaves_evidence(town, watching):
             client.cosign(forged, note, town.forked.log)
         assert alarm.value.details["size"] == SIZES[2]
 
-    [kept] = WitnessStore(watching.home / "memory.sqlite").refusals(forged.origin)
-    assert open_checkpoint(kept, [town.true.verifier]) == forged
+    with witness(watching.home, town.true.verifier) as again:
+        [kept] = again.refused[forged.origin]
+    assert watching.refused == {}
+    assert open_checkpoint(kept.encode(), [town.true.verifier]) == forged
     shown = open_checkpoint(watching.shown(forged.origin).content, [town.true.verifier])
     assert shown == town.true.published()[0]
 

@@ -103,6 +103,8 @@ class Running:
     url: str
     vkeys: list[str]
     home: Path
+    refused: dict[str, list[str]]
+    """What it had refused before it began: origin -> signed checkpoints."""
 
     @property
     def verifiers(self) -> list[VerifierKey]:
@@ -142,7 +144,13 @@ def witness(
         line = process.stdout.readline()
         assert line, f"the witness ended with {process.wait()}"
         said = httpx.Response(200, content=line).json()
-        yield Running(process=process, url=said["url"], vkeys=said["vkeys"], home=home)
+        yield Running(
+            process=process,
+            url=said["url"],
+            vkeys=said["vkeys"],
+            home=home,
+            refused=said["refused"],
+        )
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)

@@ -114,6 +114,17 @@ def test_a_database_of_yours_without_a_schema_is_refused(shell, empty, command):
     )
 
 
+def test_a_database_that_is_not_there_is_a_wrong_setting(shell, empty):
+    """The server answers, and will say the same tomorrow: whoever set the URL has to act."""
+    there = empty.url(WRITER)
+    nowhere = shell.set(DATABASE_URL=there.replace(empty.name, "nowhere")).run("key", "list")
+    nobody = shell.set(DATABASE_URL=there.replace(WRITER, "nobody")).run("key", "list")
+
+    assert (nowhere.code, nobody.code) == (2, 2)
+    assert 'database "nowhere" does not exist' in nowhere.err
+    assert 'authentication failed for user "nobody"' in nobody.err
+
+
 def test_the_owners_login_does_not_run_the_service(shell, empty):
     """The one that may change the schema is not the one that takes requests."""
     migrate(empty.conninfo)

@@ -269,7 +269,7 @@ def test_a_wrong_password_is_told_and_none_is_shown(service, cluster):
     wrong = secrets.token_hex(12)
     done = service.set(DATABASE_URL=cluster.url(SERVICE, wrong)).run("ledger", "list")
 
-    assert done.code == 3
+    assert done.code == 2
     assert "password authentication failed" in done.err
     said = done.out + done.err + service.run("settings").out
     assert wrong not in said

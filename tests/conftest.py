@@ -7,7 +7,15 @@ complaint about the time that drawing one takes.
 
 from __future__ import annotations
 
+import os
+import sys
+
 from hypothesis import HealthCheck, settings
+
+# The suite is dozens of processes. Where the environment says to keep no bytecode, as in many
+# images, each would compile the program and its tests anew: a third of the time of all.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")

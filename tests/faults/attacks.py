@@ -799,13 +799,20 @@ def first_finding(attacked: Attacked, connection: psycopg.Connection[Any]) -> Fi
         return Finding(check="ledger.unknown", seq=None, message=error.message)
 
 
-def table(connection: psycopg.Connection[Any], attacked: Attacked) -> Iterator[str]:
+def first_findings(
+    connection: psycopg.Connection[Any], attacked: Attacked
+) -> Iterator[tuple[str, Finding | None]]:
+    """Every attack by name, and what verification says first once it is made."""
+    for name, each in attacks(Superuser(connection, attacked).columns()):
+        with attack(connection, attacked, each.harm):
+            yield name, first_finding(attacked, connection)
+
+
+def table(findings: Mapping[str, Finding | None]) -> Iterator[str]:
     """The matrix as a Markdown table."""
     yield "| A superuser would | found by | first bad entry | the report says |"
     yield "|---|---|---|---|"
-    for name, each in attacks(Superuser(connection, attacked).columns()):
-        with attack(connection, attacked, each.harm):
-            found = first_finding(attacked, connection)
+    for name, found in findings.items():
         assert found is not None, name
         seq = "the ledger" if found.seq is None else found.seq
         yield f"| {name} | `{found.check}` | {seq} | {found.message} |"
@@ -833,7 +840,8 @@ def main() -> None:
                 recorded(server.conninfo, Path(directory)) as attacked,
                 superuser(server.conninfo, SUPERUSER) as connection,
             ):
-                sys.stdout.writelines(f"{line}\n" for line in table(connection, attacked))
+                findings = dict(first_findings(connection, attacked))
+                sys.stdout.writelines(f"{line}\n" for line in table(findings))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from sqlalchemy import Engine
 from ledger.storage.database import WRITER, Conninfo
 from ledger.storage.database import engine as make_engine
 from ledger.storage.embedded.cluster import SUPERUSER
-from tests.faults.attacks import Attacked, recorded, superuser
+from ledger.verify import Finding
+from tests.faults.attacks import Attacked, first_findings, recorded, superuser
 from tests.integration.commands import migrated_database
 
 
@@ -31,6 +32,12 @@ def attacked(conninfo, tmp_path_factory) -> Iterator[Attacked]:
 def as_superuser(conninfo) -> Iterator[psycopg.Connection]:
     with superuser(conninfo, SUPERUSER) as connection:
         yield connection
+
+
+@pytest.fixture(scope="session")
+def findings(attacked, as_superuser) -> dict[str, Finding | None]:
+    """Every attack, and what finds it: each is made once, for all laws about them."""
+    return dict(first_findings(as_superuser, attacked))
 
 
 @pytest.fixture(scope="session")

@@ -574,7 +574,7 @@ def profile(examples: int, steps: int) -> settings:
 
 def test_any_history_of_corrections_is_what_the_definition_gives(house):
     """Accepted or refused, positions, story, verification and dry run: all agree, always."""
-    run_state_machine_as_test(lambda: Algebra(house), settings=profile(examples=12, steps=20))
+    run_state_machine_as_test(lambda: Algebra(house), settings=profile(examples=6, steps=20))
 
 
 def test_a_converted_refund_taken_back_in_parts_gives_back_exactly_everything(house):

@@ -367,13 +367,16 @@ def test_a_commit_that_the_server_refuses_is_told_as_nothing_written(house, appe
     house.verify(ledger)
 
 
-def test_backends_ended_at_any_moment_lose_no_entry_that_was_told_as_not_written(house, ledger):
+@pytest.mark.parametrize("moments", [30, pytest.param(240, marks=pytest.mark.slow)])
+def test_backends_ended_at_any_moment_lose_no_entry_that_was_told_as_not_written(
+    house, ledger, moments
+):
     """Really ended, by whoever may; the moment is swept over the length of an append."""
     storage = PostgresStorage(house.conninfo)
     appender = Appender(storage, house.signer, house.vault, SystemClock())
     not_written = []
     with house.superuser() as administrator:
-        for at in range(120):
+        for at in range(moments):
             # The one before may have been ended after its last word.
             storage.close()
             append(appender, ledger, asks(f"connected-{at}"))
@@ -383,7 +386,7 @@ def test_backends_ended_at_any_moment_lose_no_entry_that_was_told_as_not_written
             assert storage._connection is not None
             backend = storage._connection.info.backend_pid
             ending = threading.Timer(
-                length * at / 120,
+                length * at / moments,
                 administrator.execute,
                 ("select pg_terminate_backend(%s)", (backend,)),
             )

@@ -309,10 +309,22 @@ def expected(items: Sequence[bool], *, atomic: bool) -> list[type]:
 posted = st.tuples(st.lists(st.booleans(), min_size=1, max_size=5), st.booleans())
 
 
-@settings(max_examples=20)
+@settings(max_examples=6)
 @given(st.lists(posted, min_size=1, max_size=8))
 def test_only_the_items_that_the_database_refuses_fail(house, batch):
     """Wherever they stand, alone or in a larger request; all others are recorded, in order."""
+    check_that_only_what_is_refused_fails(house, batch)
+
+
+@pytest.mark.slow
+@settings(max_examples=60)
+@given(st.lists(posted, min_size=1, max_size=8))
+def test_only_the_items_that_the_database_refuses_fail_in_many_batches(house, batch):
+    """The same law, for many more of them."""
+    check_that_only_what_is_refused_fails(house, batch)
+
+
+def check_that_only_what_is_refused_fails(house, batch):
     ledger = house.open_ledger()
     postings = [
         asked(

@@ -12,18 +12,7 @@ import re
 import pytest
 
 from ledger.verification.runs import Verifications
-from tests.faults.attacks import (
-    COLUMN_FINDINGS,
-    LEDGER,
-    NAMED,
-    UNDETECTED,
-    Superuser,
-    attack,
-    attacks,
-    edit,
-    first_finding,
-    table,
-)
+from tests.faults.attacks import COLUMN_FINDINGS, LEDGER, NAMED, UNDETECTED, Superuser, table
 
 
 def test_a_ledger_nobody_touched_verifies(attacked, as_superuser):
@@ -44,37 +33,31 @@ def test_every_column_of_history_has_an_attack(attacked, as_superuser):
 
 
 @pytest.mark.parametrize("name", NAMED)
-def test_attacks_on_rows_are_found(attacked, as_superuser, name):
-    with attack(as_superuser, attacked, NAMED[name].harm):
-        found = first_finding(attacked, as_superuser)
+def test_attacks_on_rows_are_found(findings, name):
+    found = findings[name]
 
     assert found is not None
     assert (found.check, found.seq) == (NAMED[name].check, NAMED[name].seq), found.message
 
 
 @pytest.mark.parametrize("place", COLUMN_FINDINGS)
-def test_edits_of_columns_are_found(attacked, as_superuser, place):
-    columns = Superuser(as_superuser, attacked).columns()
-    [harm] = [edit(*column) for column in columns if f"{column[0]}.{column[1]}" == place]
-    with attack(as_superuser, attacked, harm):
-        found = first_finding(attacked, as_superuser)
+def test_edits_of_columns_are_found(findings, place):
+    found = findings[f"edit {place}"]
 
     assert found is not None
     assert (found.check, found.seq) == COLUMN_FINDINGS[place], found.message
 
 
-def test_each_kind_of_damage_has_a_message_of_its_own(attacked, as_superuser):
+def test_each_kind_of_damage_has_a_message_of_its_own(findings):
     said: dict[str, str] = {}
-    for _name, each in attacks(Superuser(as_superuser, attacked).columns()):
-        with attack(as_superuser, attacked, each.harm):
-            found = first_finding(attacked, as_superuser)
+    for found in findings.values():
         assert found is not None
         plain = re.sub(r"[0-9a-f]{8,}|[0-9]+", "#", found.message)
         assert said.setdefault(plain, found.check) == found.check
 
 
-def test_the_matrix_is_a_table_with_a_row_per_attack(attacked, as_superuser):
-    lines = list(table(as_superuser, attacked))
+def test_the_matrix_is_a_table_with_a_row_per_attack(findings):
+    lines = list(table(findings))
 
     assert len(lines) == 2 + len(COLUMN_FINDINGS) + len(NAMED)
     assert all(line.count("|") >= 5 for line in lines)

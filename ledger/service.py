@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
@@ -20,7 +21,6 @@ from ledger.anchoring.dating import Dating
 from ledger.anchoring.recorder import Recorder
 from ledger.anchoring.rounds import ANCHORING_LOCK, Anchoring, Duty
 from ledger.anchoring.stamper import Stamper, ask_timestamp
-from ledger.anchoring.tsa import HttpAuthority
 from ledger.append import Appender
 from ledger.audit.access import Accesses
 from ledger.audit.closing import Closing
@@ -35,7 +35,6 @@ from ledger.forms.names import REGISTRY
 from ledger.note import VerifierKey
 from ledger.policy import Policy
 from ledger.ports import LedgerRecord, NotAnswered
-from ledger.publisher import Publisher, load_policy
 from ledger.reader import Reader
 from ledger.recon.filing import filed_statements
 from ledger.recon.office import Office, open_office
@@ -49,7 +48,6 @@ from ledger.settings import Settings
 from ledger.signing.keyring import FileRing, Ring
 from ledger.signing.keys import load_passphrase, load_payload_key, load_seed, load_signing_key
 from ledger.signing.kms import AWS_KMS, KmsKey
-from ledger.signing.remote import RemoteSigner
 from ledger.signing.signer import FileSigner
 from ledger.storage.database import WRITER, Conninfo, database_errors, engine
 from ledger.storage.embedded import open_server
@@ -60,6 +58,12 @@ from ledger.vault import Vault
 from ledger.verification.rounds import ROUNDS_LOCK, Rounds
 from ledger.verification.runs import Verifications
 from ledger.verification.verdicts import Verdicts
+
+# What speaks HTTP is imported where the settings ask for it: it takes as long to load as a
+# command takes that lists keys.
+if TYPE_CHECKING:
+    from ledger.publisher import Publisher
+    from ledger.signing.remote import RemoteSigner
 
 logger = logging.getLogger(__name__)
 
@@ -173,7 +177,11 @@ def open_service(settings: Settings, *, stays: bool = False) -> Iterator[Service
         SignerUnavailableError: The signer's record cannot be used.
     """
     _check_signer(settings)
-    policy = None if settings.policy is None else load_policy(settings.policy)
+    policy = None
+    if settings.policy is not None:
+        from ledger.publisher import load_policy
+
+        policy = load_policy(settings.policy)
     authorities = _authorities(settings)
     with open_database(settings, stays=stays) as conninfo, ExitStack() as opened:
         pool = engine(conninfo, WRITER, pool_size=POOL_SIZE)
@@ -299,25 +307,10 @@ def _compose(
     ]
     publisher = None
     if policy is not None:
-        publisher = Publisher(
-            reader=reader,
-            anchors=anchors,
-            stops=stops,
-            policy=policy,
-            every_s=settings.witness_interval,
-        )
+        publisher = _open_publisher(settings, policy, reader, anchors, stops)
         duties.append(publisher)
-    if authorities is not None and settings.tsa_url is not None:
-        duties.append(
-            Stamper(
-                reader=reader,
-                anchors=anchors,
-                stops=stops,
-                transport=HttpAuthority(settings.tsa_url),
-                authorities=authorities,
-                every_s=settings.tsa_interval,
-            )
-        )
+    if authorities is not None:
+        duties.append(_open_stamper(settings, authorities, reader, anchors, stops))
     anchoring = Anchoring(leader=Leader(pool, ANCHORING_LOCK), stops=stops, duties=duties)
     opened.callback(anchoring.stop)
     return Service(
@@ -355,12 +348,44 @@ def _compose(
     )
 
 
+def _open_publisher(
+    settings: Settings, policy: Policy, reader: Reader, anchors: Anchors, stops: Stops
+) -> Publisher:
+    from ledger.publisher import Publisher
+
+    return Publisher(
+        reader=reader,
+        anchors=anchors,
+        stops=stops,
+        policy=policy,
+        every_s=settings.witness_interval,
+    )
+
+
+def _open_stamper(
+    settings: Settings, authorities: Authorities, reader: Reader, anchors: Anchors, stops: Stops
+) -> Stamper:
+    from ledger.anchoring.tsa import HttpAuthority
+
+    assert settings.tsa_url is not None, "who trusts authorities has one to ask"
+    return Stamper(
+        reader=reader,
+        anchors=anchors,
+        stops=stops,
+        transport=HttpAuthority(settings.tsa_url),
+        authorities=authorities,
+        every_s=settings.tsa_interval,
+    )
+
+
 def _stamp_of(
     settings: Settings, authorities: Authorities | None, opened: ExitStack
 ) -> Stamp | None:
     """How manifests of bundles are timestamped: one after another, by the authority that is set."""
     if authorities is None or settings.tsa_url is None:
         return None
+    from ledger.anchoring.tsa import HttpAuthority
+
     transport, lock = HttpAuthority(settings.tsa_url), threading.Lock()
     opened.callback(transport.close)
 
@@ -405,6 +430,8 @@ def _open_signer(settings: Settings) -> FileSigner | RemoteSigner:
     if settings.signer_url is None:
         return open_file_signer(settings)
     assert settings.signer_token is not None, "who names a signer knows its token"
+    from ledger.signing.remote import RemoteSigner
+
     return RemoteSigner(settings.signer_url, settings.signer_token)
 
 

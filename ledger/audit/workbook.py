@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
-
-import xlsxwriter
-from xlsxwriter.worksheet import Worksheet
+from typing import TYPE_CHECKING, Self
 
 from ledger.audit.verify import COLUMNS, Row
+
+if TYPE_CHECKING:
+    from xlsxwriter.worksheet import Worksheet
 
 ROWS_MAX = 50_000
 """Rows of one sheet: half a minute of work each hundred thousand. A CSV file has them all."""
@@ -50,6 +50,9 @@ class TablesWorkbook:
             about: Names and values of the first sheet.
             made_at: The time it says that it was made at.
         """
+        # Imported here: most who may make a workbook never do.
+        import xlsxwriter
+
         self._book = xlsxwriter.Workbook(
             str(path),
             {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False},

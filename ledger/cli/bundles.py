@@ -17,9 +17,9 @@ import orjson
 
 from ledger.audit.drawing import FORMAT as SAMPLE_FORMAT
 from ledger.audit.parquet import check_parquet, write_parquet
+from ledger.cli.files import read_file
 from ledger.cli.output import Output, facts
 from ledger.cli.remote import PATIENCE_S, Remote
-from ledger.cli.words import read_file
 from ledger.client.requests import ledger_path
 from ledger.errors import CommitmentError, LedgerError, MalformedProofError, SettingsError
 

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
+from ledger.cli.files import keep_receipt
 from ledger.cli.output import JsonOption, LedgerArgument, Output, facts, print_json
 from ledger.cli.remote import PATIENCE_S, Remote, open_remote
-from ledger.cli.words import RECEIPT_HELP, keep_receipt
+from ledger.cli.words import RECEIPT_HELP
 from ledger.client.requests import ledger_path
 from ledger.errors import NotFoundError, SettingsError
 

@@ -10,10 +10,10 @@ import typer
 
 from ledger.checkpoint import parse_checkpoint
 from ledger.cli.bundles import Wanted, fetch_bundle, read_sample
+from ledger.cli.files import read_file
 from ledger.cli.output import JsonOption, Output, QuietOption, facts
 from ledger.cli.remote import KEY_VARIABLE, PATIENCE_S, Remote, open_remote
 from ledger.cli.verify.trust import KeysOption, VkeyOption, trusted_keys
-from ledger.cli.words import read_file
 from ledger.client import Refused
 from ledger.client.requests import ledger_path
 from ledger.copies.export import CHECKPOINT, Exported, Fetch, export_log

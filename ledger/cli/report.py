@@ -10,10 +10,10 @@ from typing import Annotated, Any
 import orjson
 import typer
 
+from ledger.cli.files import check_writable, read_file, write_file
 from ledger.cli.output import BAD_EVIDENCE, BAD_INPUT, JsonOption, Output, facts
 from ledger.cli.sample import decimal_option
 from ledger.cli.verify.bundle import check_bundle
-from ledger.cli.words import check_writable, read_file, write_file
 from ledger.errors import MalformedProofError, SettingsError
 
 PASSPHRASE = "EFFECT_LEDGER_SEAL_PASSPHRASE"  # noqa: S105 - the name of a variable

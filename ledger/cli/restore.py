@@ -41,7 +41,7 @@ def restore(
     leads exactly to what was signed.
     """
     # Imported here: they take longer to load than most commands take to run.
-    from ledger.copies.log_copy import open_copy
+    from ledger.copies.places import open_copy
     from ledger.service import open_service
 
     output = Output(as_json, quiet)

@@ -12,9 +12,9 @@ from typing import Annotated, Any
 import orjson
 import typer
 
+from ledger.cli.files import check_writable, read_file
 from ledger.cli.output import JsonOption, Output, facts
 from ledger.cli.verify.bundle import check_bundle
-from ledger.cli.words import check_writable, read_file
 from ledger.errors import MalformedProofError, SettingsError
 
 

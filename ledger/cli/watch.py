@@ -18,7 +18,7 @@ from ledger.cli.remote import PATIENCE_S, key_for, open_remote
 from ledger.cli.verify.service import split_url
 from ledger.cli.verify.trust import KeysOption, PolicyOption, Trust, VkeyOption, read_trust
 from ledger.client.requests import LEDGERS, ledger_path
-from ledger.copies.log_copy import open_copy
+from ledger.copies.places import open_copy
 from ledger.errors import LedgerError, SettingsError
 from ledger.forms.timestamps import parse_span
 from ledger.note import VerifierKey

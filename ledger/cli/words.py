@@ -7,7 +7,6 @@ What the words must say is for the service, which holds them to the rules of the
 from __future__ import annotations
 
 import inspect
-import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -16,22 +15,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
 
-import orjson
 import typer
 
-from ledger.canonical import parse_json
+from ledger.cli.files import (
+    check_writable,
+    keep_receipt,
+    read_object,
+)
 from ledger.cli.output import JsonOption, LedgerArgument, Output, facts
 from ledger.cli.remote import PATIENCE_S, open_remote
 from ledger.client.errors import WORLDS
 from ledger.client.requests import ledger_path
-from ledger.errors import MalformedJsonError, SettingsError
+from ledger.errors import SettingsError
 from ledger.forms.timestamps import format_time
 
-TLOG_PROOF = ".tlog-proof"
 RECEIPT_HELP = (
     "Keep the receipt in this file: JSON, or the one-file form where it ends in .tlog-proof."
 )
-_BODY_BYTES_MAX = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,84 +191,6 @@ def takes(words: type[Spoken]) -> Callable[[Callable[[Spoken], None]], Callable[
         return run
 
     return decorate
-
-
-def read_file(path: Path) -> bytes:
-    """
-    The content of a file, or of standard input for `-`.
-
-    Raises:
-        SettingsError: It cannot be read.
-    """
-    try:
-        with sys.stdin.buffer if str(path) == "-" else path.open("rb") as file:
-            content: bytes = file.read(_BODY_BYTES_MAX + 1)
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
-    if len(content) > _BODY_BYTES_MAX:
-        raise SettingsError(f"{path} has more than {_BODY_BYTES_MAX} bytes")
-    return content
-
-
-def check_writable(path: Path) -> None:
-    """
-    See that a file could be written; it is not touched.
-
-    Raises:
-        SettingsError: It could not.
-    """
-    if path.is_dir():
-        raise SettingsError(f"{path} cannot be written: it is a directory")
-    if not path.parent.is_dir():
-        raise SettingsError(f"{path} cannot be written: there is no directory {path.parent}")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise SettingsError(f"{path} cannot be written: it is not yours to write")
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """
-    Write a file anew.
-
-    Raises:
-        SettingsError: It cannot be written.
-    """
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be written: {error.strerror}") from error
-
-
-def keep_receipt(path: Path, document: Mapping[str, Any]) -> None:
-    """
-    Write a receipt anew: as JSON, or where the file ends in .tlog-proof as C2SP has proofs.
-
-    Raises:
-        SettingsError: It cannot be written.
-        SignatureError: It is unsigned, and no proof yet.
-    """
-    if path.suffix != TLOG_PROOF:
-        write_file(path, orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
-        return
-    # Imported here: it takes longer to load than most commands take to run.
-    from ledger.receipt import parse_receipt
-
-    write_file(path, parse_receipt(dict(document)).to_text().encode())
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """
-    The JSON object in a file, or on standard input for `-`.
-
-    Raises:
-        SettingsError: It cannot be read, or holds something else.
-    """
-    try:
-        document = parse_json(read_file(path))
-    except MalformedJsonError as error:
-        raise SettingsError(f"{path}: {error.message}") from error
-    if not isinstance(document, dict):
-        raise SettingsError(f"{path} must hold a JSON object")
-    return document
 
 
 def send(words: Words, path: str, body: dict[str, Any]) -> None:

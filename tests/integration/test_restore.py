@@ -26,9 +26,10 @@ from ledger import lifecycle
 from ledger.audit.closing import Closing
 from ledger.checkpoint import Checkpoint, sign_checkpoint
 from ledger.clock import SystemClock
-from ledger.copies import log_copy
 from ledger.copies import missing as missing_module
-from ledger.copies.log_copy import LogUnreachableError, open_copy
+from ledger.copies import places
+from ledger.copies.log_copy import LogUnreachableError
+from ledger.copies.places import open_copy
 from ledger.copies.restore import Restored, Restorer
 from ledger.effect import Kind
 from ledger.entry import Entry, parse_entry
@@ -856,7 +857,7 @@ def url_of(mirror: ThreadingHTTPServer) -> str:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr(log_copy, "PAUSE_S", 0.0)
+    monkeypatch.setattr(places, "PAUSE_S", 0.0)
 
 
 def test_a_copy_over_http_is_as_good(house, lost, mirror):

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from ledger.checkpoint import open_checkpoint
 from ledger.copies import export
 from ledger.copies.export import Exported, export_log
-from ledger.copies.log_copy import open_copy, read_note
+from ledger.copies.log_copy import read_note
+from ledger.copies.places import open_copy
 from ledger.errors import (
     ConsistencyError,
     InclusionError,

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
+from ledger.cli.files import read_object
 from ledger.cli.output import (
     BAD_EVIDENCE,
     GOOD,
@@ -22,7 +23,6 @@ from ledger.cli.output import (
 )
 from ledger.cli.recon.room import KeyOption, NoteOption, Room
 from ledger.cli.remote import open_remote
-from ledger.cli.words import read_object
 from ledger.errors import SettingsError
 from ledger.forms.money import ISO_4217, format_amount
 

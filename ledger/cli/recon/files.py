@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
+from ledger.cli.files import read_object
 from ledger.cli.output import (
     BAD_EVIDENCE,
     BAD_INPUT,
@@ -20,7 +21,6 @@ from ledger.cli.output import (
 )
 from ledger.cli.recon.room import KeyOption, Room
 from ledger.cli.remote import open_remote
-from ledger.cli.words import read_object
 from ledger.errors import SettingsError
 
 _SIGNS = {"green": "+", "amber": "~", "red": "!", "grey": "."}

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ledger.cli.files import write_file
 from ledger.cli.output import (
     BAD_EVIDENCE,
     GOOD,
@@ -18,7 +19,6 @@ from ledger.cli.output import (
 )
 from ledger.cli.recon.room import KeyOption, NoteOption, Room
 from ledger.cli.remote import open_remote
-from ledger.cli.words import write_file
 from ledger.errors import NotFoundError, PushbackError, SettingsError
 
 POLL_S = 0.2

@@ -13,7 +13,7 @@ from ledger.cli.verify.trust import Trust
 from ledger.errors import SettingsError
 from ledger.forms.timestamps import format_time
 from ledger.rfc3161 import Timestamp, verify_timestamp
-from ledger.verify import Verdict
+from ledger.statement import Verdict
 
 _FILES = ("manifest.json", "entries.jsonl")
 _ZIP_START = b"PK\x03\x04"

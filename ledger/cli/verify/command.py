@@ -11,13 +11,12 @@ import typer
 
 from ledger.canonical import parse_json
 from ledger.checkpoint import parse_checkpoint
+from ledger.cli.files import read_file
 from ledger.cli.output import JsonOption, Output, QuietOption
 from ledger.cli.verify.bundle import is_bundle, judge_bundle
-from ledger.cli.verify.copy import is_copy, judge_copy
 from ledger.cli.verify.fork import judge_fork
 from ledger.cli.verify.judgement import Judgement, refuted
 from ledger.cli.verify.receipt import is_receipt, judge_receipt
-from ledger.cli.verify.service import judge_service
 from ledger.cli.verify.statement import judge_statement, note_of
 from ledger.cli.verify.trust import (
     KeysOption,
@@ -27,8 +26,6 @@ from ledger.cli.verify.trust import (
     VkeyOption,
     read_trust,
 )
-from ledger.cli.words import read_file
-from ledger.client.requests import LEDGERS
 from ledger.errors import MalformedJsonError, MalformedProofError, SettingsError, VerificationError
 from ledger.note import parse_note
 from ledger.watch.evidence import is_evidence
@@ -94,19 +91,30 @@ def verify(
 
 def _judge(output: Output, what: str, trust: Trust, previous: Path | None) -> Judgement:
     """The judgement of evidence by the kind it is of; each kind has its module."""
-    is_url = urlsplit(what).scheme in {"http", "https"}
-    if not is_url and is_bundle(Path(what)):
-        return _judged(
-            "the bundle", what, lambda: judge_bundle(output, Path(what), trust, previous)
-        )
-    if is_url and _is_ledger(what):
-        return _judged("the ledger", what, lambda: judge_service(output, what, trust))
+    if urlsplit(what).scheme in {"http", "https"}:
+        return _judge_url(output, what, trust)
+    path = Path(what)
+    if is_bundle(path):
+        return _judged("the bundle", what, lambda: judge_bundle(output, path, trust, previous))
     trust.require_logs()
-    if not is_url and Path(what).is_dir() and not is_copy(Path(what)):
+    if not path.is_dir():
+        return _judged("the receipt", what, lambda: _judge_file(path, trust))
+    # Here and below: what speaks HTTP takes longer to load than a receipt to verify.
+    from ledger.cli.verify.copy import is_copy, judge_copy
+
+    if not is_copy(path):
         raise SettingsError(f"{what} is a directory of another kind; expected {KINDS}")
-    if is_url or Path(what).is_dir():
-        return _judged("the log", what, lambda: judge_copy(output, what, trust))
-    return _judged("the receipt", what, lambda: _judge_file(Path(what), trust))
+    return _judged("the log", what, lambda: judge_copy(output, what, trust))
+
+
+def _judge_url(output: Output, url: str, trust: Trust) -> Judgement:
+    from ledger.cli.verify.copy import judge_copy
+    from ledger.cli.verify.service import is_ledger, judge_service
+
+    if is_ledger(url):
+        return _judged("the ledger", url, lambda: judge_service(output, url, trust))
+    trust.require_logs()
+    return _judged("the log", url, lambda: judge_copy(output, url, trust))
 
 
 def _judge_file(path: Path, trust: Trust) -> Judgement:
@@ -151,9 +159,3 @@ def _judged(subject: str, what: str, judge: Callable[[], Judgement]) -> Judgemen
         return judge()
     except VerificationError as error:
         return refuted(subject, error, {"evidence": what})
-
-
-def _is_ledger(url: str) -> bool:
-    """Whether it is the URL of a ledger, and not of the log below it or of any other."""
-    _, found, rest = url.rstrip("/").partition(LEDGERS)
-    return bool(found) and "/" not in rest

@@ -9,7 +9,8 @@ from ledger.cli.output import Output
 from ledger.cli.remote import key_for
 from ledger.cli.verify.judgement import Judgement
 from ledger.cli.verify.trust import Trust
-from ledger.copies.log_copy import open_copy, read_note, verify_copy
+from ledger.copies.log_copy import read_note, verify_copy
+from ledger.copies.places import open_copy
 
 _NOT_CHECKED = (
     "what entries say beside each other: remainders, repeats, references",

@@ -22,7 +22,7 @@ from ledger.errors import (
     VerificationError,
 )
 from ledger.receipt import ReceiptLevel
-from ledger.verify import Verdict
+from ledger.statement import Verdict
 
 VERDICTS = ("tamper", "completeness", "time")
 

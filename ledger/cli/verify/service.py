@@ -20,7 +20,7 @@ from ledger.cli.verify.trust import Trust
 from ledger.client import Refused
 from ledger.client.requests import LEDGERS, ledger_path
 from ledger.copies.continuity import find_contradiction, tile_reader
-from ledger.copies.log_copy import open_copy
+from ledger.copies.places import open_copy
 from ledger.errors import ConsistencyError, SettingsError, SignatureError, VerificationError
 from ledger.tree import Tree
 
@@ -34,6 +34,12 @@ _NO_KEY = (
     "who signed: the service vouched for itself. Give the ledger's key with --vkey, from its "
     "operator and not from the service"
 )
+
+
+def is_ledger(url: str) -> bool:
+    """Whether it is the URL of a ledger, and not of the log below it or of any other."""
+    _, found, rest = url.rstrip("/").partition(LEDGERS)
+    return bool(found) and "/" not in rest
 
 
 def judge_service(output: Output, url: str, trust: Trust) -> Judgement:

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from ledger.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint, read_checkpoint
-from ledger.cli.words import read_file
+from ledger.cli.files import read_file
 from ledger.cosignature import cosignatures_of, is_checkable
 from ledger.errors import ConsistencyError, MalformedProofError, SettingsError, SignatureError
 from ledger.forms.timestamps import from_posix

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ledger.recon.reading import FORMATS, read_statement
 from ledger.recon.statement import FindingCode, Line, Reading, ReadingStatus, Statement
+from tests.effort import examples
 
 from .files import IN_ANY_ORDER, WRITERS, Movement, source_of
 from .samples import FIXTURES, make_source
@@ -33,7 +34,7 @@ EXAMPLES = [
     Movement(-1_234_567, 28, "R4"),
 ]
 every_format = pytest.mark.parametrize("name", WRITERS)
-few = settings(max_examples=25, deadline=None)
+few = settings(max_examples=examples(50), deadline=None)
 
 
 def read(name: str, data: bytes) -> Reading:

@@ -16,6 +16,7 @@ from ledger.terms import terms_of
 from ledger.verify.block import sift_block
 from ledger.verify.sift import Run, sift
 from ledger.verify.stored import COLUMNS, SEPARATOR, Block, JoinedColumns, StoredEntry
+from tests.effort import examples
 
 LEDGER = "shop"
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -151,7 +152,7 @@ def test_a_sound_page_is_one_run():
     column=st.sampled_from(COLUMNS),
     value=st.sampled_from(["", "\x01", "k1", "effect", "refund", "zz", None]),
 )
-@settings(max_examples=300)
+@settings(max_examples=examples(600))
 def test_no_page_is_taken_whole_with_a_column_that_differs(at, column, value):
     place = COLUMNS.index(column)
     if column in ("hash", "id", "corrects", "repeat_of", "occurred_at", "recorded_at"):
@@ -180,7 +181,7 @@ def test_no_page_is_taken_whole_with_a_column_that_differs(at, column, value):
 
 
 @given(at=st.integers(0, len(ROWS) - 1), data=st.data())
-@settings(max_examples=200)
+@settings(max_examples=examples(400))
 def test_no_page_is_taken_whole_with_other_bytes(at, data):
     body = bytearray(ROWS[at].body)
     place = data.draw(st.integers(0, len(body) - 1))

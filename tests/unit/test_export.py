@@ -32,6 +32,7 @@ from ledger.tiles import (
     partial_width,
     tile_path,
 )
+from tests.effort import examples
 from tests.unit.plain_log import LARGE, LEDGER, Log
 
 SIZE = 600
@@ -138,7 +139,7 @@ def inodes(directory: Path) -> dict[Path, int]:
     return {file: file.stat().st_ino for file in directory.rglob("*")}
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(50))
 @given(sizes=st.lists(st.integers(0, 1_100), min_size=1, max_size=4).map(sorted))
 @example(sizes=[0, 256, 511, 512])
 def test_a_copy_that_grew_is_one_made_at_once(tmp_path_factory, sizes: list[int]) -> None:
@@ -173,7 +174,7 @@ class CutShortError(Exception):
     """What ends an export in the middle."""
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(60))
 @given(before=st.sampled_from([None, 0, 300, 512]), fetches=st.integers(0, 12))
 def test_an_export_that_was_cut_short_is_taken_up(
     tmp_path_factory, before: int | None, fetches: int
@@ -268,7 +269,7 @@ def test_partial_tiles_stay_until_the_new_checkpoint_stands(directory: Path, mon
 # ---- Damage ---------------------------------------------------------------------------
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(120))
 @given(path=st.sampled_from(sorted(WHOLE.files().keys() - {"checkpoint"})), bit=st.integers(0))
 def test_a_damaged_file_of_the_copy_is_replaced(tmp_path_factory, path: str, bit: int) -> None:
     """Whichever it is: what is there already is held to the same hashes."""
@@ -313,7 +314,7 @@ def lying(log: Log, path: str, lie: Callable[[bytes], bytes]) -> Callable[[str],
     return lambda asked: lie(log.fetch(asked)) if asked == path else log.fetch(asked)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(120))
 @given(path=st.sampled_from(sorted(WHOLE.files())), bit=st.integers(0))
 def test_nothing_is_taken_that_was_not_signed(tmp_path_factory, path: str, bit: int) -> None:
     """One flipped bit in whatever is served: no checkpoint stands over it."""

@@ -32,6 +32,7 @@ from ledger.client.outbox.relay import UNDERWAY_S, Relay
 from ledger.client.outbox.table import take_statement
 from ledger.errors import NotFoundError
 from ledger.forms.timestamps import format_time
+from tests.effort import examples
 from tests.unit.plain_ledger import Killed, PlainLedger
 
 RELAYS = 3
@@ -356,7 +357,7 @@ def tables(draw: st.DrawFn) -> list[Placed]:
     return rows
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(300))
 @given(tables(), st.integers(1, 10))
 def test_no_row_is_due_while_one_before_it_in_its_subject_is_not(rows, rows_max):
     """Nor while what it corrects in another subject is not history, whatever that waits for."""

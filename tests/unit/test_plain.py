@@ -13,6 +13,7 @@ from ledger.entry import Entry, _parse_by_grammar, parse_entry
 from ledger.errors import MalformedProofError
 from ledger.plain import plain_at, plain_columns, read_plain, unsure_places
 from ledger.terms import column_terms, plain_terms, terms_of
+from tests.effort import examples
 
 HERE = Path(__file__).parents[1] / "vectors"
 ENTRIES = [
@@ -145,13 +146,13 @@ def assert_read_alike(encoded):
 
 
 @given(documents())
-@settings(max_examples=600)
+@settings(max_examples=examples(1200))
 def test_what_the_pattern_takes_the_grammar_takes_and_reads_the_same(document):
     assert_read_alike(canonical_bytes(document))
 
 
 @given(st.sampled_from(ENTRIES), st.data())
-@settings(max_examples=400)
+@settings(max_examples=examples(800))
 def test_an_entry_with_other_octets_is_taken_only_where_the_grammar_takes_it(encoded, data):
     changed = bytearray(encoded)
     for _ in range(data.draw(st.integers(1, 2))):
@@ -210,7 +211,7 @@ def test_an_entry_too_large_for_a_glance_is_left_to_the_grammar():
 @given(
     st.lists(documents().map(canonical_bytes) | st.sampled_from(ENTRIES), min_size=1, max_size=3)
 )
-@settings(max_examples=300)
+@settings(max_examples=examples(600))
 def test_a_page_says_what_each_of_its_entries_says(encoded):
     """And tells nothing if one is not plain; what the pattern alone leaves open, it names."""
     said = plain_columns(encoded)

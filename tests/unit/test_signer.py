@@ -34,6 +34,7 @@ from ledger.merkle import EMPTY_ROOT, root_of
 from ledger.note import NoteKey, VerifierKey, parse_note
 from ledger.signing import signer as signer_module
 from ledger.signing.signer import FileSigner
+from tests.effort import examples
 
 ORIGIN = "log.example/orders"
 PRIVATE_KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
@@ -91,7 +92,7 @@ def sign_to(signer, size):
 
 
 @given(steps=st.lists(st.integers(0, 40), max_size=5))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_what_is_signed_is_the_tree_of_the_leaves(steps):
     with tempfile.TemporaryDirectory() as directory:
         signer = FileSigner(Path(directory), PRIVATE_KEY)
@@ -217,7 +218,7 @@ def test_a_missing_record_is_told_and_not_begun_anew(signer, directory, size):
 
 
 @given(signed=st.integers(0, 60), size=st.integers(0, 60), common=st.integers(0, 60))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 def test_exactly_the_continuations_of_what_was_signed_are_taken(signed, size, common):
     """The database shares `common` entries with the signed history, and differs from there."""
     stored = LEAVES[:common] + OTHER_LEAVES[common:]
@@ -518,7 +519,7 @@ TORN = st.sampled_from([0, 1, 100, 512, 2048, PAGE])
 
 
 @given(data=st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_no_crash_makes_the_signer_forget_what_left(data):
     """Killed or without power at any step: a database older than a signature is found out."""
     with tempfile.TemporaryDirectory() as directory:

@@ -29,6 +29,7 @@ from ledger.watch.alarms import Alarms
 from ledger.watch.evidence import verify_evidence
 from ledger.watch.memory import CHECKPOINTS_KEPT, MemoryFile, Sighting, held_memory
 from ledger.watch.watcher import Look, Trusted, Watcher
+from tests.effort import examples
 from tests.unit.plain_log import Log
 
 NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
@@ -95,7 +96,7 @@ def party(tmp_path: Path) -> Party:
 
 @given(sizes=st.lists(st.integers(0, 2_000), min_size=1, max_size=8).map(sorted))
 @example(sizes=[0, 1, 255, 256, 257, 512, 1_024, 2_000])
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(80))
 def test_a_log_that_grows_is_proved_from_every_size_that_was_seen(sizes, tmp_path_factory):
     party = Party(
         shown=Shown(LOG.at(0)), file=MemoryFile(tmp_path_factory.mktemp("grows") / "memory")
@@ -207,7 +208,7 @@ def test_a_memory_is_of_one_log(party):
 )
 @example(old=256, more=0, shared=0)
 @example(old=512, more=512, shared=511)
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(80))
 def test_evidence_of_a_fork_convinces_whoever_has_the_key(old, more, shared, tmp_path_factory):
     """Whatever the sizes, and wherever the histories part."""
     party = Party(

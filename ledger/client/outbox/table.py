@@ -19,38 +19,38 @@ from ledger.client.outbox.link import Dialect
 
 NAME: Final = "effect_ledger_outbox"
 
-_POSTGRESQL = """\
+_TABLE = """\
 create table if not exists effect_ledger_outbox (
-    id         bigint generated always as identity primary key,
-    ledger     text collate "C" not null,
+    id         {id},
+    ledger     {name} not null,
     -- Rows of one subject are handed off in the order of their ids; those without, in any.
-    subject    text collate "C",
-    kind       text collate "C" not null,
+    subject    {name},
+    kind       {name} not null,
     -- Key of the entry that this one corrects, where it is named by its key.
-    target     text collate "C",
+    target     {name},
     -- Idempotency key: fixed here, so that sending it again is safe for ever.
-    key        text collate "C" not null,
+    key        {name} not null,
     -- What is sent, as JSON.
     body       text not null,
-    added_at   timestamptz not null default now(),
+    added_at   {time} not null default {now},
     -- waiting -> handed_off; waiting -> parked -> waiting or withdrawn.
-    state      text collate "C" not null default 'waiting'
+    state      {name} not null default 'waiting'
                check (state in ('waiting', 'parked', 'handed_off', 'withdrawn')),
     -- How often a relay took it, save where it certainly was not sent.
     tries      integer not null default 0,
     -- The relay that has it now.
-    lease      text collate "C",
+    lease      {name},
     -- Not taken before: until then a relay has it, or it rests.
-    not_before timestamptz,
+    not_before {time},
     -- When a try of it was last seen to have no answer that says whether it is history.
-    doubted_at timestamptz,
+    doubted_at {time},
     -- What stood in its way last, as JSON.
     problem    text,
     -- Why a person released or withdrew it, as JSON.
     decision   text,
     -- The entry that it became, and the receipt that proves it, as JSON.
-    entry_id   uuid,
-    seq        bigint,
+    entry_id   {uuid},
+    seq        {number},
     receipt    text,
     unique (ledger, key)
 );
@@ -62,48 +62,22 @@ create index if not exists effect_ledger_outbox_held
        or (state = 'waiting' and (not_before is not null or target is not null));
 """
 
-_SQLITE = """\
-create table if not exists effect_ledger_outbox (
-    id         integer primary key autoincrement,
-    ledger     text not null,
-    -- Rows of one subject are handed off in the order of their ids; those without, in any.
-    subject    text,
-    kind       text not null,
-    -- Key of the entry that this one corrects, where it is named by its key.
-    target     text,
-    -- Idempotency key: fixed here, so that sending it again is safe for ever.
-    key        text not null,
-    -- What is sent, as JSON.
-    body       text not null,
-    added_at   text not null default (strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z'),
-    -- waiting -> handed_off; waiting -> parked -> waiting or withdrawn.
-    state      text not null default 'waiting'
-               check (state in ('waiting', 'parked', 'handed_off', 'withdrawn')),
-    -- How often a relay took it, save where it certainly was not sent.
-    tries      integer not null default 0,
-    -- The relay that has it now.
-    lease      text,
-    -- Not taken before: until then a relay has it, or it rests.
-    not_before text,
-    -- When a try of it was last seen to have no answer that says whether it is history.
-    doubted_at text,
-    -- What stood in its way last, as JSON.
-    problem    text,
-    -- Why a person released or withdrew it, as JSON.
-    decision   text,
-    -- The entry that it became, and the receipt that proves it, as JSON.
-    entry_id   text,
-    seq        integer,
-    receipt    text,
-    unique (ledger, key)
-);
-create index if not exists effect_ledger_outbox_waiting
-    on effect_ledger_outbox (id) where state = 'waiting';
-create index if not exists effect_ledger_outbox_held
-    on effect_ledger_outbox (ledger, subject, id)
-    where state = 'parked'
-       or (state = 'waiting' and (not_before is not null or target is not null));
-"""
+_POSTGRESQL = _TABLE.format(
+    id="bigint generated always as identity primary key",
+    number="bigint",
+    name='text collate "C"',
+    uuid="uuid",
+    time="timestamptz",
+    now="now()",
+)
+_SQLITE = _TABLE.format(
+    id="integer primary key autoincrement",
+    number="integer",
+    name="text",
+    uuid="text",
+    time="text",
+    now="(strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z')",
+)
 
 DDL: Final[dict[Dialect, str]] = {"postgresql": _POSTGRESQL, "sqlite": _SQLITE}
 """Statements that make the table, each ended by a semicolon; safe to repeat."""

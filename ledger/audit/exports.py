@@ -10,15 +10,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
-import multiprocessing
-import os
-import shutil
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
-from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
@@ -27,19 +22,20 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import Engine
 
 from ledger.audit.access import Accesses, Accessor
-from ledger.audit.bundle import SIGNATURE, Written, files_of, write_bundle
+from ledger.audit.bundle import SIGNATURE, Written, files_of
 from ledger.audit.closing import Close, Closing
+from ledger.audit.kept import PURGE_EVERY_S, KeptBundles
 from ledger.audit.packing import pack
 from ledger.audit.request import BundleRequest
 from ledger.audit.selection import Selection
-from ledger.audit.source import Source
+from ledger.audit.writing import Means, write
 from ledger.errors import LedgerError, NotFoundError, OverloadedError
 from ledger.forms.grammar import UUID
 from ledger.forms.timestamps import format_time
 from ledger.ports import FiledStatements, LedgerRecord, NotAnswered
 from ledger.rfc3161 import Timestamp
 from ledger.signing.key_history import current
-from ledger.storage.database import WRITER, Conninfo, connect, driver_connection
+from ledger.storage.database import WRITER, Conninfo, driver_connection
 from ledger.vault import Vault
 from ledger.verification.verdicts import KeysOf, first_key
 
@@ -48,18 +44,8 @@ logger = logging.getLogger(__name__)
 JOBS_MAX = 2
 """Jobs one process runs at a time."""
 PROGRESS_EVERY_S = 0.5
-APART_FROM = 20_000
-"""Entries; fewer are written sooner than a process starts."""
-NICENESS = 10
 STALE_AFTER_S = 60
 """A running job that said nothing for so long has lost its process."""
-KEPT_S = 24 * 60 * 60
-"""A bundle has payloads in it, and erasures do not reach it: it is not kept for longer."""
-PURGE_EVERY_S = 60.0
-_OURS_ALONE = 0o700
-# Spawned and not forked: locks and connections of this process must not be inherited.
-_spawn = multiprocessing.get_context("spawn")
-
 SELECT_RUNNING = """
 select id::text from exports
 where ledger = %s and principal = %s and requested = %s and state = 'running'
@@ -113,15 +99,6 @@ class _Job:
     told_at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Means:
-    """With what a bundle is written, also in a process of its own."""
-
-    conninfo: str
-    vault: Vault
-    statements: FiledStatements
-
-
 class Exports:
     """Jobs, each in a thread of its own; safe to share between threads."""
 
@@ -155,7 +132,7 @@ class Exports:
             stamp: Has manifests timestamped; None where no authority is asked.
         """
         self._engine = engine
-        self._directory = directory
+        self._kept = KeptBundles(directory)
         self._closing = closing
         self._accesses = accesses
         self._signer = signer
@@ -166,17 +143,14 @@ class Exports:
         self._stamp = stamp
         self._lock = threading.Lock()
         self._threads: set[threading.Thread] = set()
-        self._ending = threading.Event()
 
     def begin(self, *, every_s: float = PURGE_EVERY_S) -> None:
         """Remove now, and again each `every_s` seconds, what is kept no longer."""
-        threading.Thread(
-            target=self._purge_on, args=(every_s,), name="exports purge", daemon=True
-        ).start()
+        self._kept.begin(every_s)
 
     def end(self, timeout_s: float | None = None) -> None:
         """Remove nothing more; return when jobs are done, or after so many seconds."""
-        self._ending.set()
+        self._kept.end()
         self.wait(timeout_s)
 
     def start(self, record: LedgerRecord, named: str, selection: Selection, *, by: Accessor) -> str:
@@ -265,7 +239,7 @@ class Exports:
         if state == "done":
             bundle = {name: value for name, value in result.items() if name != "previous_manifest"}
             bundle.setdefault("timestamp", None)
-            bundle["available"] = _is_kept(self._packed(id))
+            bundle["available"] = self._kept.has(id)
         return {
             "id": id,
             "ledger": ledger,
@@ -285,16 +259,15 @@ class Exports:
             NotFoundError: There is no such job, it is not done, or its file is kept no longer.
         """
         job = self.get(ledger, id)
-        path = self._packed(id)
         if job["state"] != "done":
             raise NotFoundError(f"export {id[:36]} is {job['state']}, not done", ledger=ledger)
-        if not _is_kept(path):
+        if not self._kept.has(id):
             raise NotFoundError(
                 f"the bundle of export {id[:36]} is kept for a day, by the host that made it: ask "
                 "for it again, and it has the same bytes",
                 ledger=ledger,
             )
-        return path
+        return self._kept.packed(id)
 
     def downloaded(self, ledger: str, id: str, *, by: Accessor) -> None:  # noqa: A002 - as above.
         """Tell of a download; one of each key and day, for a resumed one is the same."""
@@ -325,25 +298,27 @@ class Exports:
 
     def _run(self, job: _Job) -> None:
         ledger = job.request.record.name
-        building = self._directory / job.id
         try:
-            state, result = self._make(job, building)
+            state, result = self._make(job)
             with driver_connection(self._engine) as connection:
                 connection.execute(UPDATE_RESULT, (state, Jsonb(result), ledger, job.id))
         except LedgerError:
             # Nowhere to write the result to: the job goes stale and shows as failed.
             logger.exception("the result of export %s is lost", job.id)
         finally:
-            shutil.rmtree(building, ignore_errors=True)
             with self._lock:
                 self._threads.discard(threading.current_thread())
 
-    def _make(self, job: _Job, building: Path) -> tuple[str, dict[str, Any]]:
+    def _make(self, job: _Job) -> tuple[str, dict[str, Any]]:
+        means = Means(
+            conninfo=self._conninfo(WRITER), vault=self._vault, statements=self._statements
+        )
         try:
-            self._directory.mkdir(mode=_OURS_ALONE, parents=True, exist_ok=True)
-            building.mkdir(mode=_OURS_ALONE)
-            written = self._write(job, building)
-            return "done", self._finish(job, building, written)
+            with self._kept.building(job.id) as building:
+                written = write(
+                    means, job.request, building, lambda done, total: self._tell(job, done, total)
+                )
+                return "done", self._finish(job, building, written)
         except LedgerError as error:
             logger.warning("export %s failed: %s", job.id, error)
             return "failed", {"error": error.message}
@@ -376,7 +351,7 @@ class Exports:
         told = self._accesses.record(
             "export.issued", job.id, issued, ledger=request.record.name, by=job.by
         )
-        packing.replace(self._packed(job.id))
+        packing.replace(self._kept.packed(job.id))
         self._tell(job, written.entries, written.entries, least_s=0.0)
         return {
             "name": request.name,
@@ -408,51 +383,6 @@ class Exports:
             "authority": timestamp.authority,
             "token": base64.b64encode(token).decode(),
         }
-
-    def _write(self, job: _Job, building: Path) -> Written:
-        data = job.request.close.data
-        if data["to_seq"] - data["from_seq"] + 1 >= APART_FROM:
-            return self._write_apart(job, building)
-        return _write(
-            self._means(),
-            job.request,
-            building,
-            lambda done, total: self._tell(job, done, total),
-        )
-
-    def _means(self) -> _Means:
-        return _Means(
-            conninfo=self._conninfo(WRITER), vault=self._vault, statements=self._statements
-        )
-
-    def _write_apart(self, job: _Job, building: Path) -> Written:
-        receiver, sender = _spawn.Pipe(duplex=False)
-        process = _spawn.Process(
-            target=_work,
-            args=(sender, self._means(), job.request, building),
-            name=f"export {job.request.record.name}",
-            # Ends with the service: whoever asked for it asks again.
-            daemon=True,
-        )
-        process.start()
-        sender.close()
-        with receiver:
-            while True:
-                try:
-                    told = receiver.recv()
-                except EOFError as error:
-                    process.join()
-                    raise LedgerError(
-                        f"the process that exported ended with exit code {process.exitcode}"
-                    ) from error
-                if isinstance(told, tuple):
-                    self._tell(job, *told)
-                    continue
-                process.join()
-                if isinstance(told, LedgerError):
-                    raise told
-                assert isinstance(told, Written)
-                return told
 
     def _tell(self, job: _Job, done: int, total: int, *, least_s: float = PROGRESS_EVERY_S) -> None:
         now = time.monotonic()
@@ -489,65 +419,3 @@ class Exports:
         with driver_connection(self._engine) as connection:
             row = connection.execute(SELECT_FIRST_MADE, (ledger, Jsonb(requested))).fetchone()
         return None if row is None else row[0]
-
-    # ---- Files ----
-
-    def _packed(self, id: str) -> Path:  # noqa: A002 - as above.
-        return self._directory / f"{id}.zip"
-
-    def _purge_on(self, every_s: float) -> None:
-        while True:
-            try:
-                self._purge()
-            except OSError:
-                logger.exception("old bundles in %s cannot be removed", self._directory)
-            if self._ending.wait(every_s):
-                return
-
-    def _purge(self) -> None:
-        """Remove what is kept no longer, and what a crash left; other processes do so too."""
-        if not self._directory.is_dir():
-            return
-        for each in self._directory.iterdir():
-            age = _age_s(each)
-            if age is not None and age > KEPT_S:
-                if each.is_dir():
-                    shutil.rmtree(each, ignore_errors=True)
-                else:
-                    each.unlink(missing_ok=True)
-
-
-def _is_kept(path: Path) -> bool:
-    age = _age_s(path)
-    return age is not None and age <= KEPT_S
-
-
-def _age_s(path: Path) -> float | None:
-    """Seconds since it was written; None where it is gone."""
-    try:
-        return time.time() - path.stat().st_mtime
-    except FileNotFoundError:
-        return None
-
-
-def _write(
-    means: _Means, request: BundleRequest, building: Path, progress: Callable[[int, int], None]
-) -> Written:
-    with connect(lambda _role: means.conninfo, WRITER) as connection:
-        return write_bundle(
-            Source(connection, request.record, means.vault),
-            request,
-            building,
-            progress,
-            statements=partial(means.statements, means.conninfo),
-        )
-
-
-def _work(told: Pipe, means: _Means, request: BundleRequest, building: Path) -> None:
-    """Write in a process of its own: tells progress, then what was written or an error."""
-    os.nice(NICENESS)
-    try:
-        written = _write(means, request, building, lambda done, total: told.send((done, total)))
-        told.send(written)
-    except LedgerError as error:
-        told.send(LedgerError(error.message))

@@ -30,7 +30,7 @@ from typer.testing import CliRunner
 from ledger.anchoring.stamper import ask_timestamp
 from ledger.anchoring.tsa import HttpAuthority
 from ledger.audit import verify
-from ledger.audit.exports import KEPT_S
+from ledger.audit.kept import KEPT_S
 from ledger.audit.parquet import write_parquet
 from ledger.audit.selection import Selection
 from ledger.canonical import canonical_bytes

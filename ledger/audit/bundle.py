@@ -9,7 +9,6 @@ who fetched it when is told beside it. What has been erased since is a differenc
 from __future__ import annotations
 
 import base64
-import hashlib
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,13 +16,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import orjson
 
 from ledger.audit import verify
+from ledger.audit.bundle_file import BundleFile
 from ledger.audit.guide import guide
 from ledger.audit.request import BundleRequest
 from ledger.audit.source import Source, SourceEntry
@@ -82,64 +81,6 @@ def write_bundle(
     return _Writer(source, request, directory, progress, statements).write()
 
 
-class _Out:
-    """One file of the bundle: hashed and counted while it is written."""
-
-    def __init__(self, directory: Path, path: str, *, role: str, media_type: str) -> None:
-        target = directory / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        self._file = target.open("wb")
-        self._digest = hashlib.sha256()
-        self._bytes = 0
-        self._rows: int | None = None
-        self._heading = 0
-        self._stated = {"path": path, "role": role, "media_type": media_type}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._file.close()
-
-    def write(self, data: bytes) -> None:
-        """Octets, whatever they are."""
-        self._file.write(data)
-        self._digest.update(data)
-        self._bytes += len(data)
-
-    def head(self, line: str) -> None:
-        """The first line of a table, which is no row."""
-        self._heading, self._rows = 1, 0
-        self.write(line.encode())
-
-    def row(self, line: bytes) -> None:
-        """A row, with its line end."""
-        self._rows = (self._rows or 0) + 1
-        self.write(line)
-
-    def without_rows(self) -> _Out:
-        """The same, as a file of rows of which there are none yet."""
-        self._rows = 0
-        return self
-
-    def stated(self) -> dict[str, Any]:
-        """What the manifest says of it."""
-        told: dict[str, Any] = dict(self._stated) | {
-            "bytes": self._bytes,
-            "sha256": self._digest.hexdigest(),
-        }
-        if self._rows is not None:
-            told["rows"] = self._rows
-        if self._heading:
-            told["heading"] = self._heading
-        return told
-
-
 @dataclass(slots=True)
 class _Chain:
     """Holds what is read to what was closed, so that no false bundle leaves the house."""
@@ -179,7 +120,7 @@ class _Writer:
         self._request = request
         self._directory = directory
         self._progress = progress
-        self._outs: list[_Out] = []
+        self._outs: list[BundleFile] = []
         self._opened = ExitStack()
         self._counts = _Counts()
         data = request.close.data
@@ -270,7 +211,7 @@ class _Writer:
         return self._source.by_id(wanted)
 
     def _write_reference(
-        self, references: _Out, stored: SourceEntry, originals: Mapping[str, SourceEntry]
+        self, references: BundleFile, stored: SourceEntry, originals: Mapping[str, SourceEntry]
     ) -> dict[str, Any] | None:
         """Say what a correction points at; the entry it corrects, None for others."""
         if stored.corrects is None:
@@ -303,7 +244,7 @@ class _Writer:
         return [each.hex() for each in hashes]
 
     def _write_payloads(
-        self, parsed: Sequence[dict[str, Any]], payloads: _Out, omissions: _Out
+        self, parsed: Sequence[dict[str, Any]], payloads: BundleFile, omissions: BundleFile
     ) -> None:
         bearing = {entry["seq"]: entry for entry in parsed if "payloads" in entry}
         if not bearing:
@@ -335,7 +276,7 @@ class _Writer:
                     + b"\n"
                 )
 
-    def _omit(self, omissions: _Out, seq: int, name: str, reason: str) -> None:
+    def _omit(self, omissions: BundleFile, seq: int, name: str, reason: str) -> None:
         record = {"name": name, "reason": reason, "seq": seq}
         omissions.row(canonical_bytes(record) + b"\n")
         self._counts.omissions[reason] = self._counts.omissions.get(reason, 0) + 1
@@ -363,7 +304,9 @@ class _Writer:
             for view in filed.views:
                 view_path = f"{path}{view.suffix}"
                 role = "the statement, for people"
-                with _Out(self._directory, view_path, role=role, media_type=view.media_type) as out:
+                with BundleFile(
+                    self._directory, view_path, role=role, media_type=view.media_type
+                ) as out:
                     for part in view.parts:
                         out.write(part)
                 self._outs.append(out)
@@ -387,7 +330,7 @@ class _Writer:
 
     # ---- Tables ----
 
-    def _table(self, table: str) -> _Out:
+    def _table(self, table: str) -> BundleFile:
         out = self._open(f"tables/{table}.csv", "a table for people", CSV)
         out.head(verify.csv_line(verify.COLUMNS[table]))
         return out
@@ -526,16 +469,16 @@ class _Writer:
 
     # ---- Files ----
 
-    def _open(self, path: str, role: str, media_type: str) -> _Out:
-        out = _Out(self._directory, path, role=role, media_type=media_type)
+    def _open(self, path: str, role: str, media_type: str) -> BundleFile:
+        out = BundleFile(self._directory, path, role=role, media_type=media_type)
         self._outs.append(out)
         return self._opened.enter_context(out)
 
-    def _rows(self, path: str, role: str) -> _Out:
+    def _rows(self, path: str, role: str) -> BundleFile:
         return self._open(path, role, JSON_LINES).without_rows()
 
     def _small(self, path: str, data: bytes, role: str, media_type: str) -> None:
-        with _Out(self._directory, path, role=role, media_type=media_type) as out:
+        with BundleFile(self._directory, path, role=role, media_type=media_type) as out:
             out.write(data)
         self._outs.append(out)
 

@@ -9,8 +9,7 @@ came meanwhile is added under the head's lock.
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -19,13 +18,12 @@ import orjson
 from sqlalchemy import Engine
 
 from ledger.append import Appender
+from ledger.audit.close import Close, read_close, reviews_by_close
 from ledger.audit.verify import Totals
-from ledger.checkpoint import parse_checkpoint
 from ledger.effect import Effect
-from ledger.entry import Entry, parse_entry
+from ledger.entry import Entry
 from ledger.errors import (
     LedgerError,
-    MalformedProofError,
     NotFoundError,
     PeriodClosedError,
     PeriodError,
@@ -34,7 +32,6 @@ from ledger.errors import (
 from ledger.forms.names import check_principal_name
 from ledger.forms.notices import SUMS_MAX
 from ledger.forms.timestamps import format_time
-from ledger.note import parse_note
 from ledger.period import PERIOD_CLOSED, PERIOD_REVIEWED, Period, build_period
 from ledger.ports import AppendTransaction
 from ledger.registry.ledgers import build_notice
@@ -85,56 +82,6 @@ INSERT_CHECKPOINT = """
 insert into period_checkpoints (ledger, seq, size, note) values (%s, %s, %s, %b)
 on conflict (ledger, seq) do nothing
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Close:
-    """A close as it stands in its ledger."""
-
-    entry: Entry
-    checkpoint_size: int | None
-    checkpoint_note: bytes | None
-    """The checkpoint it is proved under; both None until one is signed."""
-    superseded_by: str | None
-    """Id of the close that corrects it."""
-    reviews: tuple[Entry, ...] = ()
-    """The entries by which others than the preparer confirmed it, each with a key of their own."""
-
-    @property
-    def data(self) -> dict[str, Any]:
-        """What the notice says; see `notices.SCHEMAS`."""
-        return dict(self.entry.effect.data or {})
-
-    @property
-    def period(self) -> Period:
-        """The period that was closed."""
-        data = self.data
-        return Period(name=data["name"], from_at=data["from_at"], to_at=data["to_at"])
-
-    def document(self) -> dict[str, Any]:
-        """As JSON: what the notice says, where it stands, and the checkpoint over it."""
-        note = self.checkpoint_note
-        return {
-            "id": self.entry.id,
-            "ledger": self.entry.ledger,
-            "seq": self.entry.seq,
-            "entry_hash": self.entry.hash.hex(),
-            "recorded_at": self.entry.recorded_at,
-            "state": "closed" if self.superseded_by is None else "superseded",
-            "superseded_by": self.superseded_by,
-            **self.data,
-            "reviews": [
-                {
-                    "reviewer": (each.effect.data or {})["reviewer"],
-                    "seq": each.seq,
-                    "id": each.id,
-                    "entry_hash": each.hash.hex(),
-                    "recorded_at": each.recorded_at,
-                }
-                for each in self.reviews
-            ],
-            "checkpoint": None if note is None else note.decode(),
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,8 +232,8 @@ class Closing:
         with driver_connection(self._engine) as connection:
             rows = connection.execute(SELECT_CLOSES, (ledger,), binary=True).fetchall()
             told = connection.execute(SELECT_REVIEWS, (ledger,), binary=True).fetchall()
-        reviews = _by_close(body for (body,) in told)
-        closes = [_close(*row) for row in rows]
+        reviews = reviews_by_close(body for (body,) in told)
+        closes = [read_close(*row) for row in rows]
         return [replace(each, reviews=tuple(reviews[each.entry.id])) for each in closes]
 
     def find(self, ledger: str, named: str) -> Close:
@@ -485,29 +432,3 @@ def _from_seq(standing: Sequence[Close], period: Period, supersedes: str | None)
         return 0
     # A correction covers what its predecessor did; any other begins with the close before it.
     return int(newest.data["from_seq"]) if supersedes is not None else newest.entry.seq
-
-
-def _by_close(bodies: Iterable[bytes]) -> Mapping[str, list[Entry]]:
-    found: dict[str, list[Entry]] = defaultdict(list)
-    for body in bodies:
-        entry = parse_entry(body)
-        if isinstance(entry, Entry) and entry.effect.data is not None:
-            found[entry.effect.data["close"]].append(entry)
-    return found
-
-
-def _close(
-    body: bytes, checkpoint_size: int | None, note: bytes | None, superseded_by: str | None
-) -> Close:
-    entry = parse_entry(body)
-    if not isinstance(entry, Entry) or entry.effect.type != PERIOD_CLOSED:
-        raise MalformedProofError(f"entry {entry.seq} is no close of a period", seq=entry.seq)
-    if note is not None:
-        # Held to its form: it is spliced into answers and bundles.
-        parse_checkpoint(parse_note(note).text)
-    return Close(
-        entry=entry,
-        checkpoint_size=checkpoint_size,
-        checkpoint_note=note,
-        superseded_by=superseded_by,
-    )

@@ -23,7 +23,8 @@ from sqlalchemy import Engine
 
 from ledger.audit.access import Accesses, Accessor
 from ledger.audit.bundle import SIGNATURE, Written, files_of
-from ledger.audit.closing import Close, Closing
+from ledger.audit.close import Close
+from ledger.audit.closing import Closing
 from ledger.audit.kept import PURGE_EVERY_S, KeptBundles
 from ledger.audit.packing import pack
 from ledger.audit.request import BundleRequest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ledger.audit.closing import Close
+from ledger.audit.close import Close
 from ledger.audit.selection import Selection
 from ledger.ports import LedgerRecord
 

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import atexit
 import gc
+import importlib
 import json
 import os
+import pkgutil
 import socket
 import subprocess
 import sys
@@ -115,11 +117,16 @@ def main() -> None:
 def _import_everything() -> None:
     import typer
 
+    import ledger.cli
     from ledger.cli.main import app
 
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     assert len(list(commands.values())) > 20
-    import ledger.service  # noqa: F401
+    # What reads arguments is loaded with the first that are read.
+    commands["settings"].make_context("settings", [])
+    for module in pkgutil.walk_packages(ledger.cli.__path__, "ledger.cli."):
+        importlib.import_module(module.name)
+    importlib.import_module("ledger.service")
 
 
 def _bury() -> None:
@@ -157,8 +164,18 @@ def _become(request: Mapping[str, object], streams: Sequence[int]) -> None:
     os.environ.update(request["environment"])
     os.chdir(request["cwd"])
     sys.argv = [PROGRAM, *request["arguments"]]
-    # It ends as any process does: threads are waited for, and what was registered is run.
-    run()
+    code: object = 0
+    try:
+        run()
+    except SystemExit as ended:
+        code = ended.code or 0
+    # It ends as any process does: threads are waited for, and what was registered is run. Only
+    # taking the program apart is left out: it takes as long as most commands do.
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else 1)
 
 
 if __name__ == "__main__":

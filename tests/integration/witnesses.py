@@ -103,7 +103,7 @@ class Running:
     url: str
     vkeys: list[str]
     home: Path
-    refused: dict[str, list[str]]
+    refused: dict[str, list[str]] = field(default_factory=dict)
     """What it had refused before it began: origin -> signed checkpoints."""
 
     @property

@@ -27,7 +27,7 @@ from ledger.admission import (
 from ledger.checkpoint import Checkpoint
 from ledger.clock import ClockGuard
 from ledger.effect import Effect
-from ledger.entry import Entry, Head, chain, new_entry_id, parse_entry, recorded_entry
+from ledger.entry import Entry, Head, chain, new_entry_ids, parse_entry, recorded_entry
 from ledger.errors import (
     CommitmentError,
     DatabaseUnavailableError,
@@ -500,8 +500,7 @@ class Appender:
         return self._trees[ledger]
 
     def _new_ids(self) -> Callable[[], str]:
-        now_ms = int(self._clock.now().timestamp() * 1000)
-        return lambda: new_entry_id(now_ms)
+        return new_entry_ids(int(self._clock.now().timestamp() * 1000)).__next__
 
 
 def _warn_unpublished(record: LedgerRecord, error: LedgerError) -> None:

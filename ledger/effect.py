@@ -9,9 +9,9 @@ entry, repeats) is for `lifecycle`; the effect's place in a ledger for `entry`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -40,11 +40,12 @@ from ledger.forms.grammar import (
 )
 from ledger.forms.money import (
     CURRENCY,
-    check_amount,
     check_amount_form,
+    check_decimals,
     exponent,
 )
 from ledger.forms.timestamps import format_time
+from ledger.values import make
 
 EFFECT_BYTES_MAX = 32_768
 EVIDENCE_MAX = 16
@@ -93,7 +94,7 @@ class Rules:
     """The ledger itself speaks: notices and keys beginning with `_` are allowed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Money:
     """An amount as the merchant sees it."""
 
@@ -105,7 +106,7 @@ class Money:
     """The amount in the currency of the corrected entry, where that is another one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Actor:
     """Who caused the effect."""
 
@@ -122,7 +123,7 @@ class External:
     ref: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Evidence:
     """Where someone else says the same."""
 
@@ -157,7 +158,7 @@ class IntentRef:
     digest: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Effect:
     """One externally observable change, as its owner describes it. Times are as hashed."""
 
@@ -215,7 +216,9 @@ def build_effect(document: Mapping[str, Any], *, rules: Rules, now: datetime) ->
     _check_members_for_kind(words, kind, recorded=False)
     if "money" in words:
         _check_decimals(words["money"], rules.units)
-    if words["occurred_at"] > format_time(now + FUTURE_MAX):
+    # Most are of the past, which shows in any spelling of the present that begins alike.
+    at = words["occurred_at"]
+    if at > now.astimezone(UTC).isoformat() and at > format_time(now + FUTURE_MAX):
         raise wrong(
             "/occurred_at",
             f"must not be more than {FUTURE_MAX.seconds // 60} minutes in the future",
@@ -436,7 +439,7 @@ def _check_money(money: Mapping[str, str], kind: Kind) -> None:
 
 def _check_decimals(money: Mapping[str, str], units: Mapping[str, int]) -> None:
     # `applied` is in the currency of an entry that has yet to be found.
-    check_amount(money["amount"], exponent(money["currency"], units))
+    check_decimals(money["amount"], exponent(money["currency"], units))
 
 
 # ---- The value ------------------------------------------------------------------------
@@ -453,36 +456,25 @@ def _effect(words: Mapping[str, Any], kind: Kind) -> Effect:
             found=len(encoded),
         )
 
-    get = words.get
-    actor, money, external = get("actor"), get("money"), get("corrects_external")
-    handoff, approval, intent = get("handoff"), get("approval"), get("intent")
-    evidence, causes, labels = get("evidence"), get("causes"), get("labels")
-    return Effect(
-        kind=kind,
-        type=words["type"],
-        key=words["key"],
-        occurred_at=words["occurred_at"],
-        subject=get("subject"),
-        business_key=get("business_key"),
-        actor=Actor(**actor) if actor else None,
-        money=Money(**money) if money else None,
-        corrects=get("corrects"),
-        corrects_key=get("corrects_key"),
-        corrects_external=External(**external) if external else None,
-        reason=get("reason"),
-        handoff=handoff["point"] if handoff else None,
-        evidence=tuple([Evidence(**item) for item in evidence]) if evidence else (),
-        causes=tuple([Cause(**item) for item in causes]) if causes else (),
-        labels=tuple(sorted(labels.items())) if labels else (),
-        observed=get("observed", False),
-        repeat_of=get("repeat_of"),
-        approval=Approval(**approval) if approval else None,
-        intent=IntentRef(**intent) if intent else None,
-        audience=get("audience"),
-        reversible_until=get("reversible_until"),
-        data=get("data"),
-        encoded=encoded,
-    )
+    # Made with the members there are: few effects have half of them.
+    fields = {**words, "kind": kind, "encoded": encoded}
+    for name, build in _BUILDERS:
+        if name in words:
+            fields[name] = build(words[name])
+    return make(Effect, fields)
+
+
+_BUILDERS: Sequence[tuple[str, Callable[[Any], Any]]] = (
+    ("actor", lambda words: make(Actor, words)),
+    ("money", lambda words: make(Money, words)),
+    ("evidence", lambda items: tuple([make(Evidence, words) for words in items])),
+    ("handoff", lambda words: words["point"]),
+    ("labels", lambda words: tuple(sorted(words.items()))),
+    ("causes", lambda items: tuple([Cause(**words) for words in items])),
+    ("corrects_external", lambda words: External(**words)),
+    ("approval", lambda words: Approval(**words)),
+    ("intent", lambda words: IntentRef(**words)),
+)
 
 
 def _screen(words: Mapping[str, Any], encoded: bytes, checks: frozenset[str]) -> None:

@@ -12,7 +12,7 @@ import base64
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +51,7 @@ from ledger.forms.payload import (
 )
 from ledger.merkle import Frontier, leaf_hash
 from ledger.plain import PlainEntry, effect_of, payloads_of, read_plain
+from ledger.values import make
 
 VERSION = 1
 ENTRY_BYTES_MAX = 65_535
@@ -58,6 +59,9 @@ ENTRY_BYTES_MAX = 65_535
 _GENESIS_PURPOSE = b"effect-ledger/genesis/v1\n"
 _EFFECT_PURPOSE = b"effect-ledger/effect/v1\n"
 _SIGNATURE_BYTES = 64
+# 74 bits of an id, and 6 to spare.
+_RANDOM_BYTES = 10
+_IDS_TOGETHER = 32
 # Leaves are added to the tree in runs: one long run costs less than many short ones.
 _LEAVES_PER_RUN = 1_024
 
@@ -83,7 +87,7 @@ class Admitted:
     signature: PosterSignature | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Entry:
     """An effect with its place in the ledger; immutable."""
 
@@ -166,10 +170,23 @@ def new_entry_id(now_ms: int) -> str:
 
     Source: RFC 9562 Section 5.7, UUID version 7; all other bits are random.
     """
-    random = int.from_bytes(os.urandom(10))
-    rand_a, rand_b = random >> 68, random & (2**62 - 1)
-    digits = f"{now_ms << 80 | 0x7 << 76 | rand_a << 64 | 0b10 << 62 | rand_b:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    return next(new_entry_ids(now_ms))
+
+
+def new_entry_ids(now_ms: int) -> Iterator[str]:
+    """As many ids as are asked for, as `new_entry_id` has them."""
+    first = f"{now_ms:012x}"
+    first = f"{first[:8]}-{first[8:]}-7"
+    while True:
+        # The system is asked for the bits of many at once.
+        digits = os.urandom(_RANDOM_BYTES * _IDS_TOGETHER).hex()
+        for at in range(0, len(digits), 2 * _RANDOM_BYTES):
+            # Of one digit two bits are the variant, 0b10.
+            variant = "89ab"[int(digits[at], 16) & 3]
+            yield (
+                f"{first}{digits[at + 1 : at + 4]}-{variant}{digits[at + 4 : at + 7]}"
+                f"-{digits[at + 7 : at + 19]}"
+            )
 
 
 def chain(
@@ -204,19 +221,22 @@ def chain(
         # An effect has at most 32,768 bytes, and eight payloads, a signature and every name
         # at its longest stay below 4,096: no admitted effect is too large for its place.
         assert len(encoded) <= ENTRY_BYTES_MAX, f"entry {seq} has {len(encoded)} bytes"
-        entry = Entry(
-            effect=item.effect,
-            id=item.id,
-            ledger=head.ledger,
-            poster=item.poster,
-            prev=prev,
-            recorded_at=recorded_at,
-            seq=seq,
-            late_for=period,
-            payloads=item.payloads,
-            signature=item.signature,
-            encoded=encoded,
-            hash=leaf_hash(encoded),
+        entry = make(
+            Entry,
+            {
+                "effect": item.effect,
+                "id": item.id,
+                "ledger": head.ledger,
+                "poster": item.poster,
+                "prev": prev,
+                "recorded_at": recorded_at,
+                "seq": seq,
+                "late_for": period,
+                "payloads": item.payloads,
+                "signature": item.signature,
+                "encoded": encoded,
+                "hash": leaf_hash(encoded),
+            },
         )
         chained.append(entry)
         prev = entry.hash

@@ -85,6 +85,16 @@ def check_amount(amount: str, exponent: int, pointer: str = "/money/amount") -> 
         MalformedEffectError: Another form, or another number of decimals.
     """
     check_amount_form(amount, pointer)
+    check_decimals(amount, exponent, pointer)
+
+
+def check_decimals(amount: str, exponent: int, pointer: str = "/money/amount") -> None:
+    """
+    Hold a well-formed amount to exactly `exponent` decimals.
+
+    Raises:
+        MalformedEffectError: It has another number of them.
+    """
     found = decimals(amount)
     if found != exponent:
         raise wrong(pointer, f"must have exactly {exponent} decimals, found {found}")

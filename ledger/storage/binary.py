@@ -8,7 +8,7 @@ a column. Formats are those of the types' `recv` functions, the same in every re
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -45,30 +45,40 @@ class Column:
         return head + b"".join(self.fields)
 
 
-def copy_rows(columns: Sequence[Column]) -> bytes:
-    """The rows that `columns` have side by side, for COPY."""
-    count = struct.pack("!h", len(columns))
-    rows = zip(*(column.fields for column in columns), strict=True)
-    return b"".join((_COPY_HEADER, *[count + b"".join(row) for row in rows], _COPY_TRAILER))
+def copy_rows(parts: Iterable[Sequence[Column]]) -> Iterator[bytes]:
+    """The rows that the columns of each part have side by side, for COPY."""
+    yield _COPY_HEADER
+    for columns in parts:
+        count = struct.pack("!h", len(columns))
+        rows = zip(*(column.fields for column in columns), strict=True)
+        yield b"".join([count + b"".join(row) for row in rows])
+    yield _COPY_TRAILER
 
 
 def texts(values: Iterable[str | None]) -> Column:
     """A column of `text`."""
-    return Column(25, [_NULL if value is None else _field(value.encode()) for value in values])
+    pack = _LENGTH.pack
+    fields = []
+    for value in values:
+        if value is None:
+            fields.append(_NULL)
+        else:
+            encoded = value.encode()
+            fields.append(pack(len(encoded)) + encoded)
+    return Column(25, fields)
 
 
-def repeated_text(value: str, count: int) -> Column:
-    """A column of `text` that has one value in all its rows."""
-    return Column(25, [_field(value.encode())] * count)
+def few_texts(values: Sequence[str | None]) -> Column:
+    """A column of `text` in which few values come again and again."""
+    different = list(dict.fromkeys(values))
+    fields = dict(zip(different, texts(different).fields, strict=True))
+    return Column(25, [fields[value] for value in values])
 
 
 def octets(values: Iterable[bytes | None]) -> Column:
     """A column of `bytea`."""
-    return Column(17, [_NULL if value is None else _field(value) for value in values])
-
-
-def _field(value: bytes) -> bytes:
-    return _LENGTH.pack(len(value)) + value
+    pack = _LENGTH.pack
+    return Column(17, [_NULL if value is None else pack(len(value)) + value for value in values])
 
 
 def bigints(values: Iterable[int]) -> Column:

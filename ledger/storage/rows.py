@@ -17,8 +17,8 @@ from ledger.storage.binary import (
     Column,
     bigints,
     copy_rows,
+    few_texts,
     octets,
-    repeated_text,
     smallints,
     texts,
     times,
@@ -39,6 +39,9 @@ select * from unnest($1::text[], $2::bigint[], $3::uuid[], $4::text[], $5::text[
     $14::timestamptz[], $15::timestamptz[], $16::bytea[], $17::bytea[])
 """,
 )
+
+# Encoded while the server takes those before.
+COPIED_TOGETHER = 128
 
 COPY_ENTRIES = """
 copy entries (ledger, seq, id, key, kind, type, poster, subject, business_key, actor,
@@ -106,12 +109,19 @@ UPDATE_HEAD = Statement(
 
 def inserted_entries(ledger: str, batch: Batch) -> list[Parameter]:
     """How a batch of few entries is written: what `INSERT_ENTRIES` takes."""
-    return _arrays(_entries(ledger, batch))
+    return _arrays(_entries(ledger, batch.entries, batch.targets))
 
 
-def copied_entries(ledger: str, batch: Batch) -> bytes:
-    """How a batch of many entries is written: what `COPY_ENTRIES` takes."""
-    return copy_rows(_entries(ledger, batch))
+def copied_entries(ledger: str, batch: Batch) -> Iterator[bytes]:
+    """How a batch of many entries is written: what `COPY_ENTRIES` takes, part by part."""
+    return copy_rows(
+        _entries(
+            ledger,
+            batch.entries[start : start + COPIED_TOGETHER],
+            batch.targets[start : start + COPIED_TOGETHER],
+        )
+        for start in range(0, len(batch.entries), COPIED_TOGETHER)
+    )
 
 
 def statements_beside(ledger: str, batch: Batch) -> Iterator[tuple[Statement, list[Parameter]]]:
@@ -143,27 +153,26 @@ def _arrays(columns: Sequence[Column]) -> list[Parameter]:
     return [column.array() for column in columns]
 
 
-def _entries(ledger: str, batch: Batch) -> list[Column]:
-    entries = batch.entries
+def _entries(ledger: str, entries: Sequence[Entry], targets: Sequence[str | None]) -> list[Column]:
     effects = [entry.effect for entry in entries]
     return [
-        repeated_text(ledger, len(entries)),
-        bigints(entry.seq for entry in entries),
-        uuids(entry.id for entry in entries),
-        texts(effect.key for effect in effects),
-        texts(effect.kind for effect in effects),
-        texts(effect.type for effect in effects),
-        texts(entry.poster for entry in entries),
-        texts(effect.subject for effect in effects),
-        texts(effect.business_key for effect in effects),
-        texts(effect.actor.id if effect.actor else None for effect in effects),
-        texts(effect.money.currency if effect.money else None for effect in effects),
-        uuids(batch.targets),
-        uuids(effect.repeat_of for effect in effects),
+        few_texts([ledger] * len(entries)),
+        bigints([entry.seq for entry in entries]),
+        uuids([entry.id for entry in entries]),
+        texts([effect.key for effect in effects]),
+        few_texts([effect.kind for effect in effects]),
+        few_texts([effect.type for effect in effects]),
+        few_texts([entry.poster for entry in entries]),
+        texts([effect.subject for effect in effects]),
+        texts([effect.business_key for effect in effects]),
+        few_texts([effect.actor.id if effect.actor else None for effect in effects]),
+        few_texts([effect.money.currency if effect.money else None for effect in effects]),
+        uuids(targets),
+        uuids([effect.repeat_of for effect in effects]),
         times([effect.occurred_at for effect in effects]),
         times([entry.recorded_at for entry in entries]),
-        octets(entry.hash for entry in entries),
-        octets(entry.encoded for entry in entries),
+        octets([entry.hash for entry in entries]),
+        octets([entry.encoded for entry in entries]),
     ]
 
 

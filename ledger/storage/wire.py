@@ -9,7 +9,7 @@ What is said, and what an error means for it, is for others.
 from __future__ import annotations
 
 import select
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,24 +108,33 @@ class Wire:
         self.send()
         return self.hear()[0]
 
-    def copy(self, statement: str, rows: bytes) -> None:
+    def copy(self, statement: str, rows: Iterable[bytes]) -> None:
         """
         Send rows in COPY's binary format, between two trips.
+
+        Args:
+            statement: COPY from stdin.
+            rows: In parts; the server takes one while the next is made.
 
         Raises:
             psycopg.Error: They were refused.
         """
         assert not self._awaited, "COPY has no place in a pipeline"
+        # Whatever raises before the end leaves a conversation that nobody can go on with.
+        self._awaited.append(False)
         self._pgconn.send_query(statement.encode())
         self._flush()
         self._good_result()
-        while not self._pgconn.put_copy_data(rows):
-            self._wait(select.POLLIN | select.POLLOUT)
+        for part in rows:
+            while not self._pgconn.put_copy_data(part):
+                self._wait(select.POLLIN | select.POLLOUT)
+            self._flush()
         while not self._pgconn.put_copy_end():
             self._wait(select.POLLIN | select.POLLOUT)
         self._flush()
         self._good_result()
         self._end_of_answer()
+        self._awaited.clear()
 
     def _rows(self, result: PGresult) -> Rows:
         self._reader.set_pgresult(result)

@@ -60,14 +60,19 @@ BEGIN = Statement("begin", "begin")
 COMMIT = Statement("commit", "commit")
 ROLLBACK = Statement("rollback", "rollback")
 BEGIN_SNAPSHOT = Statement("begin_snapshot", "begin isolation level repeatable read read only")
-SET_LOCK_TIMEOUT = Statement("set_lock_timeout", "select set_config('lock_timeout', $1, true)")
 
 # FOR UPDATE and not SERIALIZABLE: one row per ledger is the whole contention, and a
 # waiting writer gets the head it will extend instead of a serialization failure.
+# The clock is read from what was locked: beside the lock it could be read before that is held.
 LOCK_HEAD = Statement(
     "lock_head",
-    "select size, last_hash, last_recorded_at, frontier, closes from heads "
-    "where ledger = $1 for update",
+    """
+with locked as materialized (
+    select size, last_hash, last_recorded_at, frontier, closes from heads
+    where ledger = $1 for update
+)
+select size, last_hash, last_recorded_at, frontier, closes, clock_timestamp() from locked
+""",
 )
 
 # One plan for whatever values: by statistics that do not know a new ledger, reading all of it for
@@ -88,9 +93,6 @@ where p.ledger = $1 and not exists (
 order by p.seq
 """,
 )
-
-# A statement of its own: in the locking one it could be read before the lock is held.
-READ_CLOCK = Statement("read_clock", "select clock_timestamp()")
 
 # Who holds a row is not listed, but to lock one of a table is to hold this lock on the table.
 # Sessions of the same login only: no other's may be ended, or is anything of ours.
@@ -174,15 +176,13 @@ on conflict (key_id) do nothing
 """
 
 # Lost in a crash, a checkpoint is signed again from the record: no need to wait for the disk.
-# Until the trip ends, for its statements are one transaction.
-NO_WAIT_FOR_DISK = Statement(
-    "no_wait_for_disk", "select set_config('synchronous_commit', 'off', true)"
-)
-
+# Until the trip ends, for what it says is one transaction.
 PUBLISH = Statement(
     "publish",
     """
-insert into published (ledger, size, root, note) values ($1, $2, $3, $4)
+with no_wait_for_disk as materialized (select set_config('synchronous_commit', 'off', true))
+insert into published (ledger, size, root, note)
+select $1, $2::bigint, $3::bytea, $4::bytea from no_wait_for_disk
 on conflict (ledger) do update
 set size = excluded.size, root = excluded.root, note = excluded.note
 where published.size <= excluded.size
@@ -314,7 +314,6 @@ class PostgresStorage:
         """Begin to serve this checkpoint; see `ports.Storage.publish`."""
         wire = self._open_wire()
         with self._database_errors():
-            wire.say(NO_WAIT_FOR_DISK)
             wire.say(PUBLISH, ledger, checkpoint.size, checkpoint.root, note)
             if checkpoint.size >= self._plans_until:
                 wire.say(DISCARD_PLANS)
@@ -419,15 +418,13 @@ class PostgresStorage:
     def _lock(self, wire: Wire, record: LedgerRecord, wanted: Wanted) -> PostgresTransaction:
         questions = Questions(record.name, wanted)
         wire.say(BEGIN)
-        wire.say(SET_LOCK_TIMEOUT, str(LOCK_TIMEOUT_MS))
         wire.say(LOCK_HEAD, record.name)
-        wire.say(READ_CLOCK)
         questions.say(wire)
         wire.send()
-        _, _, heads, clock, *heard = wire.hear()
+        _, heads, *heard = wire.hear()
         if not heads:
             raise NotFoundError(f"there is no ledger {record.name}", ledger=record.name)
-        [(*place, closes)], [(now,)] = heads, clock
+        [(*place, closes, now)] = heads
         closed = self._read_closed(wire, record.name, closes)
         found = questions.answered(heard)
         return PostgresTransaction(wire, _head(record, place), now, found, closed=closed)
@@ -494,6 +491,8 @@ class PostgresStorage:
             self.close()
             self._connection = connect(self._conninfo, WRITER)
             self._connection.execute(ONE_PLAN)
+            # Of all that this connection does, an append alone waits for locks.
+            self._connection.execute(f"set lock_timeout = {LOCK_TIMEOUT_MS}")
             self._plans_until = PLANS_MADE_AGAIN_AT
             # Another database may answer now, as after a restore.
             self._closed.clear()

@@ -427,9 +427,7 @@ def test_a_commit_that_was_kept_is_signed_with_its_replay(house, proxy, appender
 
 READ = [
     "begin",
-    "select set_config('lock_timeout'",
-    "select size, last_hash, last_recorded_at, frontier, closes from heads",
-    "select clock_timestamp",
+    "with locked as materialized ( select size, last_hash",
     "select e.key, e.body from unnest",
     "with recursive lineage",
     "select hash from entries",
@@ -443,7 +441,10 @@ WRITE = [
     "update heads",
     "commit",
 ]
-PUBLISH = ["select set_config('synchronous_commit'", "insert into published", "discard plans"]
+PUBLISH = [
+    "with no_wait_for_disk as materialized (select set_config('synchronous_commit'",
+    "discard plans",
+]
 FEW = [*READ, "insert into entries", *WRITE, *PUBLISH]
 MANY = [*READ, "copy entries", COPIED, *WRITE, *PUBLISH]
 """What an append of everything says, in order, where it completes a tile."""

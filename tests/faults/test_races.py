@@ -62,9 +62,13 @@ def ledger(house) -> str:
 
 
 @pytest.fixture
-def patient(monkeypatch) -> None:
+def patient(house, monkeypatch) -> Iterator[None]:
     """However slow the machine is, no writer is told to come back."""
     monkeypatch.setattr("ledger.storage.postgres.LOCK_TIMEOUT_MS", 60_000)
+    # It is of the session, which begins anew after this.
+    house.storage.close()
+    yield
+    house.storage.close()
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -289,6 +289,22 @@ def test_intents_that_became_entries_hold_nothing_once_these_are_back(house, led
 
 @pytest.fixture
 def lost(house, ledger, tmp_path) -> Lost:
+    return lose(house, ledger, tmp_path / "copy")
+
+
+@pytest.fixture(scope="module")
+def lost_for_good(house, tmp_path_factory) -> Lost:
+    return lose(house, house.open_ledger(), tmp_path_factory.mktemp("lost") / "copy")
+
+
+@pytest.fixture
+def left(lost_for_good, tmp_path) -> Lost:
+    """The same for those that change only the copy, and bring nothing back."""
+    copy = shutil.copytree(lost_for_good.copy, tmp_path / "copy")
+    return replace(lost_for_good, copy=copy)
+
+
+def lose(house: House, ledger: str, directory: Path) -> Lost:
     """A ledger whose newest entries are gone, and a copy of its log that has them."""
     [capture] = house.record(
         ledger,
@@ -304,7 +320,7 @@ def lost(house, ledger, tmp_path) -> Lost:
         *(asks(f"more-{at}") for at in range(300)),
     ]
     recorded_later = house.record(ledger, *later)
-    copy = keep(house, ledger, tmp_path / "copy")
+    copy = keep(house, ledger, directory)
     was = rows(house, ledger)
     backup.put_back()
     return Lost(
@@ -603,18 +619,18 @@ REFUSED: dict[Callable[[House, Lost], None], tuple[type[Exception], str]] = {
 
 
 @pytest.mark.parametrize("damage", REFUSED, ids=lambda damage: damage.__name__)
-def test_a_copy_that_is_not_what_was_signed_is_refused_whole(house, lost, damage):
+def test_a_copy_that_is_not_what_was_signed_is_refused_whole(house, left, damage):
     """Which entry and which side is told where it can be; and nothing is written."""
-    damage(house, lost)
-    rows_then = rows(house, lost.ledger)
+    damage(house, left)
+    rows_then = rows(house, left.ledger)
     kind, words = REFUSED[damage]
 
     with pytest.raises(kind) as caught:
-        restore(house, lost.ledger, lost.copy)
+        restore(house, left.ledger, left.copy)
 
     assert type(caught.value) is kind
     assert words in caught.value.message
-    assert rows(house, lost.ledger) == rows_then
+    assert rows(house, left.ledger) == rows_then
 
 
 def test_a_copy_without_checkpoint_and_tree_is_as_good(house, lost):

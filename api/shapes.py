@@ -1,4 +1,4 @@
-"""Shapes: a document held to a model, and what is wrong with it in words of ours."""
+"""Shapes: a body or document held to a model, and what is wrong with it in words of ours."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
+from starlette.requests import Request
 
+from api.body import JSON, SMALL_BODY_BYTES_MAX, media_type, read_body
+from api.errors import InvalidParameterError
 from api.wire import Wire
+from ledger.canonical import parse_json
 from ledger.errors import MalformedEffectError
 from ledger.forms.grammar import below
 
@@ -16,6 +20,38 @@ WRONG_MEMBERS_MAX = 20
 """Wrong members one answer lists; the rest shows when these are right."""
 
 Shape = TypeVar("Shape", bound=Wire)
+
+
+async def read_shape(request: Request, model: type[Shape], *, may_be_empty: bool = False) -> Shape:
+    """
+    The small JSON body of a request without parameters, in the shape of `model`.
+
+    Args:
+        request: Whose caller may ask for this.
+        model: What is asked for.
+        may_be_empty: Whether no body at all says as much as `{}`.
+
+    Raises:
+        InvalidParameterError: It has parameters.
+        MalformedRequestError, TooLargeError: The body is of another kind, or too long.
+        MalformedJsonError: It is not JSON.
+        MalformedEffectError: As `parse_shape`.
+    """
+    check_no_parameters(request)
+    media_type(request, JSON)
+    raw = await read_body(request, SMALL_BODY_BYTES_MAX)
+    return parse_shape(model, parse_json(raw) if raw or not may_be_empty else {})
+
+
+def check_no_parameters(request: Request) -> None:
+    """
+    Check that nothing follows a `?`: a parameter nobody knows is a mistake.
+
+    Raises:
+        InvalidParameterError: Something does.
+    """
+    if request.scope["query_string"]:
+        raise InvalidParameterError("this path has no parameters")
 
 
 def parse_shape(model: type[Shape], document: Any) -> Shape:

@@ -13,7 +13,6 @@ from api import audit_examples as examples
 from api.answers import json_answer
 from api.audit_schemas import ExportIn, ExportOut
 from api.auth import check_period, check_scope, may
-from api.body import JSON, SMALL_BODY_BYTES_MAX, media_type, read_body
 from api.dependencies import Access, reach, skin_of
 from api.errors import (
     InvalidParameterError,
@@ -25,13 +24,10 @@ from api.lean import LeanRoute
 from api.openapi import ACCESS, answer, body, problems, text_answer
 from api.routes.periods import check_close
 from api.routes.writes import LEDGER
-from api.shapes import (
-    parse_shape,
-)
+from api.shapes import read_shape
 from ledger import errors as domain
 from ledger.audit.access import Accessor
 from ledger.audit.selection import Payloads, parse_selection
-from ledger.canonical import parse_json
 
 router = APIRouter(prefix="/v1/ledgers/{ledger}", tags=["exports"])
 
@@ -43,10 +39,7 @@ async def post_export(request: Request) -> Response:
     """Begin to make the bundle of a closed period."""
     skin = skin_of(request)
     access = await skin.access(request, "export", within_periods=True)
-    if request.scope["query_string"]:
-        raise InvalidParameterError("this path has no parameters")
-    media_type(request, JSON)
-    words = parse_shape(ExportIn, parse_json(await read_body(request, SMALL_BODY_BYTES_MAX)))
+    words = await read_shape(request, ExportIn)
     selection = parse_selection(words.filter or {}, _payloads(access, words.payloads))
     await run_in_threadpool(check_close, request, access, words.period)
     job = await run_in_threadpool(

@@ -14,7 +14,6 @@ from api import audit_examples as examples
 from api.answers import json_answer
 from api.audit_schemas import PeriodCloseIn, PeriodOut, PeriodsOut
 from api.auth import check_period
-from api.body import JSON, SMALL_BODY_BYTES_MAX, media_type, read_body
 from api.dependencies import Access, reach, skin_of
 from api.errors import (
     InvalidParameterError,
@@ -25,11 +24,8 @@ from api.errors import (
 from api.lean import LeanRoute
 from api.openapi import ACCESS, APPENDING, answer, body, parameter, problems
 from api.routes.writes import LEDGER
-from api.shapes import (
-    parse_shape,
-)
+from api.shapes import check_no_parameters, read_shape
 from ledger import errors as domain
-from ledger.canonical import parse_json
 from ledger.forms.grammar import moment, uuid
 
 router = APIRouter(prefix="/v1/ledgers/{ledger}", tags=["periods"])
@@ -43,11 +39,7 @@ async def close_period(request: Request) -> Response:
     """Close a period: its cut-off, counts, sums and root become an entry."""
     skin = skin_of(request)
     access = await skin.write_access(request, "close")
-    if request.scope["query_string"]:
-        raise InvalidParameterError("this path has no parameters")
-    media_type(request, JSON)
-    raw = await read_body(request, SMALL_BODY_BYTES_MAX)
-    words = parse_shape(PeriodCloseIn, parse_json(raw) if raw else {})
+    words = await read_shape(request, PeriodCloseIn, may_be_empty=True)
     close, replayed = await run_in_threadpool(
         lambda: skin.engine.closing.close(
             access.ledger.name,
@@ -76,8 +68,7 @@ async def review_period(request: Request) -> Response:
     """Confirm a close that another principal prepared."""
     skin = skin_of(request)
     access = await skin.write_access(request, *REVIEW_SCOPES)
-    if request.scope["query_string"]:
-        raise InvalidParameterError("this path has no parameters")
+    check_no_parameters(request)
     close, replayed = await run_in_threadpool(
         lambda: skin.engine.closing.review(
             access.ledger.name,

@@ -21,7 +21,6 @@ from api.answer_schemas import (
     VerificationOut,
 )
 from api.answers import json_answer
-from api.body import JSON, SMALL_BODY_BYTES_MAX, media_type, read_body
 from api.dependencies import Access, reach, skin_of
 from api.errors import (
     InvalidParameterError,
@@ -32,14 +31,9 @@ from api.errors import (
 from api.lean import LeanRoute
 from api.openapi import ACCESS, answer, body, problems
 from api.routes.writes import LEDGER
-from api.schemas import (
-    VerificationIn,
-)
-from api.shapes import (
-    parse_shape,
-)
+from api.schemas import VerificationIn
+from api.shapes import read_shape
 from ledger import errors as domain
-from ledger.canonical import parse_json
 from ledger.errors import MalformedEffectError, MalformedProofError, SignatureError
 
 router = APIRouter(prefix="/v1/ledgers/{ledger}", tags=["verifications"])
@@ -51,11 +45,7 @@ async def post_verification(request: Request) -> Response:
     """Begin to verify the ledger from its stored bytes."""
     skin = skin_of(request)
     access = await skin.access(request, "verify", within_periods=True)
-    if request.scope["query_string"]:
-        raise InvalidParameterError("this path has no parameters")
-    media_type(request, JSON)
-    raw = await read_body(request, SMALL_BODY_BYTES_MAX)
-    words = parse_shape(VerificationIn, parse_json(raw) if raw else {})
+    words = await read_shape(request, VerificationIn, may_be_empty=True)
     try:
         job = await run_in_threadpool(
             skin.engine.verifications.start, access.ledger.name, words.mode, words.checkpoint

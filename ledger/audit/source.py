@@ -17,6 +17,7 @@ from ledger.audit.selection import Selection
 from ledger.errors import ChainBreakError
 from ledger.merkle import HASH_BYTES
 from ledger.ports import LedgerRecord, SealedPayload
+from ledger.storage.payload_rows import FROM_SEALED, sealed_payload
 from ledger.storage.scan import PostgresScan
 from ledger.tiles import TILE_WIDTH
 from ledger.tree import TileCache, Tree
@@ -57,12 +58,7 @@ select seq, coalesce(sum(octet_length(sealed)), 0)::bigint
 from payloads where ledger = %s and seq = any(%s) group by seq order by seq
 """
 
-SELECT_PAYLOADS = """
-select p.seq, p.name, p.media_type, p.commitment, p.data_subject, p.sealed, k.wrapped
-from payloads p left join effect_ledger_keys.data_keys k
-    on k.ledger = p.ledger and k.data_subject = p.data_subject
-where p.ledger = %s and p.seq = any(%s) order by p.seq, p.name
-"""
+SELECT_PAYLOADS = FROM_SEALED + "where p.ledger = %s and p.seq = any(%s) order by p.seq, p.name"
 
 SELECT_ERASED = """
 select seq, name from payloads where ledger = %s and seq = any(%s) and sealed is null
@@ -188,18 +184,11 @@ class Source:
             SELECT_PAYLOADS, (self._record.name, seqs), binary=True
         ).fetchall()
         by_seq: dict[int, list[SealedPayload]] = {}
-        data_keys = {row[4]: row[6] for row in rows if row[6] is not None}
-        for seq, name, media_type, commitment, data_subject, sealed, _ in rows:
-            by_seq.setdefault(seq, []).append(
-                SealedPayload(
-                    seq=seq,
-                    name=name,
-                    media_type=media_type,
-                    commitment=commitment,
-                    data_subject=data_subject,
-                    sealed=sealed,
-                )
-            )
+        data_keys: dict[str, bytes] = {}
+        for payload, wrapped in map(sealed_payload, rows):
+            by_seq.setdefault(payload.seq, []).append(payload)
+            if wrapped is not None:
+                data_keys[payload.data_subject] = wrapped
         for seq, sealed_ones in by_seq.items():
             yield seq, self._vault.open(self._record, entry_ids[seq], sealed_ones, data_keys)
 

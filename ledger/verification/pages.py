@@ -13,8 +13,9 @@ from sqlalchemy import Engine
 
 from ledger.checkpoint import Checkpoint
 from ledger.errors import CommitmentError, NotFoundError
-from ledger.ports import LedgerRecord, SealedPayload
+from ledger.ports import LedgerRecord
 from ledger.storage.database import driver_connection
+from ledger.storage.payload_rows import FROM_SEALED, sealed_payload
 from ledger.storage.postgres import SELECT_LEDGER
 from ledger.storage.scan import PostgresScan
 from ledger.storage.tables import ledger_record
@@ -29,15 +30,14 @@ ReadSigned = Callable[[str], tuple[int, bytes] | None]
 """Origin -> size and root in the signer's record; None where it has none."""
 
 
-SELECT_SEALED = """
-select p.seq, p.name, p.media_type, p.commitment, p.data_subject, p.sealed, k.wrapped
-from payloads p
+SELECT_SEALED = (
+    FROM_SEALED
+    + """
 join unnest(%(seqs)s::bigint[], %(names)s::text[]) as wanted (seq, name)
     on p.seq = wanted.seq and p.name = wanted.name
-left join effect_ledger_keys.data_keys k
-    on k.ledger = p.ledger and k.data_subject = p.data_subject
 where p.ledger = %(ledger)s
 """
+)
 
 
 def verify_ledger(
@@ -127,24 +127,16 @@ class PayloadOpener:
             },
             binary=True,
         )
-        for seq, name, media_type, commitment, data_subject, sealed, wrapped in rows:
+        for row, wrapped in map(sealed_payload, rows):
             # Erased since the row was listed: its notice is among the entries to come.
-            if sealed is None:
+            if row.sealed is None:
                 continue
-            payload = wanted[seq, name]
+            payload = wanted[row.seq, row.name]
             if wrapped is None:
                 yield payload, "its data key is gone"
                 continue
-            row = SealedPayload(
-                seq=seq,
-                name=name,
-                media_type=media_type,
-                commitment=commitment,
-                data_subject=data_subject,
-                sealed=sealed,
-            )
             try:
-                self._vault.open(record, payload.entry_id, [row], {data_subject: wrapped})
+                self._vault.open(record, payload.entry_id, [row], {row.data_subject: wrapped})
             except CommitmentError as error:
                 yield payload, error.message
 

@@ -51,3 +51,8 @@ class Section:
 
     title: str
     blocks: Sequence[Block]
+
+
+def escaped(text: str) -> str:
+    """Words of others, as markup shows them."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -14,7 +14,8 @@ import orjson
 
 from ledger import __version__
 from ledger.audit import verify
-from ledger.audit.report.content import Bars, Block, Facts, Grid, Section, Text
+from ledger.audit.report.content import Bars, Block, Facts, Grid, Section, Text, escaped
+from ledger.audit.report.reconciliations import reconciliations
 from ledger.forms.timestamps import parse_time
 
 ROWS_MAX = 1_000
@@ -95,7 +96,7 @@ def sections(
         ("Totals", _totals(manifest, seen)),
         ("Corrections", _corrections(bundle)),
         ("Cut-off", _cutoff(bundle, seen)),
-        ("Reconciliation", _reconciliation(bundle)),
+        ("Reconciliation", reconciliations(bundle)),
         ("Exceptions", _exceptions(seen, large)),
         ("Access and segregation of duties", _segregation(bundle)),
         ("Sample", _sample(sample)),
@@ -162,7 +163,7 @@ def _conclusion(
 ) -> Iterator[Block]:
     told = verify.document(verdict, dict(manifest))
     if told["first_bad"]:
-        yield Text(f"<b>NOT GOOD.</b> {_escaped(told['first_bad']['message'])}")
+        yield Text(f"<b>NOT GOOD.</b> {escaped(told['first_bad']['message'])}")
     elif verdict.trusted:
         left_out = " or left out" if manifest["complete"] else ""
         yield Text(
@@ -178,11 +179,11 @@ def _conclusion(
         [
             ("Ledger", f"{manifest['ledger']} ({manifest['origin']})"),
             ("Period", _span(manifest)),
-            ("Purpose", _escaped(purpose) or "not stated"),
+            ("Purpose", escaped(purpose) or "not stated"),
             ("Report id", _report_id(manifest)),
             ("As of", f"{manifest['created_at']} (UTC), the close of the period"),
-            ("Prepared by", _escaped(manifest["close"].get("preparer", "not stated"))),
-            ("Reviewed by", _escaped(_reviewers(manifest["close"], verdict))),
+            ("Prepared by", escaped(manifest["close"].get("preparer", "not stated"))),
+            ("Reviewed by", escaped(_reviewers(manifest["close"], verdict))),
             ("Program", f"Effect Ledger {__version__}"),
         ]
     )
@@ -218,7 +219,7 @@ def _scope(manifest: Mapping[str, Any], bundle: verify.Bundle) -> Iterator[Block
     yield Facts(
         [
             ("Entries", f"seq {manifest['range']['from_seq']} to {manifest['range']['to_seq']}"),
-            ("Selection", _escaped(chosen) or "all of the period"),
+            ("Selection", escaped(chosen) or "all of the period"),
             ("Complete", "yes" if manifest["complete"] else "no: a selection, and no more claimed"),
             ("Payloads", _PAYLOADS[manifest["payloads"]]),
             ("Manifest, SHA-256", hashlib.sha256(bundle.manifest_bytes).hexdigest()),
@@ -226,7 +227,7 @@ def _scope(manifest: Mapping[str, Any], bundle: verify.Bundle) -> Iterator[Block
         ]
     )
     excluded = ", ".join(f"{n} {reason}" for reason, n in manifest["omissions"].items())
-    yield Text(f"Left out and declared: {_escaped(excluded) or 'nothing'}.")
+    yield Text(f"Left out and declared: {escaped(excluded) or 'nothing'}.")
 
 
 def _integrity(manifest: Mapping[str, Any], verdict: verify.Verdict) -> Iterator[Block]:
@@ -243,7 +244,7 @@ def _integrity(manifest: Mapping[str, Any], verdict: verify.Verdict) -> Iterator
         ("Not checked", verify.document(verdict, dict(manifest))["not_checked"]),
     ):
         yield Text(f"<b>{title}</b>")
-        yield from (Text(f"- {_escaped(line)}") for line in lines)
+        yield from (Text(f"- {escaped(line)}") for line in lines)
 
 
 def _completeness(bundle: verify.Bundle, earlier: Sequence[verify.Bundle]) -> Iterator[Block]:
@@ -368,75 +369,6 @@ def _entries(entries: Iterable[Mapping[str, Any]]) -> Grid:
     )
 
 
-def _reconciliation(bundle: verify.Bundle) -> Iterator[Block]:
-    try:
-        told = list(_statements(bundle))
-    except (verify.DamageError, KeyError, TypeError, ValueError, AttributeError):
-        # What is damaged is told under integrity; the report of a bad bundle is written too.
-        yield Text("The statements of reconciliations in this bundle cannot be read.")
-        return
-    if not told:
-        yield Text("No statement of a reconciliation is part of this bundle.")
-        return
-    yield Text(
-        "Statements that were signed in this period, whatever they are about, and the newest ones "
-        "of the period itself that nobody had signed by its close. Figures are never added across "
-        "currencies; prints, lists and measures are beside each file."
-    )
-    yield from told
-
-
-def _statements(bundle: verify.Bundle) -> Iterator[Block]:
-    if verify.STATEMENTS not in bundle.files:
-        return
-    for each in orjson.loads(bundle.read(verify.STATEMENTS))["statements"]:
-        yield from _statement(each["path"], orjson.loads(bundle.read(each["path"])))
-
-
-def _statement(path: str, record: Mapping[str, Any]) -> Iterator[Block]:
-    told, asked = record["statement"], record["statement"]["input"]
-    yield Text(f"<b>{_escaped(asked['period'])}, {_escaped(', '.join(asked['sources']))}</b>")
-    signed = [("Reviewed by", _signed_by(each)) for each in record["signoffs"]]
-    signed = signed or [("Reviewed by", "nobody when the period was closed: UNSIGNED")]
-    yield Facts(
-        [
-            ("Prepared by", _escaped(f"{told['prepared_by']}, at {told['prepared_at']}")),
-            *((name, _escaped(value)) for name, value in signed),
-            ("About", f"{asked['size']:,} entries of the ledger, {len(record['files'])} files"),
-            ("File", f"{path}, output {told['output_digest'][:16]}"),
-        ]
-    )
-    if not told["statement"]:
-        yield Text("Nothing was compared: no movement falls into this period.")
-        return
-    yield Grid(
-        head=("leg", "currency", "total", "differences", "expected", "answered", "unexplained"),
-        rows=[
-            [
-                f"{block['expecting']} to {block['answering']}, {block['heading']}",
-                block["currency"],
-                block["total"],
-                str(sum(each["count"] for each in block["differences"])),
-                block["expected"],
-                block["answered"],
-                block["unexplained"],
-            ]
-            for block in told["statement"]
-        ],
-        widths=(3.2, 1, 1.6, 1.2, 1.6, 1.6, 1.3),
-        right=frozenset({2, 3, 4, 5, 6}),
-    )
-    yield from (Text(f"Note: {_escaped(reason)}.") for reason in told["reasons"])
-
-
-def _signed_by(signoff: Mapping[str, Any]) -> str:
-    reviewer, notice = signoff["document"]["reviewer"], signoff["notice"]
-    return (
-        f"{reviewer}, with a key of their own, at {notice['recorded_at']}; entry {notice['seq']} "
-        "records it"
-    )
-
-
 def _exceptions(seen: _Seen, large: Decimal) -> Iterator[Block]:
     yield Text(
         f"Told for a look, not as faults. Large is {large:,} or more in any currency; night is "
@@ -475,7 +407,7 @@ def _sample(sample: Mapping[str, Any] | None) -> Iterator[Block]:
     yield Facts(
         [
             ("Method", sample["method"]),
-            ("Seed", _escaped(parameters["seed"])),
+            ("Seed", escaped(parameters["seed"])),
             ("Population", f"{population['count']:,} entries, digest {population['digest']}"),
             ("Confidence", f"{parameters['confidence_percent']} %"),
             ("Interval", parameters["interval"] or "none"),
@@ -554,7 +486,3 @@ def _table(
 
 def _rows(bundle: verify.Bundle, table: str) -> Iterable[Mapping[str, str]]:
     return csv.DictReader(line.decode() + "\n" for line in bundle.lines(f"tables/{table}.csv"))
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

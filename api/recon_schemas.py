@@ -39,6 +39,13 @@ class OverrideIn(Wire):
     reason: str = Field(min_length=1, max_length=2_000)
 
 
+class DiscardIn(Wire):
+    """Why a quarantined file is set aside."""
+
+    reason: str = Field(min_length=1, max_length=2_000)
+    superseded_by: str = absent("Id of the import that says what this file should have said.")
+
+
 class RunIn(Wire):
     """What to reconcile."""
 
@@ -77,6 +84,7 @@ class SignoffIn(Wire):
 
     run: str
     note: str = absent("Words of the reviewer.")
+    untied: bool = absent("Sign it also where it is not tied, with the reasons why it is not.")
 
 
 class ReconOut(BaseModel):
@@ -87,6 +95,9 @@ class ReconOut(BaseModel):
     id: str | None = None
     state: str | None = Field(default=None, description="Of a run: running, done or failed.")
     tied: bool | None = Field(default=None, description="Of a run: whether nothing remains.")
+    untied_because: list[str] | None = Field(
+        default=None, description="Of a run: what stands in the way, in words."
+    )
     status: str | None = Field(default=None, description="Of an import or a break.")
     replayed: bool | None = Field(default=None, description="It was answered before.")
 
@@ -101,6 +112,7 @@ class ReconPageOut(BaseModel):
 RECON_MODELS: tuple[type[BaseModel], ...] = (
     SourceIn,
     OverrideIn,
+    DiscardIn,
     RunIn,
     EventIn,
     MatchIn,

@@ -241,7 +241,7 @@ _downloaded = members(
 
 _decided = members(
     {
-        "act": one_of("override", "match", "unmatch", "signoff"),
+        "act": one_of("override", "discard", "match", "unmatch", "signoff"),
         "decision_id": uuid,
         "decision_hash": _hash,
         "principal": check_principal_name,
@@ -288,8 +288,9 @@ Type of notice -> parser of its `data`.
     export.issued        {export_id, ledger?, principal?, period?, from_seq, to_seq, root,
                          manifest_hash}
     export.downloaded    {export_id, ledger, principal, key_id, bundle_hash, manifest_hash}
-    recon.decided        {act: override|match|unmatch|signoff, decision_id, decision_hash,
-                         principal}; the hash is SHA-256 of what was decided, as canonical JSON
+    recon.decided        {act: override|discard|match|unmatch|signoff, decision_id,
+                         decision_hash, principal}; the hash is SHA-256 of what was decided, as
+                         canonical JSON
 
 Hashes and posters' keys are hexadecimal; entry, close, supersedes, hold_id, export_id and
 decision_id are UUIDs.

@@ -40,11 +40,14 @@ from ledger.recon.decisions import Decisions
 from ledger.recon.forward import check_untold, draft_entry, draft_explanation
 from ledger.recon.shelf import FIRST, BreakFilter, BreakRow, Place, RunRow, Shelf
 from ledger.recon.signoffs import statement_digest
+from ledger.recon.tying import read_tie
 from ledger.submission import Submission
 
 CASE_PREFIX = "recon/break/"
 """What an entry cites as the cause of kind `case`."""
 REASON = "recon.explained"
+UNTIED_TOLD_MAX = 20
+"""Reasons that a refusal names; the statement has them all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,18 +300,35 @@ class Casework:
                 return self._decisions.decide(ledger, "unmatch", said, by=by)
         raise NotFoundError(f"run {run_id[:63]} has no match {match[:63]}", ledger=ledger)
 
-    def sign_off(self, ledger: str, run: RunRow, *, by: str, note: str | None) -> dict[str, Any]:
+    def sign_off(
+        self, ledger: str, run: RunRow, *, by: str, note: str | None, untied: bool = False
+    ) -> dict[str, Any]:
         """
         Sign the statement of a run, which is prepared by whoever started it.
 
+        Args:
+            ledger: Its name.
+            run: The run.
+            by: Principal.
+            note: Words of the reviewer.
+            untied: Sign it also where it is not tied; what stood in the way is signed with it.
+
         Raises:
-            BreakError: The same person prepared it, or it does not prove to zero.
+            BreakError: The same person prepared it, it does not prove to zero, or it is not tied
+                and `untied` was not said.
         """
         if run.started_by == by:
             raise BreakError(f"{by} prepared this statement: another person signs it", preparer=by)
         if run.output["unexplained"]:
             raise BreakError("the statement does not prove to zero", left=run.output["unexplained"])
-        document = {
+        because = read_tie(self._shelf, ledger, run).untied_because
+        if because and not untied:
+            raise BreakError(
+                f"the statement is not tied: {'; '.join(because)[:500]}; to sign it all the same, "
+                "say `untied`",
+                untied_because=list(because[:UNTIED_TOLD_MAX]),
+            )
+        document: dict[str, Any] = {
             "run": run.id,
             "period": run.input["period"],
             "statement_digest": statement_digest(run),
@@ -318,6 +338,8 @@ class Casework:
             "note": note,
             "checkpoint": {"size": run.input["size"], "root": run.input["root"]},
         }
+        if because:
+            document["untied_because"] = list(because)
         decision = self._decisions.decide(ledger, "signoff", document, by=by)
         return {"id": decision, **document}
 

@@ -11,7 +11,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -21,7 +21,7 @@ from ledger.recon.continuity import find_breaks
 from ledger.recon.decisions import Decisions
 from ledger.recon.holds import Holds
 from ledger.recon.reading import read_statement
-from ledger.recon.shelf import ImportRow, Shelf, SourceRow
+from ledger.recon.shelf import DecisionRow, ImportRow, Shelf, SourceRow
 from ledger.recon.source import Control
 from ledger.recon.statement import Reading, ReadingStatus
 from ledger.recon.statement_side import (
@@ -35,6 +35,8 @@ FILE_BYTES_MAX = 256 * 1024 * 1024
 FINDINGS_MAX = 1_000
 """Findings that are kept of one file; how many there were is told."""
 PREVIEW_LINES = 20
+OVERRIDE, DISCARD = "override", "discard"
+"""What is decided about a quarantined file: it counts all the same, or is set aside."""
 
 Tell = Callable[[str, int], None]
 
@@ -157,13 +159,67 @@ class Imports:
         if row.id in self.counting_among(ledger, [row]):
             raise BreakError("the import counts already by an earlier decision", status=row.status)
         document = {"import": row.id, "sha256": row.sha256, "reason": reason}
-        return self._decisions.decide(ledger, "override", document, by=by)
+        return self._decisions.decide(ledger, OVERRIDE, document, by=by)
+
+    def discard(
+        self,
+        ledger: str,
+        import_id: str,
+        *,
+        by: str,
+        reason: str,
+        superseded_by: str | None = None,
+    ) -> str:
+        """
+        Set a quarantined file aside; returns the id of the decision.
+
+        It is kept, counts for nothing, and no statement waits for it any more. An `override` may
+        still take that back, as this takes back one of those.
+
+        Args:
+            ledger: Its name.
+            import_id: The file.
+            by: Principal.
+            reason: Why, in words.
+            superseded_by: The import that says what this one should have said.
+
+        Raises:
+            NotFoundError: No such import, or none that supersedes it.
+            BreakError: It is not quarantined, is set aside already, or what is to supersede it is
+                of another source or does not count itself.
+        """
+        row = self._shelf.find_import(ledger, import_id)
+        if row.status != ReadingStatus.QUARANTINED:
+            raise BreakError(
+                f"the import is {row.status}: only a quarantined one can be discarded",
+                status=row.status,
+            )
+        ruling = self.rulings_among(ledger, [row]).get(row.id)
+        if ruling is not None and ruling.act == DISCARD:
+            raise BreakError(
+                f"the import is discarded already, by {ruling.made_by}", status=row.status
+            )
+        document = {"import": row.id, "sha256": row.sha256, "reason": reason}
+        if superseded_by is not None:
+            better = self._shelf.find_import(ledger, superseded_by)
+            if better.source != row.source or not self.counting_among(ledger, [better]):
+                raise BreakError(
+                    f"import {better.id} does not supersede this one: it must be of source "
+                    f"{row.source}, and count",
+                    status=better.status,
+                )
+            document |= {"superseded_by": better.id, "superseded_by_sha256": better.sha256}
+        return self._decisions.decide(ledger, DISCARD, document, by=by)
+
+    def rulings_among(self, ledger: str, rows: Sequence[ImportRow]) -> dict[str, DecisionRow]:
+        """What was decided last about those of these imports that are quarantined, by id."""
+        waiting = [row.id for row in rows if row.status == ReadingStatus.QUARANTINED]
+        return self._shelf.rulings(ledger, waiting) if waiting else {}
 
     def counting_among(self, ledger: str, rows: Sequence[ImportRow]) -> set[str]:
         """Ids of those of these imports that count: accepted, or overridden by a decision."""
-        waiting = [row.id for row in rows if row.status == ReadingStatus.QUARANTINED]
-        accepted = {row.id for row in rows if row.status == ReadingStatus.ACCEPTED}
-        return accepted | (self._shelf.overridden(ledger, waiting) if waiting else set())
+        rulings = self.rulings_among(ledger, rows)
+        return {row.id for row in rows if counts(row, rulings)}
 
     def counting(self, ledger: str, sources: Sequence[str] | None = None) -> list[ImportRow]:
         """The imports that count, in the order they came."""
@@ -216,17 +272,51 @@ def counting_imports(
     shelf: Shelf, ledger: str, sources: Sequence[str] | None = None
 ) -> list[ImportRow]:
     """The imports of these sources, or of all, that count: in the order they came."""
-    overridden = _overridden(shelf, ledger)
+    rulings = shelf.rulings(ledger)
     return [
         row
         for row in shelf.imports(ledger)
-        if (sources is None or row.source in sources)
-        and (row.status == ReadingStatus.ACCEPTED or row.id in overridden)
+        if (sources is None or row.source in sources) and counts(row, rulings)
     ]
 
 
-def _overridden(shelf: Shelf, ledger: str) -> set[str]:
-    return {row.document["import"] for row in shelf.decisions(ledger) if row.act == "override"}
+def waiting_imports(
+    shelf: Shelf, ledger: str, sources: Sequence[str], days: tuple[date, date]
+) -> list[ImportRow]:
+    """
+    The imports of these sources that wait for a reviewer, as far as they speak of these days.
+
+    One that says of no day what happened on it may speak of any.
+    """
+    rulings = shelf.rulings(ledger)
+    found = [
+        row
+        for row in shelf.imports(ledger)
+        if row.source in sources
+        and row.status == ReadingStatus.QUARANTINED
+        and row.id not in rulings
+    ]
+    booked = shelf.booked(ledger, [row.id for row in found]) if found else {}
+    return [row for row in found if speaks_of(row, booked.get(row.id, ()), days)]
+
+
+def speaks_of(row: ImportRow, booked: Sequence[date], days: tuple[date, date]) -> bool:
+    """Whether the statements of a file, or its lines, are about any of these days."""
+    said = [
+        date.fromisoformat(each[name])
+        for each in row.document["statements"]
+        for name in ("period_from", "period_to")
+        if each[name]
+    ]
+    spoken = [*said, *booked]
+    return not spoken or (min(spoken) <= days[1] and days[0] <= max(spoken))
+
+
+def counts(row: ImportRow, rulings: Mapping[str, DecisionRow]) -> bool:
+    """Whether an import counts, by what was decided last about those that are quarantined."""
+    if row.status != ReadingStatus.QUARANTINED:
+        return row.status == ReadingStatus.ACCEPTED
+    return row.id in rulings and rulings[row.id].act == OVERRIDE
 
 
 def statements_of(rows: Sequence[ImportRow]) -> list[Known]:

@@ -23,7 +23,7 @@ from ledger.recon.runs import Runs
 from ledger.recon.scoping import coverage_of
 from ledger.recon.shelf import RunRow, Shelf
 from ledger.recon.signoffs import read_signoffs
-from ledger.recon.states import UNTIED, State
+from ledger.recon.tying import read_tie
 from ledger.storage.database import Conninfo
 
 
@@ -40,18 +40,7 @@ class Office:
 
     def summary(self, ledger: str, run: RunRow) -> dict[str, Any]:
         """A run as JSON: what it was about, its statement, and whether it is tied now."""
-        first, last = str(run.input["period_from"]), str(run.input["period_to"])
-        seen = {
-            fingerprint
-            for _, state, fingerprint, document in self.shelf.standings(
-                ledger, run.id, states=[each.value for each in UNTIED], limit=1_000_000
-            )
-            if str(document["age_basis"]) <= last
-            # What no file covers is a matter of its own period; breaks stay until they are closed.
-            and (state != State.NOT_YET_COVERED or str(document["age_basis"]) >= first)
-            and (document["leg"] != "payout_to_bank" or run.input["banks"])
-        }
-        left = len(seen) - len(self.shelf.closed_among(ledger, seen))
+        tie = read_tie(self.shelf, ledger, run)
         return {
             "id": run.id,
             "ledger": ledger,
@@ -61,8 +50,9 @@ class Office:
             "output_digest": run.output_digest,
             "started_at": run.started_at.isoformat(),
             "started_by": run.started_by,
-            "tied": not (left or run.output["unexplained"] or run.input["quarantined"]),
-            "remaining": left,
+            "tied": not tie.untied_because,
+            "untied_because": list(tie.untied_because),
+            "remaining": tie.remaining,
             "signoffs": [each.to_document() for each in read_signoffs(self.shelf, ledger, run.id)],
             **run.output,
         }

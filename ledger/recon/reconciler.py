@@ -22,7 +22,7 @@ from ledger.reader import Reader
 from ledger.recon.account import Account, build_account, joined_rules
 from ledger.recon.carrying import brought_forward, carry_forward
 from ledger.recon.closing_times import measure_closing
-from ledger.recon.imports import counting_imports, statements_of
+from ledger.recon.imports import counting_imports, statements_of, waiting_imports
 from ledger.recon.ledger_side import read_ledger
 from ledger.recon.matching import ENGINE_VERSION, Decision, Item, Side
 from ledger.recon.outcomes import record_outcome, where_of
@@ -125,7 +125,7 @@ class Reconciler:
             now=datetime.now(UTC),
         )
 
-        waiting = [row.id for row in self._waiting(ledger, names, counting)]
+        waiting = [row.id for row in waiting_imports(self._shelf, ledger, names, (first, last))]
         standings = standing_documents(found, scope)
         known = self._shelf.breaks(ledger)
         row = RunRow(
@@ -221,16 +221,6 @@ class Reconciler:
             if cursor is None:
                 return found
 
-    def _waiting(
-        self, ledger: str, names: Sequence[str], counting: Sequence[ImportRow]
-    ) -> list[ImportRow]:
-        counts = {row.id for row in counting}
-        return [
-            row
-            for row in self._shelf.imports(ledger)
-            if row.source in names and row.status == "quarantined" and row.id not in counts
-        ]
-
 
 def period_days(name: str) -> tuple[date, date]:
     """
@@ -271,7 +261,14 @@ def _reasons(
     )
     found = []
     if waiting:
-        found.append(f"{len(waiting)} quarantined files count for nothing until a reviewer decides")
+        files = (
+            "1 quarantined file counts"
+            if len(waiting) == 1
+            else f"{len(waiting)} quarantined files count"
+        )
+        found.append(
+            f"{files} for nothing until a reviewer overrides or discards: {', '.join(waiting)}"
+        )
     if uncovered:
         found.append(f"{uncovered} movements fall on days that no complete file covers")
     if unasked:

@@ -23,7 +23,14 @@ RECON = {
             *("breaks", "breaks/{id}", "breaks/{id}/events", "signoffs", "coverage"),
         ),
         "POST": (
-            *("sources", "imports", "imports/{id}/override", "runs", "breaks/{id}/events"),
+            *(
+                "sources",
+                "imports",
+                "imports/{id}/override",
+                "imports/{id}/discard",
+                "runs",
+                "breaks/{id}/events",
+            ),
             *("matches", "matches/{id}/unmatch", "signoffs"),
         ),
     }.items()

@@ -131,6 +131,91 @@ def test_a_quarantined_file_counts_for_nothing_until_a_reviewer_says_why(prepare
     assert preparer.run(today="2026-03-05")["input"]["imports"] == [brought["id"]]
 
 
+def quarantined(preparer: Desk, day: str = "2026-03-01") -> Any:
+    """A file whose sum is not what is known from elsewhere of the month of this day."""
+    control = {"currency": "EUR", "period_from": day, "period_to": day, "net_minor": 1}
+    status, brought = preparer.send(
+        "imports",
+        f"{HEADING}\n{CHARGE.replace('2026-03-02', day)}\n".encode(),
+        source="stripe-eur",
+        controls=json.dumps([control]),
+    )
+    assert (status, brought["status"]) == (201, "quarantined")
+    return brought
+
+
+def test_a_file_that_is_set_aside_no_longer_keeps_a_statement_from_being_tied(preparer, reviewer):
+    """Who, why and by which file; said at once of a run that was, and by those that follow."""
+    record(preparer.api)
+    wrong = quarantined(preparer)
+    right = preparer.bring(CHARGE, REFUND)
+    before = preparer.run(today="2026-03-05")
+    assert (before["tied"], before["remaining"]) == (False, 0)
+    [because] = before["untied_because"]
+    assert wrong["id"] in because
+
+    path, words = f"imports/{wrong['id']}/discard", {"reason": "The file of another shop."}
+    status, refused = preparer.send(path, json.dumps(words).encode())
+    assert (status, refused["code"]) == (403, "FORBIDDEN")
+    reviewer.post(path, **words, superseded_by=right["id"])
+
+    assert preparer.get(f"runs/{before['id']}")["tied"]
+    after = preparer.run(today="2026-03-05")
+    assert (after["tied"], after["input"]["quarantined"]) == (True, [])
+    shown = preparer.get(f"imports/{wrong['id']}")
+    told = ("act", "by", "reason", "superseded_by")
+    assert [shown["ruling"][name] for name in told] == [
+        *("discard", "ben", words["reason"], right["id"])
+    ]
+    assert shown["counts"] is False
+    page = preparer.api.with_key("entries:read").get("/entries", type="recon.decided").json()
+    noticed = page["entries"][-1]["entry"]["effect"]["data"]
+    assert (noticed["act"], noticed["principal"]) == ("discard", "ben")
+
+
+def test_the_later_word_on_a_file_counts(preparer, reviewer):
+    wrong = quarantined(preparer)
+    path = f"imports/{wrong['id']}"
+    for act, counts in (("discard", False), ("override", True), ("discard", False)):
+        reviewer.post(f"{path}/{act}", reason="Looked at again.")
+        assert preparer.get(path)["counts"] is counts
+        status, refused = reviewer.send(f"{path}/{act}", b'{"reason": "Twice."}')
+        assert (status, refused["code"]) == (409, "BREAK_NOT_SO")
+
+
+def test_only_a_file_that_counts_and_is_of_the_same_source_supersedes_one(preparer, reviewer):
+    wrong, other = quarantined(preparer), quarantined(preparer, "2026-03-04")
+    path = f"imports/{wrong['id']}/discard"
+    for id_, expected in ((other["id"], 409), ("none", 404)):
+        words = {"reason": "Sent again.", "superseded_by": id_}
+        assert reviewer.send(path, json.dumps(words).encode())[0] == expected
+    right = preparer.bring(CHARGE)
+    assert reviewer.send(f"imports/{right['id']}/discard", b'{"reason": "x"}')[0] == 409
+
+
+def test_a_quarantined_file_stands_in_the_way_of_the_days_it_speaks_of_alone(preparer):
+    wrong = quarantined(preparer)
+
+    assert preparer.run(today="2026-07-01", period="2026-06")["untied_because"] == []
+    assert preparer.run(today="2026-07-01", period="2026-Q1")["input"]["quarantined"] == [
+        wrong["id"]
+    ]
+
+
+def test_a_statement_that_is_not_tied_is_signed_only_by_saying_so(preparer, reviewer):
+    """And what stood in the way is signed with it, and printed."""
+    wrong = quarantined(preparer)
+    run = preparer.run(today="2026-03-05")
+
+    status, refused = reviewer.send("signoffs", json.dumps({"run": run["id"]}).encode())
+    assert (status, refused["code"]) == (409, "BREAK_NOT_SO")
+    assert wrong["id"] in refused["detail"]
+    signed = reviewer.post("signoffs", run=run["id"], untied=True)
+    assert signed["untied_because"] == run["untied_because"]
+    printed = preparer.get(f"runs/{run['id']}/statement", format="text").text
+    assert "Although" in printed
+
+
 def test_a_file_that_cannot_be_read_is_kept_and_says_why(preparer):
     status, brought = preparer.send("imports", b"no statement\n", source="stripe-eur")
 

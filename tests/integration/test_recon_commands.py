@@ -267,6 +267,8 @@ def test_a_file_at_odds_with_its_totals_ends_with_1(finance, tmp_path):
     done = fin.run(*words, "--json")
     assert done.code == 1
     [brought] = done.json["imports"]
+    set_aside = ben.run("recon", "discard", "books", brought["id"], "--reason", "Sent again.")
+    assert (set_aside.code, "never counts" in set_aside.out) == (0, True)
     ben.good("recon", "override", "books", brought["id"], "--reason", "Known otherwise.")
 
 

@@ -34,15 +34,15 @@ from api.recon import (
     reach_recon,
     words,
 )
-from api.recon_schemas import OverrideIn, ReconOut, ReconPageOut, SourceIn
+from api.recon_schemas import DiscardIn, OverrideIn, ReconOut, ReconPageOut, SourceIn
 from api.routes.writes import read_dry_run
 from ledger.canonical import parse_json
 from ledger.errors import RejectedError
 from ledger.forms.timestamps import format_time
 from ledger.recon.formats.days import plausible
-from ledger.recon.imports import FILE_BYTES_MAX
+from ledger.recon.imports import FILE_BYTES_MAX, counts
 from ledger.recon.office import Office
-from ledger.recon.shelf import ImportRow, SourceRow
+from ledger.recon.shelf import DecisionRow, ImportRow, SourceRow
 from ledger.recon.source import Control
 
 router = APIRouter(prefix="/v1/recon", tags=["reconciliation"])
@@ -65,6 +65,7 @@ IMPORT = {
 }
 
 
+_OF_A_RULING = ("reason", "superseded_by")
 _OF_AN_IMPORT = ("source", "filename", "controls")
 
 
@@ -121,9 +122,9 @@ async def post_recon_import(request: Request) -> Response:
     Read a file of a source and keep it.
 
     The body is the file. Accepted: it counts. Quarantined: it is kept and counts for nothing
-    until a reviewer overrides that. Rejected: it is kept, and says everything that is wrong. The
-    same file again is answered with the import it was. With `dry_run=true` nothing is kept, and
-    the first lines are shown as they are understood.
+    until a reviewer overrides that, or discards it. Rejected: it is kept, and says everything that
+    is wrong. The same file again is answered with the import it was. With `dry_run=true` nothing
+    is kept, and the first lines are shown as they are understood.
     """
     access, given = await reach_recon(request, PREPARE, *_OF_AN_IMPORT, "dry_run")
     if "source" not in given:
@@ -220,6 +221,27 @@ async def post_recon_override(request: Request) -> Response:
     )
 
 
+async def post_recon_discard(request: Request) -> Response:
+    """Set a quarantined file aside, for a reason: no statement waits for it any more."""
+    access, _ = await reach_recon(request, REVIEW)
+    shape, raw = await words(request, DiscardIn)
+    imports = skin_of(request).engine.office.imports
+    return await once(
+        request,
+        access,
+        raw,
+        lambda: {
+            "id": imports.discard(
+                access.ledger.name,
+                request.path_params["id"],
+                by=access.credential.principal,
+                reason=shape.reason,
+                superseded_by=shape.superseded_by,
+            )
+        },
+    )
+
+
 def _source(row: SourceRow) -> dict[str, Any]:
     return {
         **row.document,
@@ -230,11 +252,12 @@ def _source(row: SourceRow) -> dict[str, Any]:
 
 
 def _imports(office: Office, ledger: str, rows: Sequence[ImportRow]) -> list[dict[str, Any]]:
-    counting = office.imports.counting_among(ledger, rows)
-    return [_import(row, row.id in counting) for row in rows]
+    rulings = office.imports.rulings_among(ledger, rows)
+    return [_import(row, rulings) for row in rows]
 
 
-def _import(row: ImportRow, counts: bool) -> dict[str, Any]:
+def _import(row: ImportRow, rulings: Mapping[str, DecisionRow]) -> dict[str, Any]:
+    ruling = rulings.get(row.id)
     return {
         "id": row.id,
         "source": row.source,
@@ -242,7 +265,15 @@ def _import(row: ImportRow, counts: bool) -> dict[str, Any]:
         "filename": row.filename,
         "sha256": row.sha256,
         "status": row.status,
-        "counts": counts,
+        "counts": counts(row, rulings),
+        "ruling": ruling
+        and {
+            "id": ruling.id,
+            "act": ruling.act,
+            "at": format_time(ruling.made_at),
+            "by": ruling.made_by,
+            **{name: ruling.document[name] for name in _OF_A_RULING if name in ruling.document},
+        },
         "lines": row.lines,
         "added": row.added,
         "received_at": format_time(row.received_at),
@@ -382,4 +413,22 @@ add_route(
     model=ReconOut,
     example={"id": IMPORT["id"]},
     request_body=body(OverrideIn, {"reason": {"reason": "The bank confirmed the balance."}}),
+)
+add_route(
+    router,
+    "POST",
+    "/imports/{id}/discard",
+    post_recon_discard,
+    scopes=REVIEW,
+    model=ReconOut,
+    example={"id": IMPORT["id"]},
+    request_body=body(
+        DiscardIn,
+        {
+            "superseded": {
+                "reason": "The bank sent the month again.",
+                "superseded_by": IMPORT["id"],
+            }
+        },
+    ),
 )

@@ -54,6 +54,7 @@ RUN = {
     "ledger": "shop",
     "state": "done",
     "tied": False,
+    "untied_because": ["2 differences remain open"],
     "remaining": 2,
     "output_digest": "5f" * 32,
 }
@@ -139,7 +140,8 @@ async def post_recon_signoff(request: Request) -> Response:
     """
     Sign the statement of a run that another person prepared.
 
-    Every break that is open stays open; the close of the period carries it forward.
+    Every break that is open stays open; the close of the period carries it forward. A statement
+    that is not tied is signed only with `untied`, and the reasons are signed with it.
     """
     access, _ = await reach_recon(request, REVIEW)
     shape, raw = await words(request, SignoffIn)
@@ -152,6 +154,7 @@ async def post_recon_signoff(request: Request) -> Response:
             run,
             by=access.credential.principal,
             note=shape.note,
+            untied=bool(shape.untied),
         )
 
     return await once(request, access, raw, sign)

@@ -22,6 +22,10 @@ app.command(
     "override",
     **manual("recon override books IMPORT --reason 'Its bank confirmed the sum.'", CALLS),
 )(files.override)
+app.command(
+    "discard",
+    **manual("recon discard books IMPORT --reason 'The bank sent the month again.'", CALLS),
+)(files.discard)
 app.command("coverage", **manual("recon coverage books --period 2026-03", CALLS))(files.coverage)
 app.command("run", **manual("recon run books --period 2026-03", _TIES))(runs.run)
 app.command("statement", **manual("recon statement books --period 2026-03 --out march", _TIES))(

@@ -118,6 +118,24 @@ def override(
     Output(as_json).answer(made, f"import {import_id} counts from the next run on")
 
 
+def discard(
+    ledger: LedgerArgument,
+    import_id: Annotated[str, typer.Argument(metavar="IMPORT", help="Id of the import.")],
+    *,
+    reason: Annotated[str, typer.Option(help="Why it never counts.")],
+    superseded_by: Annotated[
+        str | None, typer.Option(help="Id of the import that says it as it should be.")
+    ] = None,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Set a quarantined file aside, as a reviewer: no statement waits for it any more."""
+    words = {"reason": reason, "superseded_by": superseded_by}
+    with open_remote() as remote:
+        made = Room(remote, ledger, key).post(f"imports/{import_id}/discard", words)
+    Output(as_json).answer(made, f"import {import_id} is set aside: it is kept, and never counts")
+
+
 def coverage(
     ledger: LedgerArgument,
     *,
@@ -152,4 +170,9 @@ def _import_line(file: Path, found: Mapping[str, Any]) -> str:
         for each in found["findings"]
     ]
     findings += [f"  continuity: {each['message']}" for each in found["continuity"]]
+    if found["status"] == "quarantined" and "id" in found:
+        findings.append(
+            f"  counts for nothing until a reviewer decides: `recon override` or `recon discard`, "
+            f"import {found['id']}"
+        )
     return "\n".join([told, *findings])

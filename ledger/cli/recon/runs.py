@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,9 +52,7 @@ def run(
         begun = room.post("runs", {"period": period, "sources": source, "today": today})
         found = _wait(room, begun["id"], output)
         text = "" if as_json else room.raw(f"runs/{found['id']}/statement", format="text").decode()
-    remaining = found["remaining"]
-    says = "tied" if found["tied"] else f"not tied, {remaining} remain open"
-    output.answer(found, f"{text}\nRun {found['id']}: {says}.")
+    output.answer(found, f"{text}\n{_standing(found)}")
     raise typer.Exit(GOOD if found["tied"] else BAD_EVIDENCE)
 
 
@@ -79,7 +78,7 @@ def statement(
                 write_file(out / name, room.raw(f"runs/{chosen}/statement", format=form))
             output.note(f"written to {out}: {', '.join(STATEMENT_FILES)}")
         text = room.raw(f"runs/{chosen}/statement", format="text").decode()
-    output.answer(found, text.rstrip("\n"))
+    output.answer(found, f"{text}\n{_standing(found)}")
     raise typer.Exit(GOOD if found["tied"] else BAD_EVIDENCE)
 
 
@@ -89,6 +88,9 @@ def signoff(
     period: Annotated[str | None, typer.Option(help="The newest run of this period.")] = None,
     run_id: Annotated[str | None, typer.Option("--run", help="Instead: this run.")] = None,
     note: NoteOption = None,
+    untied: Annotated[
+        bool, typer.Option("--untied", help="Sign it also where it is not tied; that is recorded.")
+    ] = False,
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -96,11 +98,10 @@ def signoff(
     with open_remote() as remote:
         room = Room(remote, ledger, key)
         chosen = _run_of(room, period, run_id)
-        made = room.post("signoffs", {"run": chosen, "note": note})
-    Output(as_json).answer(
-        made,
-        f"statement {made['statement_digest'][:16]} of {made['period']} is signed",
-    )
+        made = room.post("signoffs", {"run": chosen, "note": note, "untied": untied or None})
+    although = made.get("untied_because", ())
+    signed = f"statement {made['statement_digest'][:16]} of {made['period']} is signed"
+    Output(as_json).answer(made, "\n".join([signed, *(f"although {each}" for each in although)]))
 
 
 def match(
@@ -145,6 +146,14 @@ def _wait(room: Room, run_id: str, output: Output) -> Any:
             tell(found["done"], None)
             time.sleep(pause_s)
             pause_s = min(POLL_MAX_S, 1.5 * pause_s)
+
+
+def _standing(found: Mapping[str, Any]) -> str:
+    """Whether it is tied and, where it is not, each reason on a line."""
+    says = "tied" if found["tied"] else "not tied"
+    return "\n".join(
+        [f"Run {found['id']}: {says}.", *(f"  - {each}" for each in found["untied_because"])]
+    )
 
 
 def _run_of(room: Room, period: str | None, run_id: str | None) -> str:

@@ -168,6 +168,8 @@ def signatures(run: RunRow, signoffs: Sequence[Signoff]) -> Iterator[tuple[str, 
             f"entry {notice.seq} of {notice.ledger}, {notice.hash.hex()}",
         )
         yield "Signed", f"the statement's figures, SHA-256 {signoff.document['statement_digest']}"
+        for reason in signoff.document.get("untied_because", ()):
+            yield "Although", reason
         if signoff.document.get("note"):
             yield "Note", str(signoff.document["note"])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,10 +22,14 @@ from recon_decisions d
 join entries e on e.ledger = d.ledger and e.key = '_recon.decided/' || d.id::text
 where d.ledger = %s and d.act = 'signoff' order by e.seq
 """
-SELECT_OVERRIDDEN = """
-select document->>'import' from recon_decisions
-where ledger = %s and act = 'override' and document->>'import' = any(%s)
+# The later word counts.
+_RULINGS = """
+select distinct on (document->>'import') id::text, made_at, made_by, act, document
+from recon_decisions where ledger = %s and act in ('override', 'discard')
 """
+_NEWEST = "order by document->>'import', made_at desc, id desc"
+SELECT_RULINGS = f"{_RULINGS} {_NEWEST}"
+SELECT_RULINGS_ON = f"{_RULINGS} and document->>'import' = any(%s) {_NEWEST}"
 INSERT_DECISION = """
 insert into recon_decisions (ledger, id, made_by, act, document) values (%s, %s, %s, %s, %s)
 """
@@ -47,15 +51,20 @@ class DecisionRows(Rows):
 
     def decisions(self, ledger: str) -> list[DecisionRow]:
         """All decisions, oldest first."""
-        return [
-            DecisionRow(id=id_, made_at=at, made_by=by, act=act, document=document)
-            for id_, at, by, act, document in self._rows(SELECT_DECISIONS, (ledger,))
-        ]
+        return [_row(row) for row in self._rows(SELECT_DECISIONS, (ledger,))]
 
-    def overridden(self, ledger: str, imports: Iterable[str]) -> set[str]:
-        """Those of these imports of which a decision says that they count all the same."""
-        rows = self._rows(SELECT_OVERRIDDEN, (ledger, list(imports)))
-        return {import_id for (import_id,) in rows}
+    def rulings(self, ledger: str, imports: Iterable[str] | None = None) -> dict[str, DecisionRow]:
+        """
+        What was decided last about quarantined files: all, or these.
+
+        Returns:
+            Id of the import -> `override`, by which it counts, or `discard`.
+        """
+        if imports is None:
+            rows = self._rows(SELECT_RULINGS, (ledger,))
+        else:
+            rows = self._rows(SELECT_RULINGS_ON, (ledger, list(imports)))
+        return {row.document["import"]: row for row in map(_row, rows)}
 
     def add_decision(
         self, ledger: str, decision_id: str, by: str, act: str, document: Mapping[str, Any]
@@ -69,3 +78,8 @@ class DecisionRows(Rows):
             (id_, document, bytes(body))
             for id_, document, body in self._rows(SELECT_SIGNOFFS, (ledger,))
         ]
+
+
+def _row(row: Sequence[Any]) -> DecisionRow:
+    id_, at, by, act, document = row
+    return DecisionRow(id=id_, made_at=at, made_by=by, act=act, document=document)

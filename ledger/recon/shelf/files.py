@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -37,6 +37,10 @@ INSERT_IMPORT = """
 insert into recon_imports (ledger, id, source, source_version, filename, sha256, content, status,
     document, lines, added, received_by)
 values (%s, %s, %s, %s, %s, %s, %b, %s, %s, %s, %s, %s)
+"""
+SELECT_BOOKED = """
+select import::text, min(booked), max(booked) from recon_lines
+where ledger = %s and import = any(%s::uuid[]) group by import
 """
 COPY_LINES = "copy recon_lines (ledger, import, ordinal, line, said, booked, document) from stdin"
 SELECT_LINES = """
@@ -135,6 +139,11 @@ class Files(Rows):
         for part in parts(names):
             found |= {name for (name,) in self._rows(SELECT_KNOWN, (ledger, part))}
         return found
+
+    def booked(self, ledger: str, imports: Iterable[str]) -> dict[str, tuple[date, date]]:
+        """First and last day on which lines of these imports are booked; none without lines."""
+        rows = self._rows(SELECT_BOOKED, (ledger, list(imports)))
+        return {import_id: (first, last) for import_id, first, last in rows}
 
     def add_import(
         self,

@@ -11,7 +11,7 @@ from ledger.effect import Kind
 from ledger.forms.money import minor_units
 from ledger.intent import Outcome, State
 from ledger.recon.ledger_side import PROVIDER_LABEL, REFERENCE_LABEL
-from ledger.recon.matching import Item, Rules, Side
+from ledger.recon.matching import Item, Rules, Side, key_of
 from ledger.recon.matching.identifiers import UNNAMED, family
 from ledger.recon.matching.references import normalised
 from ledger.recon.matching.rules import business_days_after
@@ -57,7 +57,7 @@ class Sought:
         window = rules.window(
             Item(
                 side=Side.LEDGER,
-                id=self.intent.id,
+                key=key_of(Side.LEDGER, self.intent.id),
                 account="",
                 provider=self.provider,
                 kind=self.kind,

@@ -16,7 +16,8 @@ from ledger.effect import Effect, Kind
 from ledger.entry import Entry, parse_entry
 from ledger.forms.money import minor_units
 from ledger.reader import Reader
-from ledger.recon.matching import Item, Side
+from ledger.recon.matching import Item, Side, key_of
+from ledger.recon.sharing import Shared
 from ledger.recon.statement import LineKind
 
 PAGE = 1_000
@@ -46,6 +47,8 @@ def read_ledger(
     ledger: str,
     size: int,
     zones: Mapping[str, str],
+    *,
+    shared: Shared,
     tell: Callable[[int], None] = lambda _done: None,
 ) -> LedgerSide:
     """
@@ -56,9 +59,10 @@ def read_ledger(
         ledger: Its name.
         size: How many entries count.
         zones: Provider -> the zone in which its report counts days.
+        shared: What the other sides tell.
         tell: Told how many entries were read.
     """
-    fold = _Fold(zones, reader.ledger(ledger).time_zone, ledger)
+    fold = _Fold(zones, reader.ledger(ledger).time_zone, ledger, shared)
     after = -1
     while after + 1 < size:
         page = reader.entries_after(ledger, after, PAGE)
@@ -75,21 +79,28 @@ def read_ledger(
 
 
 def fold_entries(
-    entries: Iterable[Entry], zones: Mapping[str, str], time_zone: str, ledger: str
+    entries: Iterable[Entry],
+    zones: Mapping[str, str],
+    time_zone: str,
+    ledger: str,
+    shared: Shared,
 ) -> LedgerSide:
     """As `read_ledger`, from entries at hand."""
-    fold = _Fold(zones, time_zone, ledger)
+    fold = _Fold(zones, time_zone, ledger, shared)
     for entry in entries:
         fold.add(entry)
     return fold.side()
 
 
 class _Fold:
-    def __init__(self, zones: Mapping[str, str], time_zone: str, ledger: str) -> None:
+    def __init__(
+        self, zones: Mapping[str, str], time_zone: str, ledger: str, shared: Shared
+    ) -> None:
         self._zones = {provider: ZoneInfo(zone) for provider, zone in zones.items()}
         self._own_zone = ZoneInfo(time_zone)
         self._only = next(iter(zones)) if len(zones) == 1 else None
         self._ledger = ledger
+        self._shared = shared
         self._items: dict[str, Item] = {}
         self._targets: dict[str, str] = {}
         """Entry -> the entry whose movement it changes."""
@@ -141,12 +152,14 @@ class _Fold:
         self._items[entry.id] = replace(self._item(entry, target), kind=kind)
 
     def _item(self, entry: Entry, target: Item | None) -> Item:
-        effect = entry.effect
+        effect, shared = entry.effect, self._shared
         assert effect.money is not None
         labels = dict(effect.labels)
         provider = self._provider(effect, labels, target)
         ids = tuple(
-            each.ref for each in effect.evidence if each.system == provider and each.rel in _OWN_IDS
+            shared(each.ref)
+            for each in effect.evidence
+            if each.system == provider and each.rel in _OWN_IDS
         )
         inherits = effect.kind is Kind.ADJUSTMENT and target is not None
         original = None
@@ -157,17 +170,19 @@ class _Fold:
         own_reference = labels.get(REFERENCE_LABEL) or _reference(effect)
         return Item(
             side=Side.LEDGER,
-            id=entry.id,
+            key=key_of(Side.LEDGER, entry.id),
             account=self._ledger,
-            provider=provider,
+            provider=shared(provider),
             kind=_kind(effect),
-            amount=_signed(effect),
-            currency=effect.money.currency,
-            day=self._day(effect.occurred_at, provider),
+            amount=shared(_signed(effect)),
+            currency=shared(effect.money.currency),
+            day=shared(self._day(effect.occurred_at, provider)),
             ids=tuple(dict.fromkeys(ids)),
             original_id=original,
-            merchant_ref=own_reference or (target.merchant_ref if target is not None else None),
-            poster=entry.poster,
+            merchant_ref=shared(
+                own_reference or (target.merchant_ref if target is not None else None)
+            ),
+            poster=shared(entry.poster),
         )
 
     def _provider(

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
-from ledger.recon.breaks import Action, Status, fold, seen_again
+from ledger.recon.breaks import Action, BreakState, Status, fold, seen_again
 from ledger.recon.shelf import BreakRow, RunRow, Shelf
-from ledger.recon.states import BREAKS, Standing, State
+from ledger.recon.states import Standing, State
 
 _ANSWERED = frozenset({State.MATCHED.value, State.FEE.value})
 
-Rows = Sequence[tuple[str, str, Mapping[str, Any]]]
+Rows = Iterable[tuple[str, str, Mapping[str, Any]]]
 
 
 Where = Mapping[str, Mapping[str, str]]
 """Key of an item -> leg -> its state there: one item may stand in both legs."""
 
 
-def record_outcome(shelf: Shelf, ledger: str, run: RunRow, standings: Rows, where: Where) -> None:
+def record_outcome(
+    shelf: Shelf, ledger: str, run: RunRow, broken: Rows, standings: Iterable[Standing]
+) -> None:
     """
     Tell every break what a run saw of it; begin those that are new.
 
@@ -28,11 +30,11 @@ def record_outcome(shelf: Shelf, ledger: str, run: RunRow, standings: Rows, wher
         shelf: Where breaks are kept.
         ledger: Name of the ledger.
         run: The run, kept already.
-        standings: Its rows.
-        where: Where every item of the run stands.
+        broken: Its rows that a person has to close.
+        standings: Where every item of the run stands.
     """
     known = {row.fingerprint: row for row in shelf.breaks(ledger)}
-    raised = raised_by(run, standings)
+    raised = raised_by(run, broken)
     for fingerprint, document in raised.items():
         row = known.get(fingerprint)
         seen = seen_of(document, run)
@@ -42,27 +44,32 @@ def record_outcome(shelf: Shelf, ledger: str, run: RunRow, standings: Rows, wher
             )
         else:
             _tell(shelf, ledger, row, run, seen)
-    for fingerprint, row in known.items():
-        if fingerprint not in raised:
-            _close_by_evidence(shelf, ledger, row, run, where)
+    gone = [(row, fold(row.events)) for each, row in known.items() if each not in raised]
+    waiting = [(row, found) for row, found in gone if found.status is not Status.CLOSED]
+    keys = {item["key"] for _, found in waiting for item in found.seen["items"]}
+    where = where_of(standings, keys)
+    for row, found in waiting:
+        if is_answered(found.seen, where):
+            _close_by_evidence(shelf, ledger, row, found, run)
 
 
-def raised_by(run: RunRow, standings: Rows) -> dict[str, Mapping[str, Any]]:
+def raised_by(run: RunRow, broken: Rows) -> dict[str, Mapping[str, Any]]:
     """The breaks of a run by fingerprint: also those of earlier periods, none of later ones."""
     last = run.input["period_to"]
     return {
         fingerprint: document
-        for state, fingerprint, document in standings
-        if State(state) in BREAKS and document["age_basis"] <= last
+        for _, fingerprint, document in broken
+        if document["age_basis"] <= last
     }
 
 
-def where_of(standings: Iterable[Standing]) -> Where:
-    """Where every item stands."""
+def where_of(standings: Iterable[Standing], keys: Container[str]) -> Where:
+    """Where the items of these keys stand."""
     found: dict[str, dict[str, str]] = defaultdict(dict)
     for standing in standings:
         for item in standing.items:
-            found[item.key][standing.leg.value] = standing.state.value
+            if item.key in keys:
+                found[item.key][standing.leg.value] = standing.state.value
     return found
 
 
@@ -107,17 +114,15 @@ def _tell(
         )
 
 
-def _close_by_evidence(shelf: Shelf, ledger: str, row: BreakRow, run: RunRow, where: Where) -> None:
+def _close_by_evidence(
+    shelf: Shelf, ledger: str, row: BreakRow, found: BreakState, run: RunRow
+) -> None:
     """A break whose every item a run found answered is closed by what answered."""
-    found = fold(row.events)
-    if found.status is Status.CLOSED:
-        return
-    if is_answered(found.seen, where):
-        shelf.add_event(
-            ledger,
-            row.id,
-            ordinal=found.events,
-            by=run.started_by,
-            action=Action.CLOSED,
-            document={"by": "evidence", "run": run.id, "size": run.input["size"]},
-        )
+    shelf.add_event(
+        ledger,
+        row.id,
+        ordinal=found.events,
+        by=run.started_by,
+        action=Action.CLOSED,
+        document={"by": "evidence", "run": run.id, "size": run.input["size"]},
+    )

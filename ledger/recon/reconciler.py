@@ -7,10 +7,9 @@ again has the same digests.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 from uuid import uuid4
 
 from ledger.checkpoint import parse_checkpoint
@@ -25,18 +24,19 @@ from ledger.recon.closing_times import measure_closing
 from ledger.recon.imports import counting_imports, statements_of, waiting_imports
 from ledger.recon.ledger_side import read_ledger
 from ledger.recon.matching import ENGINE_VERSION, Decision, Item, Side
-from ledger.recon.outcomes import record_outcome, where_of
+from ledger.recon.outcomes import record_outcome
 from ledger.recon.reconciliation import reconcile
 from ledger.recon.report import (
+    StandingDocuments,
     measure,
     proof_documents,
-    standing_documents,
     suggestion_documents,
 )
 from ledger.recon.scoping import coverage_of, providers_of, zones_of
+from ledger.recon.sharing import Shared
 from ledger.recon.shelf import DecisionRow, ImportRow, RunRow, Shelf
 from ledger.recon.statement_side import LineFold
-from ledger.recon.states import Scope, State
+from ledger.recon.states import BREAKS, Scope, State
 from ledger.recon.unknowns import conclude, covering_files, reasons_of
 
 Tell = Callable[[str, int], None]
@@ -94,14 +94,19 @@ class Reconciler:
         decisions = self._shelf.decisions(ledger)
 
         first, last = period_days(asked.period)
-        lines, restated = self._lines(ledger, [each for each, _ in accounts], counting, tell)
+        shared = Shared()
+        lines, restated = self._lines(
+            ledger, [each for each, _ in accounts], counting, shared, tell
+        )
         told = read_ledger(
             self._reader,
             ledger,
             size,
             zones_of([each for each, _ in accounts]),
-            lambda done: tell("entries of the ledger", done),
+            shared=shared,
+            tell=lambda done: tell("entries of the ledger", done),
         )
+        del shared
         scope = Scope(
             today=asked.today,
             period_from=first,
@@ -126,7 +131,7 @@ class Reconciler:
         )
 
         waiting = [row.id for row in waiting_imports(self._shelf, ledger, names, (first, last))]
-        standings = standing_documents(found, scope)
+        standings = StandingDocuments(found, scope)
         known = self._shelf.breaks(ledger)
         row = RunRow(
             id=run_id or str(uuid4()),
@@ -151,7 +156,9 @@ class Reconciler:
                 "statement": proof_documents(found.proofs),
                 "measures": measure(found, scope, told.unnamed)
                 | {"time_to_close": measure_closing(known)},
-                "brought_forward": brought_forward(known, standings, scope),
+                "brought_forward": brought_forward(
+                    known, standings.named({each.fingerprint for each in known}), scope
+                ),
                 "suggestions": suggestion_documents(found.matching.links),
                 "standings": len(standings),
                 "intents": [each.document for each in concluded],
@@ -170,7 +177,7 @@ class Reconciler:
             started_by=asked.by,
         )
         self._shelf.add_run(ledger, row, standings, lambda done: tell("standings kept", done))
-        record_outcome(self._shelf, ledger, row, standings, where_of(found.standings))
+        record_outcome(self._shelf, ledger, row, standings.of(*BREAKS), found.standings)
         # What it found of periods that are closed already is carried like all the rest.
         carry_forward(self._shelf, self._reader, ledger, by=asked.by)
         return self._shelf.run(ledger, row.id)
@@ -197,11 +204,16 @@ class Reconciler:
         return checkpoint.size, checkpoint.root.hex()
 
     def _lines(
-        self, ledger: str, accounts: Sequence[Account], counting: Sequence[ImportRow], tell: Tell
+        self,
+        ledger: str,
+        accounts: Sequence[Account],
+        counting: Sequence[ImportRow],
+        shared: Shared,
+        tell: Tell,
     ) -> tuple[list[Item], set[str]]:
         """Each line once, as the first file has it; and those that another file has otherwise."""
         by_name = {account.source.name: account for account in accounts}
-        fold = LineFold()
+        fold = LineFold(shared)
         read = 0
         for row in counting:
             for _, name, said, document in self._shelf.lines(ledger, row.id):
@@ -248,16 +260,15 @@ def decision_of(decisions: Sequence[DecisionRow]) -> Decision:
 
 def _reasons(
     unasked: int,
-    standings: Sequence[tuple[str, str, Mapping[str, Any]]],
+    standings: StandingDocuments,
     waiting: Sequence[str],
     period: tuple[date, date],
 ) -> list[str]:
     """Why what is told is not the whole truth, for the foot of the statement."""
     first, last = period
     uncovered = sum(
-        state == State.NOT_YET_COVERED
-        and first.isoformat() <= document["age_basis"] <= last.isoformat()
-        for state, _, document in standings
+        first.isoformat() <= document["age_basis"] <= last.isoformat()
+        for state, _, document in standings.of(State.NOT_YET_COVERED)
     )
     found = []
     if waiting:

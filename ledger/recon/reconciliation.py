@@ -79,8 +79,10 @@ def compared(
     items: Sequence[Item], matching: Matching, standings: Iterable[Standing]
 ) -> list[Item]:
     """The items of the totals: a payout stands for its line, unless the ledger answered to that."""
-    answered = {item.key for standing in standings for item in standing.items}
-    lines = {payout.line.key for payout in matching.payouts if payout.line is not None} - answered
+    lines = {payout.line.key for payout in matching.payouts if payout.line is not None}
+    asked = lines | {payout.item.key for payout in matching.payouts}
+    answered = {item.key for standing in standings for item in standing.items if item.key in asked}
+    lines -= answered
     payouts = [payout.item for payout in matching.payouts if payout.item.key in answered]
     return [item for item in items if item.key not in lines] + payouts
 

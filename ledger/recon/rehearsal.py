@@ -21,10 +21,11 @@ from ledger.effect import build_effect
 from ledger.entry import Admitted, Entry, Head, chain
 from ledger.recon.account import Account, build_account, joined_rules
 from ledger.recon.ledger_side import LedgerSide, fold_entries
-from ledger.recon.matching import Item, Side
+from ledger.recon.matching import Item, Side, key_of
 from ledger.recon.reading import read_statement
 from ledger.recon.reconciliation import Reconciliation, reconcile
 from ledger.recon.scoping import coverage_of, providers_of, zones_of
+from ledger.recon.sharing import Shared
 from ledger.recon.source import Control
 from ledger.recon.statement_side import (
     Known,
@@ -33,7 +34,7 @@ from ledger.recon.statement_side import (
     line_rows,
     statement_document,
 )
-from ledger.recon.states import Scope
+from ledger.recon.states import Scope, State
 
 LEDGER = "rehearsal"
 BATCH = 1_000
@@ -82,9 +83,11 @@ def rehearse(directory: Path, clock: Callable[[], float], tell: Tell) -> Rehears
     accounts = {account.source.name: account for account in map(build_account, setup["sources"])}
     zones = zones_of(list(accounts.values()))
     began = clock()
-    files = _read_files(directory, setup, accounts, tell)
+    shared, asked = Shared(), _places(truth)
+    files = _read_files(directory, setup, accounts, asked=asked, shared=shared, tell=tell)
     read = clock()
-    side, keys = _read_ledger(directory, zones, tell)
+    side, keys = _read_ledger(directory, zones, asked, shared, tell)
+    del shared
     folded = clock()
     found = reconcile(
         [*side.items, *files.items],
@@ -97,7 +100,7 @@ def rehearse(directory: Path, clock: Callable[[], float], tell: Tell) -> Rehears
         items=len(side.items),
         lines=files.lines,
         planted=len(truth["planted"]),
-        wrong=_compare(truth, found, files.placed, keys),
+        wrong=_compare(truth, found, {**files.placed, **keys}),
         unexplained=[
             f"{proof.currency} {proof.heading.value}: {proof.unexplained}"
             for proof in found.proofs
@@ -112,10 +115,30 @@ def rehearse(directory: Path, clock: Callable[[], float], tell: Tell) -> Rehears
     )
 
 
+def _places(truth: Mapping[str, Any]) -> set[tuple[str, ...]]:
+    """Where the items of the truth are told."""
+    return {_place(located) for planted in truth["planted"] for located in planted["items"]}
+
+
+def _place(located: Mapping[str, Any]) -> tuple[str, ...]:
+    if located["side"] == "ledger":
+        return (located["key"],)
+    if located["side"] == "bank":
+        return (located["source"], located["bank_ref"])
+    occurrence = str(located["occurrence"])
+    return (located["source"], located["currency"], located["identity_key"], occurrence)
+
+
 def _read_files(
-    directory: Path, setup: Mapping[str, Any], accounts: Mapping[str, Account], tell: Tell
+    directory: Path,
+    setup: Mapping[str, Any],
+    accounts: Mapping[str, Account],
+    *,
+    asked: set[tuple[str, ...]],
+    shared: Shared,
+    tell: Tell,
 ) -> _Files:
-    files, fold = _Files(), LineFold()
+    files, fold = _Files(), LineFold(shared)
     for each in setup["imports"]:
         account, name = accounts[each["source"]], each["source"]
         controls = [
@@ -133,11 +156,11 @@ def _read_files(
         files.statements += known_statements(name, each["file"], documents)
         for row in line_rows(reading, name):
             said = row.document
-            fold.add(row.line, row.said.hex(), said, account)
+            fold.add(row.line, row.said, said, account)
             place = (name, said["currency"], said["identity"], str(said["occurrence"]))
-            files.placed[place] = row.line
-            if said["bank_ref"]:
-                files.placed[name, said["bank_ref"]] = row.line
+            for told in (place, (name, said["bank_ref"])):
+                if told in asked:
+                    files.placed[told] = row.line
             files.lines += 1
         tell("lines of statements", files.lines)
     files.items, files.restated = fold.items, fold.restated
@@ -145,14 +168,25 @@ def _read_files(
 
 
 def _read_ledger(
-    directory: Path, zones: Mapping[str, str], tell: Tell
-) -> tuple[LedgerSide, dict[str, str]]:
-    """The ledger's side, and the id of the entry of each key."""
-    keys: dict[str, str] = {}
-    return fold_entries(_entries(directory, keys, tell), zones, "UTC", LEDGER), keys
+    directory: Path,
+    zones: Mapping[str, str],
+    asked: set[tuple[str, ...]],
+    shared: Shared,
+    tell: Tell,
+) -> tuple[LedgerSide, Placed]:
+    """The ledger's side, and the id of the entry of each key that is asked for."""
+    placed: dict[tuple[str, ...], str] = {}
+
+    def entries() -> Iterator[Entry]:
+        for entry in _entries(directory, tell):
+            if (entry.effect.key,) in asked:
+                placed[entry.effect.key,] = entry.id
+            yield entry
+
+    return fold_entries(entries(), zones, "UTC", LEDGER, shared), placed
 
 
-def _entries(directory: Path, keys: dict[str, str], tell: Tell) -> Iterator[Entry]:
+def _entries(directory: Path, tell: Tell) -> Iterator[Entry]:
     """The items of the file as a ledger would hold them; one batch in memory at a time."""
     head = Head.genesis(ledger=LEDGER, origin=f"rehearsal.invalid/{LEDGER}")
     now = datetime.now(UTC)
@@ -160,8 +194,7 @@ def _entries(directory: Path, keys: dict[str, str], tell: Tell) -> Iterator[Entr
         batch: list[Admitted] = []
         for at, text in enumerate(file):
             effect = build_effect(parse_json(text), rules=LedgerRules(), now=now)
-            keys[effect.key] = str(UUID(int=at))
-            batch.append(Admitted(effect=effect, id=keys[effect.key], poster="shop"))
+            batch.append(Admitted(effect=effect, id=str(UUID(int=at)), poster="shop"))
             if len(batch) == BATCH:
                 entries, head = chain(head, batch, recorded_at="2026-01-01T00:00:00.000000Z")
                 yield from entries
@@ -187,41 +220,32 @@ def _scope(setup: Mapping[str, Any], accounts: Mapping[str, Account], files: _Fi
 
 
 def _compare(
-    truth: Mapping[str, Any], found: Reconciliation, placed: Placed, keys: Mapping[str, str]
+    truth: Mapping[str, Any], found: Reconciliation, placed: Placed
 ) -> list[dict[str, Any]]:
     expected: dict[str, tuple[str, str | None, str]] = {}
     for planted in truth["planted"]:
         for located in planted["items"]:
-            key = _key(located, placed, keys)
+            key = _key(located, placed)
             if (planted["leg"] == "payout_to_bank") and located["side"] == "provider":
                 key = f"provider:payout-{key.partition(':')[2]}"
             expected[key] = (planted["state"], planted["sub_state"], planted["way"])
-    stands = {
-        item.key: (standing.state.value, standing.sub_state and standing.sub_state.value)
-        for standing in found.standings
-        for item in standing.items
-    }
-    wrong = [
+    stands: dict[str, tuple[str, str | None]] = {}
+    wrong = []
+    for standing in found.standings:
+        state = (standing.state.value, standing.sub_state and standing.sub_state.value)
+        for item in standing.items:
+            if item.key in expected:
+                stands[item.key] = state
+            elif state[0] != State.MATCHED:
+                planted_as = [State.MATCHED.value, None]
+                wrong.append({"item": item.key, "way": None, "planted": planted_as, "found": state})
+    return [
         {"item": key, "way": way, "planted": [state, sub_state], "found": stands.get(key)}
         for key, (state, sub_state, way) in expected.items()
         if stands.get(key) != (state, sub_state)
-    ]
-    wrong += [
-        {"item": key, "way": None, "planted": ["matched", None], "found": state}
-        for key, state in stands.items()
-        if key not in expected and state[0] != "matched"
-    ]
-    return wrong
+    ] + wrong
 
 
-def _key(located: Mapping[str, Any], placed: Placed, keys: Mapping[str, str]) -> str:
+def _key(located: Mapping[str, Any], placed: Placed) -> str:
     """How an item of the truth is called here."""
-    if located["side"] == "ledger":
-        return f"ledger:{keys[located['key']]}"
-    if located["side"] == "bank":
-        return f"bank:{placed[located['source'], located['bank_ref']]}"
-    place = (
-        *(located["source"], located["currency"], located["identity_key"]),
-        str(located["occurrence"]),
-    )
-    return f"provider:{placed[place]}"
+    return key_of(Side(located["side"]), placed[_place(located)])

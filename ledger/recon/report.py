@@ -7,7 +7,7 @@ Every standing says in which lists of the statement it is, so that each number l
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -19,6 +19,8 @@ from ledger.recon.states import OPEN, Scope, Standing, State
 
 AGES = ((0, 2), (3, 7), (8, 30), (31, None))
 """Days, inclusive: how long something is open."""
+
+StandingRow = tuple[str, str, dict[str, Any]]
 
 _ANSWERING = {
     Leg.LEDGER_TO_STATEMENT: "provider or bank",
@@ -70,24 +72,43 @@ def list_name(proof: Proof, letter: str) -> str:
     return f"{proof.currency} {leg}{proof.heading.value} {letter}"
 
 
-def standing_documents(
-    found: Reconciliation, scope: Scope
-) -> list[tuple[str, str, dict[str, Any]]]:
-    """(state, fingerprint, document) of all that is in the period, or open."""
-    lists: dict[int, list[str]] = defaultdict(list)
-    for proof in found.proofs:
-        for difference in proof.differences:
-            for standing in difference.standings:
-                lists[id(standing)].append(list_name(proof, difference.list_name))
-    return [
-        (
-            standing.state.value,
-            standing.fingerprint,
-            standing_document(standing) | {"lists": lists.get(id(standing), [])},
-        )
-        for standing in found.standings
-        if standing.state in OPEN or any(scope.in_period(item) for item in standing.items)
-    ]
+class StandingDocuments:
+    """
+    (state, fingerprint, document) of all that is in the period, or open, in the order of the run.
+
+    A document is several times what it is made of, so that each is made when it is asked for.
+    """
+
+    def __init__(self, found: Reconciliation, scope: Scope) -> None:
+        self._standings = [
+            standing
+            for standing in found.standings
+            if standing.state in OPEN or any(scope.in_period(item) for item in standing.items)
+        ]
+        self._lists: dict[int, list[str]] = defaultdict(list)
+        for proof in found.proofs:
+            for difference in proof.differences:
+                for standing in difference.standings:
+                    self._lists[id(standing)].append(list_name(proof, difference.list_name))
+
+    def __len__(self) -> int:
+        return len(self._standings)
+
+    def __iter__(self) -> Iterator[StandingRow]:
+        return self.of(*State)
+
+    def of(self, *states: State) -> Iterator[StandingRow]:
+        """Those in some of the states."""
+        return (self._row(each) for each in self._standings if each.state in states)
+
+    def named(self, fingerprints: Container[str]) -> Iterator[StandingRow]:
+        """Those with some of the fingerprints."""
+        return (self._row(each) for each in self._standings if each.fingerprint in fingerprints)
+
+    def _row(self, standing: Standing) -> StandingRow:
+        lists = self._lists.get(id(standing), [])
+        document = standing_document(standing) | {"lists": lists}
+        return standing.state.value, standing.fingerprint, document
 
 
 def standing_document(standing: Standing) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from typing import Any
 from ledger.canonical import canonical_bytes
 from ledger.recon.account import Account
 from ledger.recon.coverage import Span
-from ledger.recon.matching import Item
+from ledger.recon.matching import Item, key_of
 from ledger.recon.matching.link import digest_of
+from ledger.recon.sharing import Shared
 from ledger.recon.statement import Line, LineKind, Reading, Statement, StatementRole
 
 SAID_BYTES = 16
@@ -94,7 +95,9 @@ def _text(number: int | None) -> str | None:
     return None if number is None else str(number)
 
 
-def item_of(name: str, document: Mapping[str, Any], account: Account) -> Item | None:
+def item_of(
+    name: str, document: Mapping[str, Any], account: Account, shared: Shared
+) -> Item | None:
     """The movement a kept line tells of; None where no money moved."""
     kind = LineKind(document["kind"])
     if not document["is_cash"] or kind is LineKind.STATUS:
@@ -104,20 +107,20 @@ def item_of(name: str, document: Mapping[str, Any], account: Account) -> Item | 
     value_date, seen = document["value_date"], document["customer_amount"]
     return Item(
         side=account.side,
-        id=name,
+        key=key_of(account.side, name),
         account=account.source.name,
         provider=account.source.provider,
         kind=kind,
-        amount=int(document["amount"]),
-        fee=int(document["fee"]),
-        currency=document["currency"],
-        day=date.fromisoformat(document["booked"]),
-        value_date=None if value_date is None else date.fromisoformat(value_date),
-        ids=tuple(dict.fromkeys(each for each in (document["txn"], own) if each)),
-        original_id=document["original"],
-        merchant_ref=document["merchant_ref"],
-        batch_ref=document["batch_ref"],
-        bank_ref=document["bank_ref"],
+        amount=shared(int(document["amount"])),
+        fee=shared(int(document["fee"])),
+        currency=shared(document["currency"]),
+        day=shared(date.fromisoformat(document["booked"])),
+        value_date=None if value_date is None else shared(date.fromisoformat(value_date)),
+        ids=tuple(dict.fromkeys(shared(each) for each in (document["txn"], own) if each)),
+        original_id=shared(document["original"]),
+        merchant_ref=shared(document["merchant_ref"]),
+        batch_ref=shared(document["batch_ref"]),
+        bank_ref=shared(document["bank_ref"]),
         text=document["text"],
         customer_amount=None if seen is None else int(seen),
         customer_currency=document["customer_currency"],
@@ -127,21 +130,22 @@ def item_of(name: str, document: Mapping[str, Any], account: Account) -> Item | 
 class LineFold:
     """Lines of several files, each once: as the first file has it."""
 
-    def __init__(self) -> None:
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
         self.items: list[Item] = []
         """The movements they tell of, in the order they came."""
         self.restated: set[str] = set()
         """Keys of lines that a later file tells otherwise."""
-        self._said: dict[str, str] = {}
+        self._said: dict[str, bytes] = {}
 
-    def add(self, name: str, said: str, document: Mapping[str, Any], account: Account) -> None:
+    def add(self, name: str, said: bytes, document: Mapping[str, Any], account: Account) -> None:
         """One more line; `said` is the hash of what it says."""
         if name in self._said:
             if self._said[name] != said:
                 self.restated.add(f"{account.side.value}:{name}")
             return
         self._said[name] = said
-        item = item_of(name, document, account)
+        item = item_of(name, document, account, self._shared)
         if item is not None:
             self.items.append(item)
 

@@ -329,10 +329,11 @@ def _all_items(matching: Matching) -> Iterable[Item]:
 def _how_often(matching: Matching) -> Mapping[tuple[str, ...], tuple[int, int]]:
     """(payment, kind, amount) -> how often the ledger, and how often statements tell of it."""
     counts: dict[tuple[str, ...], list[int]] = defaultdict(lambda: [0, 0])
-    items = {item.key: item for item in _all_items(matching)}
-    for item in items.values():
+    counted: set[str] = set()
+    for item in _all_items(matching):
         key = _same_return(item)
-        if key is not None:
+        if key is not None and item.key not in counted:
+            counted.add(item.key)
             counts[key][item.side is not Side.LEDGER] += 1
     return {key: (told, found) for key, (told, found) in counts.items()}
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 from ledger.recon.coverage import Span, build_coverage
-from ledger.recon.matching import Item, Rules, Side, Tolerance
+from ledger.recon.matching import Item, Rules, Side, Tolerance, key_of
 from ledger.recon.matching.rules import business_days_after
 from ledger.recon.statement import LineKind
 from ledger.recon.states import Scope
@@ -51,7 +51,7 @@ class Month:
         provider = members.pop("provider", "bank" if side is Side.BANK else "stripe")
         item = Item(
             side=side,
-            id=f"{side.value[0]}{at:07}",
+            key=key_of(side, f"{side.value[0]}{at:07}"),
             account=account,
             provider=provider,
             kind=kind,

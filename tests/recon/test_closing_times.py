@@ -21,6 +21,7 @@ def row(number: int, *events: tuple[Action, int]) -> BreakRow:
     return BreakRow(
         id=str(number),
         fingerprint=str(number),
+        created_at=SEEN_AT,
         events=tuple(
             Event(
                 ordinal=at,

@@ -12,6 +12,7 @@ from ledger.entry import Entry
 from ledger.errors import BreakError
 from ledger.recon.forward import draft_entry
 from ledger.recon.ledger_side import fold_entries
+from ledger.recon.sharing import Shared
 
 NO_READER: Any = None
 """What these drafts need is in the break itself."""
@@ -105,6 +106,6 @@ def test_an_adjustment_in_another_currency_counts_by_what_it_applies():
         corrects=paid.id,
         money={"amount": "-11.00", "currency": "USD", "flow": "in", "applied": "-10.00"},
     )
-    [item] = fold_entries([paid, changed], {"stripe": "UTC"}, "UTC", "l").items
+    [item] = fold_entries([paid, changed], {"stripe": "UTC"}, "UTC", "l", Shared()).items
 
     assert (item.amount, item.currency) == (9_000, "EUR")

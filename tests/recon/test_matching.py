@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.recon.coverage import Span, build_coverage
-from ledger.recon.matching import Decision, Item, Rules, Side, Strength, Tolerance, match
+from ledger.recon.matching import Decision, Item, Rules, Side, Strength, Tolerance, key_of, match
 from ledger.recon.matching.rules import business_days_after
 from ledger.recon.reconciliation import compared, reconcile
 from ledger.recon.statement import LineKind
@@ -50,7 +50,7 @@ def worlds(draw) -> list[Item]:
         items.append(
             Item(
                 side=side,
-                id=f"{at}",
+                key=key_of(side, f"{at}"),
                 account="a",
                 provider=draw(few(["stripe", "bank", None] if side is Side.LEDGER else ["stripe"])),
                 kind=draw(few(kinds)),

@@ -12,7 +12,7 @@ from ledger.dialog.intents import IntentLine
 from ledger.dialog.promise import parse_step
 from ledger.intent import Outcome, State, Step
 from ledger.recon.coverage import Span, build_coverage
-from ledger.recon.matching import Item, Rules, Side, match
+from ledger.recon.matching import Item, Rules, Side, key_of, match
 from ledger.recon.statement import LineKind
 from ledger.recon.states import Scope
 from ledger.recon.unknowns import Conclusion, CoveringFile, conclude, reasons_of
@@ -54,7 +54,6 @@ def an_intent(at: int = 1, amount: str = "19.99", **said: Any) -> IntentLine:
 def a_line(at: int = 1, ref: str | None = "order-1", minor: int = 1999, **more: Any) -> Item:
     members = {
         "side": Side.PROVIDER,
-        "id": f"line-{at}",
         "account": "psp",
         "provider": "psp",
         "kind": LineKind.PAYMENT,
@@ -64,7 +63,8 @@ def a_line(at: int = 1, ref: str | None = "order-1", minor: int = 1999, **more: 
         "ids": (f"ch_{at}",),
         "merchant_ref": ref,
     }
-    return Item(**members | more)
+    said = members | more
+    return Item(**{"key": key_of(said["side"], f"line-{at}"), **said})
 
 
 def an_entry(ref: str, minor: int = 1999, **more: Any) -> Item:
@@ -187,7 +187,7 @@ DOUBTS = {
     "already, by another entry": (
         [an_intent()],
         [a_line()],
-        {"told": [a_line(side=Side.LEDGER, id="entry", account="shop")]},
+        {"told": [a_line(side=Side.LEDGER, key="ledger:entry", account="shop")]},
     ),
     "expected until": ([an_intent()], [], {"today": date(2026, 3, 5)}),
     "no complete file of psp covers 2026-03-02": (

@@ -6,7 +6,7 @@ means for finance is for `ledger.recon.states`.
 """
 
 from ledger.recon.matching.engine import ENGINE_VERSION, Matching, match
-from ledger.recon.matching.item import Item, Leg, Side
+from ledger.recon.matching.item import Item, Leg, Side, key_of
 from ledger.recon.matching.link import Link, Strength, Verdict
 from ledger.recon.matching.payouts import Payout
 from ledger.recon.matching.rules import Decision, Rules, Tolerance, Window
@@ -25,5 +25,6 @@ __all__ = [
     "Tolerance",
     "Verdict",
     "Window",
+    "key_of",
     "match",
 ]

@@ -99,7 +99,8 @@ def match(
     pair_reversals(desk)
     pair_conversions(desk)
     ended("pass 5: cancelling pairs")
-    linked = {item.key for link in desk.links for item in link.items}
+    expected = {each.item.key for each in payouts}
+    linked = {item.key for link in desk.links for item in link.items if item.key in expected}
     left = [each for each in payouts if each.item.key not in linked]
     if with_bank:
         left = match_payouts(desk, left)

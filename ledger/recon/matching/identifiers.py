@@ -19,6 +19,8 @@ UNNAMED = frozenset({LineKind.MOVEMENT, LineKind.RETURNED})
 
 _FAMILIES: Mapping[LineKind, LineKind] = {LineKind.PAYMENT_REVERSED: LineKind.REFUND}
 
+Name = tuple[str, str, LineKind | None]
+"""Provider, its id, and the kind where that counts."""
 Sides = tuple[list[Item], list[Item]]
 """Items of the ledger, lines of statements."""
 
@@ -31,34 +33,34 @@ def family(kind: LineKind) -> LineKind:
 def match_identifiers(desk: Desk) -> None:
     """Passes 1 and 2."""
     for buckets in (_by_id(desk, named=True), _by_id(desk, named=False)):
-        for ref, sides in buckets.items():
-            _match_equal(desk, ref, *sides)
-        for ref, sides in buckets.items():
-            _link_unequal(desk, ref, *sides)
+        for name, sides in buckets:
+            _match_equal(desk, name, *sides)
+        for name, sides in buckets:
+            _link_unequal(desk, name, *sides)
 
 
-def _by_id(desk: Desk, *, named: bool) -> dict[str, Sides]:
+def _by_id(desk: Desk, *, named: bool) -> list[tuple[Name, Sides]]:
     """Items by provider, id and kind, where both sides have some; in the order of the ids."""
-    told: dict[tuple[str, str, LineKind | None], list[Item]] = defaultdict(list)
+    both: dict[Name, Sides] = {}
     for item in desk.open(Side.LEDGER):
         if item.provider is not None:
             for ref in item.ids:
-                told[item.provider, ref, family(item.kind) if named else None].append(item)
-    found: dict[tuple[str, str, LineKind | None], list[Item]] = defaultdict(list)
+                name = (item.provider, ref, family(item.kind) if named else None)
+                both.setdefault(name, ([], []))[0].append(item)
     for item in desk.open(Side.PROVIDER, Side.BANK):
         if item.provider is None or (item.kind in UNNAMED) is named:
             continue
         for ref in item.ids:
-            key = (item.provider, ref, family(item.kind) if named else None)
-            if key in told:
-                found[key].append(item)
-    return {
-        f"{key[0]} {key[1]} {key[2]}": (told[key], found[key])
-        for key in sorted(found, key=lambda key: (key[0], key[1], key[2] or ""))
-    }
+            name = (item.provider, ref, family(item.kind) if named else None)
+            if name in both:
+                both[name][1].append(item)
+    return sorted(
+        ((name, sides) for name, sides in both.items() if sides[1]),
+        key=lambda each: (each[0][0], each[0][1], each[0][2] or ""),
+    )
 
 
-def _match_equal(desk: Desk, ref: str, told: list[Item], found: list[Item]) -> None:
+def _match_equal(desk: Desk, name: Name, told: list[Item], found: list[Item]) -> None:
     ours, theirs = _by_amount(desk, told), _by_amount(desk, found)
     for amount in sorted(ours.keys() & theirs.keys()):
         here, there = ours[amount], theirs[amount]
@@ -71,7 +73,7 @@ def _match_equal(desk: Desk, ref: str, told: list[Item], found: list[Item]) -> N
             [*here, *there],
             rule="1 exact id",
             verdict=verdict,
-            reason=f"{_named(ref)}: {says}",
+            reason=f"{_named(name)}: {says}",
         )
 
 
@@ -82,7 +84,7 @@ def _by_amount(desk: Desk, items: Iterable[Item]) -> dict[tuple[str, int], list[
     return amounts
 
 
-def _link_unequal(desk: Desk, ref: str, told: list[Item], found: list[Item]) -> None:
+def _link_unequal(desk: Desk, name: Name, told: list[Item], found: list[Item]) -> None:
     ours, theirs = desk.still_open(told), desk.still_open(found)
     if not ours or not theirs:
         return
@@ -91,7 +93,7 @@ def _link_unequal(desk: Desk, ref: str, told: list[Item], found: list[Item]) -> 
         [*ours, *theirs],
         rule="2 id, other amount",
         verdict=verdict,
-        reason=f"{_named(ref)}: {says}",
+        reason=f"{_named(name)}: {says}",
     )
 
 
@@ -121,6 +123,6 @@ def _as_the_customer_saw(lines: Iterable[Item]) -> list[tuple[str, int]]:
     return sorted((item.customer_currency or "", item.customer_amount or 0) for item in lines)
 
 
-def _named(ref: str) -> str:
-    provider, txn, kind = ref.rsplit(" ", 2) if ref.count(" ") > 1 else (ref, "", "")
-    return f"{provider} {txn}" + (f" ({kind})" if kind != "None" else "")
+def _named(name: Name) -> str:
+    provider, ref, kind = name
+    return f"{provider} {ref}" if kind is None else f"{provider} {ref} ({kind})"

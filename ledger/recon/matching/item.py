@@ -6,9 +6,10 @@ Where it was read, in a ledger or in a statement's line, is known to whoever mad
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
+from operator import attrgetter
 
 from ledger.recon.statement import LineKind
 
@@ -30,16 +31,17 @@ class Leg(StrEnum):
     """What a provider paid out, and what arrived at the bank."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Item:
     """
     One movement. Amounts are signed: plus is in the merchant's favour.
 
-    Two items of one side never share an id, so (side, id) orders and names them.
+    A run holds each of its items: what is told by another member is no member.
     """
 
     side: Side
-    id: str
+    key: str
+    """Names the item among those of all sides, see `key_of`."""
     account: str
     """The source that tells it; of a ledger, its name."""
     provider: str | None
@@ -66,16 +68,33 @@ class Item:
     poster: str | None = None
     """The principal that recorded it; None outside ledgers."""
 
-    key: str = field(init=False)
-    """Names the item among those of all sides."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "key", f"{self.side.value}:{self.id}")
+    @property
+    def id(self) -> str:
+        """Names the item among those of its side."""
+        return self.key.partition(":")[2]
 
     @property
     def net(self) -> int:
         """What the balance moved by."""
         return self.amount - self.fee
+
+    def __repr__(self) -> str:
+        # What digests of runs are made of: it stays as it is, whatever becomes of the members.
+        return _SAYS % _members(self)
+
+
+_SAID = (
+    *("side", "id", "account", "provider", "kind", "amount", "fee", "currency", "day"),
+    *("value_date", "ids", "original_id", "merchant_ref", "batch_ref", "bank_ref", "text"),
+    *("customer_amount", "customer_currency", "poster", "key"),
+)
+_SAYS = f"Item({', '.join(f'{name}=%r' for name in _SAID)})"
+_members = attrgetter(*_SAID)
+
+
+def key_of(side: Side, id_: str) -> str:
+    """The key of the item that a side calls by this id."""
+    return f"{side.value}:{id_}"
 
 
 def in_order(item: Item) -> tuple[date, int, str]:

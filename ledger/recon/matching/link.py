@@ -76,7 +76,7 @@ class Link:
 def ordered(items: Iterable[Item]) -> tuple[Item, ...]:
     """By side, day, amount and id: the order of the items of a link."""
     return tuple(
-        sorted(items, key=lambda item: (_SIDES[item.side], item.day, item.amount, item.id))
+        sorted(items, key=lambda item: (_SIDES[item.side], item.day, item.amount, item.key))
     )
 
 

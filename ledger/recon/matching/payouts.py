@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ledger.recon.matching.desk import Desk
-from ledger.recon.matching.item import Item, Leg, Side
+from ledger.recon.matching.item import Item, Leg, Side, key_of
 from ledger.recon.matching.link import Link, Strength, Verdict, digest_of, ordered
 from ledger.recon.matching.pairing import pair
 from ledger.recon.matching.rules import Rules
@@ -150,7 +150,7 @@ def _disagreement(payout: Payout) -> str:
 
 
 def _of_line(line: Item, lines_net: int | None) -> Payout:
-    item = replace(line, id=f"payout-{line.id}", amount=-line.net, fee=0)
+    item = replace(line, key=key_of(line.side, f"payout-{line.id}"), amount=-line.net, fee=0)
     return Payout(item=item, line=line, lines_net=lines_net)
 
 
@@ -159,7 +159,7 @@ def _of_batch(key: tuple[str, str, str], members: list[Item]) -> Payout:
     last = max(members, key=lambda item: (item.value_date or item.day, item.id))
     item = Item(
         side=Side.PROVIDER,
-        id=f"payout-{digest_of(account, currency, ref)}",
+        key=key_of(Side.PROVIDER, f"payout-{digest_of(account, currency, ref)}"),
         account=account,
         provider=last.provider,
         kind=LineKind.PAYOUT,

@@ -44,7 +44,7 @@ where ledger = %s and import = any(%s::uuid[]) group by import
 """
 COPY_LINES = "copy recon_lines (ledger, import, ordinal, line, said, booked, document) from stdin"
 SELECT_LINES = """
-select import::text, ordinal, line, encode(said, 'hex'), document from recon_lines
+select import::text, ordinal, line, said, document from recon_lines
 where ledger = %s and import = %s::uuid and ordinal > %s order by ordinal limit %s
 """
 SELECT_KNOWN = """
@@ -178,7 +178,7 @@ class Files(Rows):
 
     def lines(
         self, ledger: str, import_id: str, after: int = -1, limit: int | None = None
-    ) -> Iterator[tuple[int, str, str, Mapping[str, Any]]]:
+    ) -> Iterator[tuple[int, str, bytes, Mapping[str, Any]]]:
         """(ordinal, name, hash of what it says, document) of the lines of an import, in order."""
         left = limit
         while left is None or left > 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -118,7 +118,7 @@ class RunRows(Rows):
         self,
         ledger: str,
         row: RunRow,
-        standings: Sequence[tuple[str, str, Mapping[str, Any]]],
+        standings: Iterable[tuple[str, str, Mapping[str, Any]]],
         tell: Callable[[int], None],
     ) -> None:
         """Keep a run with its (state, fingerprint, document) rows; its own row comes last."""

@@ -281,7 +281,9 @@ router.add_api_route(
     description="Record up to 1,000 effects and corrections, at most 8 MiB.\n\n"
     "`independent`: 200, and each item has the status it would have had alone. `atomic`: all "
     "are recorded, or none is and the answer is the problem of the first bad item, with every "
-    "item's own in `details.items`. `corrects_key` may name an item before it.\n\n"
+    "item's own in `details.items`. `corrects_key` may name an item before it. Large independent "
+    "batches are recorded in parts, in order and with other posts between them: behind a part that "
+    "was not recorded for sure nothing is, and each item says so.\n\n"
     "Scope: that of each item's kind.",
     responses={
         200: answer("Per-item results.", BatchOut, examples.BATCH)

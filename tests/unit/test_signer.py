@@ -32,6 +32,7 @@ from ledger.errors import (
 )
 from ledger.merkle import EMPTY_ROOT, root_of
 from ledger.note import NoteKey, VerifierKey, parse_note
+from ledger.signing import record as record_module
 from ledger.signing import signer as signer_module
 from ledger.signing.signer import FileSigner
 from tests.effort import examples
@@ -332,7 +333,7 @@ needs_proc = pytest.mark.skipif(
 
 @pytest.fixture
 def few_files(monkeypatch):
-    monkeypatch.setattr(signer_module, "OPEN_RECORDS_MAX", 3)
+    monkeypatch.setattr(record_module, "OPEN_RECORDS_MAX", 3)
 
 
 @needs_proc
@@ -478,8 +479,8 @@ class Disk:
     @contextmanager
     def installed(self):
         with (
-            mock.patch.object(signer_module, "_write", self.write),
-            mock.patch.object(signer_module, "_sync_data", self.sync),
+            mock.patch.object(record_module, "_write", self.write),
+            mock.patch.object(record_module, "_sync_data", self.sync),
         ):
             yield self
 
@@ -582,7 +583,7 @@ FAILURES = {
 def test_nothing_is_signed_that_could_not_be_remembered(signer, monkeypatch, code, step, says):
     sign_to(signer, 5)
     with monkeypatch.context() as patch:
-        patch.setattr(signer_module, step, mock.Mock(side_effect=OSError(code, os.strerror(code))))
+        patch.setattr(record_module, step, mock.Mock(side_effect=OSError(code, os.strerror(code))))
         patch.setattr(signer_module, "sign_checkpoint", never)
         with pytest.raises(SignerUnavailableError, match=says):
             sign_four_more(signer)
@@ -598,7 +599,7 @@ def test_what_the_disk_may_not_have_is_written_again_in_its_place(signer, again,
     """After a failed sync the system may believe that the disk has what it has not."""
     sign_to(signer, 5)
     with Disk(record_of(directory)).installed() as disk:
-        failing = mock.patch.object(signer_module, "_sync_data", side_effect=OSError(errno.EIO, ""))
+        failing = mock.patch.object(record_module, "_sync_data", side_effect=OSError(errno.EIO, ""))
         with failing, pytest.raises(SignerUnavailableError):
             sign_four_more(signer)
         [failed] = [write for write in disk.unsynced if len(write[1]) == PAGE]
@@ -624,7 +625,7 @@ def held(signer, act):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(signer_module, "LOCK_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(record_module, "LOCK_TIMEOUT_S", 0.05)
 
 
 def ask(signer, answers):

@@ -270,6 +270,12 @@ PROBLEMS: Mapping[type[LedgerError], Problem] = {
     domain.OverRefundError: _history(
         "OVER_REFUND", 409, "history.remaining", "The correction takes back more than remains"
     ),
+    domain.RemainderHeldError: _dialog(
+        "REMAINDER_HELD",
+        "reconcile-first",
+        "intent.holds",
+        "Open intents hold what it would take back; conclude or cancel them first",
+    ),
     domain.HandedOffError: _history(
         "HANDED_OFF",
         409,

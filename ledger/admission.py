@@ -367,7 +367,14 @@ def history_of(found: Found) -> History:
                 observed=effect.get("observed", False),
             )
         )
-    return History(recorded, found.positions, keys, found.business_keys, found.promised)
+    return History(
+        recorded,
+        found.positions,
+        keys,
+        found.business_keys,
+        promised=found.promised,
+        holders=found.holders,
+    )
 
 
 def _money(members: dict[str, str] | None) -> Money | None:

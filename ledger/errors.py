@@ -12,6 +12,7 @@ Every error of the ledger, grouped by what the caller does next.
     |  |__PossibleRepeatError        the business key is already taken by another effect
     |  |__CorrectionError            the effect is history; this correction does not fit it
     |  |  |__OverRefundError         more than what remains
+    |  |     |__RemainderHeldError   more than open intents leave of it
     |  |__TransitionError            the intent is not in a state that allows this step
     |  |  |__IntentUnknownError       its outcome is unknown: only evidence leads on
     |  |  |__HandedOffError           it is history already
@@ -100,6 +101,10 @@ class CorrectionError(RejectedError):
 
 class OverRefundError(CorrectionError):
     """The correction takes back more than remains. Nothing was written."""
+
+
+class RemainderHeldError(OverRefundError):
+    """There would be enough, but open intents hold it. Nothing was written."""
 
 
 class TransitionError(RejectedError):

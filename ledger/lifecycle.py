@@ -12,10 +12,11 @@ are replays, who may ask and how positions are stored is for others.
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from types import MappingProxyType
+from typing import Any
 
 from ledger.effect import Effect, Kind, Money
 from ledger.errors import (
@@ -23,6 +24,7 @@ from ledger.errors import (
     CorrectionError,
     OverRefundError,
     PossibleRepeatError,
+    RemainderHeldError,
     TooLargeError,
 )
 from ledger.forms.grammar import wrong
@@ -127,7 +129,9 @@ class History:
         positions: Iterable[Position],
         keys: Mapping[str, str],
         business_keys: Mapping[tuple[str, str, str], tuple[str, int]],
+        *,
         promised: Mapping[tuple[str, str, str], str] = MappingProxyType({}),
+        holders: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> None:
         """
         Begin with what was read.
@@ -139,7 +143,10 @@ class History:
             keys: Idempotency key -> id, of entries named by key.
             business_keys: (kind, type, business key) -> id and seq of the entry that holds it.
             promised: (kind, type, business key) -> the open intent that holds it.
+            holders: Entry id -> open intents that hold some of it, as far as known.
         """
+        self._holders = dict(holders)
+        self._released: set[str] = set()
         self._promised = dict(promised)
         held: dict[tuple[str, str, str], tuple[str, int | None]] = dict(business_keys.items())
         # Annotated and not ChainMap[...](): calling an alias takes longer than the rest of this.
@@ -175,6 +182,7 @@ class History:
             MalformedEffectError: Flow, currency or decimals do not suit what it corrects.
             PossibleRepeatError: Another entry has the business key.
             OverRefundError: It was not observed and takes more than there is.
+            RemainderHeldError: There would be enough, but for what open intents hold.
             TooLargeError: A sum passes what a position holds.
         """
         self._check_repeat_of(effect)
@@ -189,6 +197,8 @@ class History:
 
         if released or moved:
             self._positions.update(released | moved)
+        if hold is not None and effect.intent is not None:
+            self._released.add(effect.intent.id)
         self._register(effect, entry_id, seq, target)
         return target.id if target is not None else None
 
@@ -217,8 +227,9 @@ class History:
             before = self._position(target)
             amount = minor_units(effect.money.applied or effect.money.amount)
             after = replace(before, held=before.held + amount)
-            _check_remainder(effect, target, before, after)
+            _check_remainder(effect, target, before, after, self._holders_of(target))
             self._positions[target.id] = after
+            self._holders[target.id] = [*self._holders.get(target.id, ()), intent]
             hold = Hold(entry=target.id, currency=before.currency, amount=amount)
         if effect.business_key is not None and effect.repeat_of is None:
             self._promised[effect.kind, effect.type, effect.business_key] = intent
@@ -228,6 +239,7 @@ class History:
         """Let go of what was promised to `intent`."""
         if hold is not None:
             self._positions.update(self._release(hold))
+            self._released.add(intent)
         for key in [key for key, holder in self._promised.items() if holder == intent]:
             del self._promised[key]
 
@@ -236,9 +248,13 @@ class History:
         after = replace(before, held=before.held - hold.amount)
         return {hold.entry: replace(after, excess=max(0, -after.remaining))}
 
+    def _holders_of(self, entry: Recorded) -> list[str]:
+        return [each for each in self._holders.get(entry.id, ()) if each not in self._released]
+
     def fork(self) -> History:
         """A history that begins as this one; what it admits is kept only if it is joined."""
-        fork = History((), (), {}, {}, self._promised)
+        fork = History((), (), {}, {}, promised=self._promised, holders=self._holders)
+        fork._released = set(self._released)
         fork._entries = self._entries.new_child()
         fork._positions = self._positions.new_child()
         fork._keys = self._keys.new_child()
@@ -251,6 +267,7 @@ class History:
         self._positions.update(fork._positions.maps[0])
         self._keys.update(fork._keys.maps[0])
         self._business_keys.update(fork._business_keys.maps[0])
+        self._released |= fork._released
 
     def _check_repeat_of(self, effect: Effect) -> None:
         if effect.repeat_of is not None and effect.repeat_of not in self._entries:
@@ -316,7 +333,7 @@ class History:
             before = released.get(entry.id) or self._position(entry)
             after = _settled(before, entry, kind, delta)
             if not correction.observed:
-                _check_remainder(correction, entry, before, after)
+                _check_remainder(correction, entry, before, after, self._holders_of(entry))
             moved[entry.id] = after
             if entry.target is None:
                 break
@@ -456,7 +473,11 @@ def _contribution(entry: Recorded, position: Position) -> int:
 
 
 def _check_remainder(
-    correction: Effect, entry: Recorded, before: Position, after: Position
+    correction: Effect,
+    entry: Recorded,
+    before: Position,
+    after: Position,
+    holders: Sequence[str],
 ) -> None:
     # A deficit that facts left may be made smaller by anyone. An effect's amount is never
     # below what remains of it, and nothing is refunded of a refund: one bound serves both.
@@ -467,12 +488,23 @@ def _check_remainder(
     quantity, left = ("amount", before.amount) if below_zero else ("remainder", before.remaining)
     asked = format_amount(before.remaining - after.remaining, places)
     found = format_amount(left, places)
-    raise OverRefundError(
+    says = (
         f"this {correction.kind} takes {asked} {before.currency}; "
-        f"the {quantity} of entry {entry.id} is {found} {before.currency}",
-        target=entry.id,
-        quantity=quantity,
-        currency=before.currency,
-        asked=asked,
-        remaining=found,
+        f"the {quantity} of entry {entry.id} is {found} {before.currency}"
     )
+    details: dict[str, Any] = {
+        "target": entry.id,
+        "quantity": quantity,
+        "currency": before.currency,
+        "asked": asked,
+        "remaining": found,
+    }
+    if below_zero or not before.held:
+        raise OverRefundError(says, **details)
+    held = format_amount(before.held, places)
+    named = f" {', '.join(holders)}" if holders else "s"
+    says += f", and {held} {before.currency} more is held by open intent{named}"
+    details |= {"held": held, "intents": list(holders)}
+    if after.remaining + before.held < 0:
+        raise OverRefundError(says, **details)
+    raise RemainderHeldError(f"{says}: conclude or cancel that first", **details)

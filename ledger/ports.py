@@ -79,6 +79,8 @@ class Found:
     """Poster key id -> principal and public key."""
     promised: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
     """(kind, type, business key) -> id of the open intent that holds it."""
+    holders: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Entry id -> ids of open intents that hold some of it, the oldest first, as far as told."""
     intents: Mapping[str, Sequence[bytes]] = field(default_factory=dict)
     """Intent id -> its events, in order."""
 

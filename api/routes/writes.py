@@ -80,6 +80,7 @@ WRITE_PROBLEMS = (
     domain.PossibleRepeatError,
     domain.CorrectionError,
     domain.OverRefundError,
+    domain.RemainderHeldError,
     domain.OverloadedError,
     *APPENDING,
     UnexpectedWriteError,

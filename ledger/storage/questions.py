@@ -55,7 +55,13 @@ with recursive lineage as ((
     )
 )
 select n.body, n.corrects::text, p.entry::text, p.currency, p.original, p.adjusted, p.refunded,
-    p.held, p.excess
+    p.held, p.excess,
+    case when p.held > 0 then (
+        select string_agg(h.id::text, ' ' order by h.promised_at, h.id) from (
+            select id, promised_at from intents
+            where ledger = $1 and target = n.id and held > 0 order by promised_at, id limit 10
+        ) h
+    ) end
 from named n left join lateral (
     select * from positions where ledger = $1 and entry = n.id offset 0
 ) p on true
@@ -143,7 +149,7 @@ class Questions:
             replays=dict(rows.get(SELECT_REPLAYS, ())),
             lineage=[(body, corrects) for body, corrects, *_ in related],
             positions=[
-                *(_position(row[2:]) for row in related if row[2] is not None),
+                *(_position(row[2:9]) for row in related if row[2] is not None),
                 *(_position(row) for row in rows.get(SELECT_HELD, ())),
             ],
             business_keys={
@@ -160,6 +166,8 @@ class Questions:
                 for kind, type_, key, intent in rows.get(SELECT_PROMISED, ())
             },
             intents=intents,
+            # Asked for only where something is held; a refusal names them.
+            holders={row[2]: row[9].split() for row in related if row[9] is not None},
         )
 
 

@@ -328,8 +328,20 @@ def test_a_promised_refund_holds_the_remainder(api: Api) -> None:
     held = promise(api, promised_refund(effect, "6.00"))
 
     assert held["held"] == {"entry": effect, "amount": "6.00", "currency": "EUR"}
-    assert code(api.post("/intents", promised_refund(effect, "4.01"), key=key())) == "OVER_REFUND"
-    assert code(api.post(f"/effects/{effect}/refunds", refund("4.01"), key=key())) == "OVER_REFUND"
+    for path, words in (
+        ("/intents", promised_refund(effect, "4.01")),
+        (f"/effects/{effect}/refunds", refund("4.01")),
+    ):
+        refused = api.post(path, words, key=key()).json()
+        # There is enough: what is in the way is the intent, and it is named.
+        assert (refused["code"], refused["world"], refused["action"]) == (
+            *("REMAINDER_HELD", "RML2", "reconcile-first"),
+        )
+        assert held["id"] in refused["detail"]
+        assert refused["details"] | {"remaining": "4.00", "held": "6.00"} == refused["details"]
+        assert refused["details"]["intents"] == [held["id"]]
+    # More than there is without it, too.
+    assert code(api.post(f"/effects/{effect}/refunds", refund("10.01"), key=key())) == "OVER_REFUND"
     story = good(api.get(f"/effects/{effect}"))
     assert story["position"]["remaining"] == "4.00"
     good(step(api, held["id"], "cancellation", token=1))

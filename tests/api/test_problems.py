@@ -80,6 +80,7 @@ def test_codes_are_stable_names_used_once(kind: type[LedgerError]) -> None:
         (domain.IdempotencyConflictError, 422, "RML2", "stop"),
         (domain.PossibleRepeatError, 409, "RML2", "wait-for-human"),
         (domain.OverRefundError, 409, "RML3", "escalate-history"),
+        (domain.RemainderHeldError, 409, "RML2", "reconcile-first"),
         (domain.CorrectionError, 409, "RML3", "escalate-history"),
         (http.HistoryIsPermanentError, 405, "RML3", "escalate-history"),
         (domain.OutcomeUnknownError, 503, "RML2", "retry-with-backoff"),

@@ -17,8 +17,10 @@ from ledger.errors import (
     MalformedEffectError,
     OverRefundError,
     PossibleRepeatError,
+    RemainderHeldError,
     TooLargeError,
 )
+from ledger.intent import Hold
 from ledger.lifecycle import DEPTH_MAX, History, Position, Recorded, lineage_references, references
 
 EFFECT, REFUND, ADJUSTMENT, EXPLANATION, NOTICE = Kind
@@ -116,6 +118,27 @@ def test_what_is_held_for_intents_does_not_remain():
     history.admit(make_effect(REFUND, eur("6.00", "out"), corrects="e"), "r")
 
     assert history.changed_positions == [replace(held, refunded=600)]
+
+
+def test_a_refusal_names_the_intents_that_hold_what_is_missing_and_no_others():
+    """One that was let go of in this batch holds nothing any more."""
+    recorded = Recorded(
+        id="e", seq=0, kind=EFFECT, type="t", money=eur("10.00"), target=None, observed=False
+    )
+    held = Position(
+        entry="e", currency="EUR", original=1000, adjusted=0, refunded=0, held=700, excess=0
+    )
+    history = History([recorded], [held], {}, {}, holders={"e": ("i1", "i2")})
+    history.release("i1", Hold(entry="e", currency="EUR", amount=300))
+
+    with pytest.raises(
+        RemainderHeldError, match=r"4\.00 EUR more is held by open intent i2: "
+    ) as x:
+        history.fork().admit(make_effect(REFUND, eur("6.01", "out"), corrects="e"), "r")
+    assert (x.value.details["held"], x.value.details["intents"]) == ("4.00", ["i2"])
+    with pytest.raises(OverRefundError) as x:
+        history.admit(make_effect(REFUND, eur("10.01", "out"), corrects="e"), "r")
+    assert not isinstance(x.value, RemainderHeldError)
 
 
 @pytest.mark.parametrize("kind", [REFUND, ADJUSTMENT, EXPLANATION])

@@ -250,6 +250,9 @@ class VerificationProgressOut(BaseModel):
 
     checked: int
     size: int
+    makes_way: bool = Field(
+        description="Whether it holds back for writers: it takes longer then, and goes on."
+    )
 
 
 class VerificationOut(BaseModel):

@@ -215,7 +215,7 @@ VERIFICATION: dict[str, Any] = {
     "ledger": "payments",
     "mode": "full",
     "state": "running",
-    "progress": {"checked": 0, "size": 42},
+    "progress": {"checked": 0, "size": 42, "makes_way": False},
     "report": None,
 }
 

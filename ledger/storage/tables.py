@@ -210,6 +210,7 @@ verifications = Table(
     Column("report", JSONB),
     Column("started_at", _Time, nullable=False),
     Column("updated_at", _Time, nullable=False),
+    Column("makes_way", Boolean, nullable=False),
 )
 
 cosigned = Table(

@@ -22,8 +22,9 @@ from ledger.storage.database import WRITER
 from ledger.storage.database import engine as make_engine
 from ledger.vault import Vault
 from ledger.verification.ahead import Pages, reading_ahead
+from ledger.verification.pace import PacedProgress
 from ledger.verification.pages import verify_ledger
-from ledger.verify import Dated, Page, Progress
+from ledger.verify import Dated, Page
 
 NICENESS = 10
 # With so many the one that judges has no time to wait for another.
@@ -42,7 +43,7 @@ def audit_apart(
     signed: Mapping[str, tuple[int, bytes] | None],
     vault: Vault | None,
     dated: Dated | None,
-    progress: Progress,
+    progress: PacedProgress,
 ) -> dict[str, Any]:
     """
     Verify a stored ledger as `verify_ledger` does, in processes of its own, and wait for them.
@@ -55,7 +56,7 @@ def audit_apart(
         signed: Origin -> size and root in the signer's record.
         vault: Opens payloads.
         dated: Trees that others have seen.
-        progress: Told how many entries were checked, of how many.
+        progress: Told how many entries were checked, of how many, and whether it makes way.
 
     Returns:
         The report as JSON.
@@ -111,7 +112,7 @@ def _readers() -> int:
     return min(READERS_MAX, (os.cpu_count() or 1) - 1)
 
 
-def _listen(told: Pipe, progress: Progress) -> dict[str, Any]:
+def _listen(told: Pipe, progress: PacedProgress) -> dict[str, Any]:
     while True:
         message = told.recv()
         if isinstance(message, dict):
@@ -145,7 +146,7 @@ def _judge(
             read_signed=signed.get,
             vault=vault,
             dated=dated,
-            progress=lambda checked, size: told.send((checked, size)),
+            progress=lambda *progress: told.send(progress),
             readers=[_Process(pipe) for pipe in readers],
             ahead=True,
         )

@@ -21,7 +21,8 @@ from ledger.storage.scan import PostgresScan
 from ledger.storage.tables import ledger_record
 from ledger.vault import Vault
 from ledger.verification.ahead import Pages, PagesAhead, reading_ahead
-from ledger.verify import Dated, Outside, Progress, Report, audit
+from ledger.verification.pace import PacedProgress, paced
+from ledger.verify import Dated, Outside, Report, audit
 from ledger.verify import SealedPayload as Unopened
 
 # A payload has up to 1 MiB; so many are held in memory at once.
@@ -49,7 +50,7 @@ def verify_ledger(
     read_signed: ReadSigned | None = None,
     vault: Vault | None = None,
     dated: Dated | None = None,
-    progress: Progress = lambda _checked, _size: None,
+    progress: PacedProgress | None = None,
     readers: Sequence[Pages] = (),
     ahead: bool = False,
 ) -> Report:
@@ -65,7 +66,7 @@ def verify_ledger(
         read_signed: Reads the signer's record.
         vault: Opens payloads; without it their content is not checked.
         dated: Trees that others have seen.
-        progress: Told how many entries were checked, of how many.
+        progress: Told how many entries were checked, of how many; then it makes way for writers.
         readers: Who reads and sifts pages; without any it is done here.
         ahead: Then read pages ahead through a second connection, while others are looked at.
 
@@ -88,9 +89,13 @@ def verify_ledger(
             open_payloads=None
             if vault is None
             else PayloadOpener(connection, read_record(connection, ledger), vault),
-            progress=progress,
+            progress=_unpaced if progress is None else paced(progress, connection),
             read_page=PagesAhead(readers) if readers else None,
         )
+
+
+def _unpaced(_checked: int, _size: int) -> None:
+    """Nobody waits to be told, and nobody else is made way for."""
 
 
 class PayloadOpener:

@@ -65,7 +65,8 @@ values (%s, %s, %s, 'running', %s, %s)
 """
 
 UPDATE_PROGRESS = """
-update verifications set checked = %s, size = %s, updated_at = now() where ledger = %s and id = %s
+update verifications set checked = %s, size = %s, makes_way = %s, updated_at = now()
+where ledger = %s and id = %s
 """
 
 UPDATE_RESULT = """
@@ -73,7 +74,7 @@ update verifications set state = %s, report = %s, updated_at = now() where ledge
 """
 
 SELECT_JOB = """
-select mode, state, checked, size, report,
+select mode, state, checked, size, makes_way, report,
     state = 'running' and updated_at <= now() - make_interval(secs => %s)
 from verifications where ledger = %s and id::text = %s
 """
@@ -254,8 +255,8 @@ class Verifications:
         How a job stands.
 
         Returns:
-            `{id, ledger, mode, state, progress: {checked, size}, report}`; `state` is
-            `running`, `done` or `failed`. `report` is null while it runs, as
+            `{id, ledger, mode, state, progress: {checked, size, makes_way}, report}`; `state`
+            is `running`, `done` or `failed`. `report` is null while it runs, as
             `verify.Report.document` has it when it is done, `{error}` if it failed.
 
         Raises:
@@ -268,7 +269,7 @@ class Verifications:
                 row = connection.execute(SELECT_JOB, (STALE_AFTER_S, ledger, id.lower())).fetchone()
         if row is None:
             raise NotFoundError(f"ledger {ledger} has no verification {id[:36]}", ledger=ledger)
-        mode, state, checked, size, report, stale = row
+        mode, state, checked, size, makes_way, report, stale = row
         if stale:
             state, report = "failed", {"error": "the process that ran it ended before it was done"}
         return {
@@ -276,7 +277,11 @@ class Verifications:
             "ledger": ledger,
             "mode": mode,
             "state": state,
-            "progress": {"checked": checked, "size": size},
+            "progress": {
+                "checked": checked,
+                "size": size,
+                "makes_way": makes_way and state == "running",
+            },
             "report": report,
         }
 
@@ -341,7 +346,7 @@ class Verifications:
                     read_signed=self._read_signed,
                     vault=self._vault,
                     dated=dated,
-                    progress=lambda checked, size: self._tell(job, checked, size),
+                    progress=lambda *progress: self._tell(job, *progress),
                 ).document()
         except LedgerError as error:
             return "failed", {"error": error.message}
@@ -372,17 +377,23 @@ class Verifications:
             signed=signed,
             vault=self._vault,
             dated=dated,
-            progress=lambda checked, size: self._tell(job, checked, size),
+            progress=lambda *progress: self._tell(job, *progress),
         )
 
     def _tell(
-        self, job: _Job, checked: int, size: int, *, least_s: float = PROGRESS_EVERY_S
+        self,
+        job: _Job,
+        checked: int,
+        size: int,
+        makes_way: bool = False,
+        *,
+        least_s: float = PROGRESS_EVERY_S,
     ) -> None:
         now = time.monotonic()
         if now - job.told_at >= least_s:
             job.told_at = now
             with driver_connection(self._engine) as connection:
-                connection.execute(UPDATE_PROGRESS, (checked, size, job.ledger, job.id))
+                connection.execute(UPDATE_PROGRESS, (checked, size, makes_way, job.ledger, job.id))
 
 
 def _is_bad(document: Mapping[str, Any]) -> bool:

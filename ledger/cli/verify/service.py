@@ -99,11 +99,15 @@ def run_verification(
     """
     path = ledger_path(ledger, "/verifications")
     job = remote.post(path, body, patience_s=PATIENCE_S)
+    told = False
     with output.progress(f"Verifying {ledger}", "entries") as tell:
         while job["state"] == "running":
             time.sleep(POLL_S)
             job = remote.get(f"{path}/{job['id']}", patience_s=PATIENCE_S)
             tell(job["progress"]["checked"], job["progress"]["size"])
+            if job["progress"].get("makes_way") and not told:
+                told = True
+                output.note("The service is busy with writes; its verification makes way for them.")
     report: dict[str, Any] = job["report"]
     if job["state"] != "done":
         raise VerificationError(f"the verification did not finish: {report.get('error')}")

@@ -32,7 +32,6 @@ from ledger.errors import (
     TooLargeError,
 )
 from ledger.forms.grammar import UUID, integer, one_of
-from ledger.ledger_reader import SELECT_RANGE, SEQ_MAX
 from ledger.lifecycle import Position
 from ledger.listing import PAGE_MAX, EntryFilter, Listing, Question
 from ledger.ports import Clock, SealedPayload
@@ -73,6 +72,12 @@ SELECT_DATA_KEYS = select(data_keys.c.data_subject, data_keys.c.wrapped).where(
     data_keys.c.ledger == _LEDGER,
     data_keys.c.data_subject.in_(bindparam("subjects", expanding=True)),
 )
+
+
+SELECT_AFTER = """
+select seq, body from entries where ledger = %(ledger)s and seq > %(after)s order by seq
+limit %(limit)s
+"""
 
 
 def _select_story() -> Any:
@@ -187,12 +192,13 @@ class Reader(ProofReader):
             MalformedProofError: What is stored is not an entry.
         """
         _check_limit(limit, "limit")
-        with self._reading(ledger) as connection:
+        # Before and not within: a thread that waits for a second connection holds the first.
+        self.ledger(ledger)
+        with driver_connection(self._engine) as connection:
             rows = connection.execute(
-                SELECT_RANGE,
-                {"ledger": ledger, "start": after + 1, "stop": SEQ_MAX, "limit": limit},
-            ).all()
-        return [_parse_place(row.seq, row.body) for row in rows]
+                SELECT_AFTER, {"ledger": ledger, "after": after, "limit": limit}, binary=True
+            ).fetchall()
+        return [_parse_place(seq, body) for seq, body in rows]
 
     def page(
         self,

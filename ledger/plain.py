@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from ledger.effect import (
@@ -110,62 +110,7 @@ def read_plain(encoded: bytes) -> PlainEntry | None:
     if match is None:
         return None
     plain = PlainEntry._make(match.groups())
-    return plain if _is_allowed(plain) else None
-
-
-Columns = Mapping[str, Sequence[str]]
-"""Member of `PlainEntry` -> what each of several entries says, empty where it says nothing."""
-
-
-def plain_columns(encoded: Sequence[bytes]) -> Columns | None:
-    """
-    What each of `encoded` says, by member, if all are in the plain spelling; None tells nothing.
-
-    They are entries only if those at `unsure_places` are.
-    """
-    text = b"\n".join(encoded)
-    if max(map(len, encoded)) > EFFECT_BYTES_MAX or not text.isascii():
-        return None
-    rows = _PLAIN_LINES(text.decode("ascii"))
-    # Each line is one, and no entry has a line end in it.
-    if len(rows) != len(encoded) or text.count(b"\n") != len(encoded) - 1:
-        return None
-    return dict(zip(PlainEntry._fields, zip(*rows, strict=True), strict=True))
-
-
-def unsure_places(columns: Columns) -> set[int]:
-    """Places whose members may not stand together; the others are effects and surely may."""
-    places = {at for at, kind in enumerate(columns["kind"]) if kind != "effect"}
-    for name in ("corrects", "corrects_key", "external_ref", "audience", "applied", "observed"):
-        places |= places_of(columns[name])
-    for name, may_be in (("labels", _are_labels), ("payloads", _are_payloads)):
-        places |= {at for at in places_of(columns[name]) if not may_be(columns[name][at])}
-    no_effects = {amount for amount in set(columns["amount"]) - {""} if _sign(amount) <= 0}
-    if no_effects:
-        places |= {at for at, amount in enumerate(columns["amount"]) if amount in no_effects}
-    return places
-
-
-def plain_at(columns: Columns, place: int) -> PlainEntry | None:
-    """The entry at one place of `columns`; None if its members may not stand together."""
-    plain = PlainEntry._make([column[place] or None for column in columns.values()])
-    return plain if _is_allowed(plain) else None
-
-
-def money_of(columns: Columns, place: int) -> Money | None:
-    """The money of what is surely an effect."""
-    if not columns["amount"][place]:
-        return None
-    return Money(
-        amount=columns["amount"][place],
-        currency=columns["currency"][place],
-        flow=columns["flow"][place],
-    )
-
-
-def places_of(column: Sequence[str]) -> set[int]:
-    """Where a column of `Columns` says something."""
-    return {at for at, value in enumerate(column) if value} if any(column) else set()
+    return plain if is_allowed(plain) else None
 
 
 def effect_of(plain: PlainEntry, encoded: bytes) -> Effect:
@@ -256,11 +201,12 @@ def _intent(p: PlainEntry) -> IntentRef | None:
 # ---- Members together, as `effect` has them ---------------------------------------------
 
 
-def _is_allowed(p: PlainEntry) -> bool:
+def is_allowed(p: PlainEntry) -> bool:
+    """Whether members that the pattern takes one by one may stand together."""
     return (
         (p.observed is None or p.evidence is not None)
-        and (p.labels is None or _are_labels(p.labels))
-        and (p.payloads is None or _are_payloads(p.payloads))
+        and (p.labels is None or are_labels(p.labels))
+        and (p.payloads is None or are_payloads(p.payloads))
         and (_is_effect(p) if p.kind == "effect" else _is_correction(p))
     )
 
@@ -272,7 +218,7 @@ def _is_effect(p: PlainEntry) -> bool:
         and p.external_ref is None
         and p.audience is None
         and p.applied is None
-        and (p.amount is None or _sign(p.amount) > 0)
+        and (p.amount is None or sign_of(p.amount) > 0)
     )
 
 
@@ -291,27 +237,30 @@ def _is_correction(p: PlainEntry) -> bool:
 def _has_its_money(p: PlainEntry) -> bool:
     if p.amount is None:
         return p.kind != "refund"
-    sign = _sign(p.amount)
+    sign = sign_of(p.amount)
     return (
         p.kind != "explanation"
         and sign != 0
         and (sign > 0 or p.kind == "adjustment")
-        and (p.applied is None or _sign(p.applied) == sign)
+        and (p.applied is None or sign_of(p.applied) == sign)
     )
 
 
-def _sign(amount: str) -> int:
+def sign_of(amount: str) -> int:
+    """-1, 0 or 1, of a well-formed amount."""
     if amount.strip("-0.") == "":
         return 0
     return -1 if amount[0] == "-" else 1
 
 
-def _are_labels(items: str) -> bool:
+def are_labels(items: str) -> bool:
+    """Whether the names in the items of `PlainEntry.labels` are different, and in order."""
     names = [name for name, _ in labels_of(items)]
     return all(name < after for name, after in itertools.pairwise(names))
 
 
-def _are_payloads(items: str) -> bool:
+def are_payloads(items: str) -> bool:
+    """Whether the names in the items of `PlainEntry.payloads` are different."""
     names = [each.name for each in payloads_of(items)]
     return len(set(names)) == len(names)
 
@@ -325,7 +274,8 @@ def _text(limit: int) -> str:
 
 
 def _of(pattern: str, limit: int) -> str:
-    return f'(?=[^"]{{1,{limit}}}")(?:{pattern})'
+    # Up to the end of the word, which may be all there is.
+    return f'(?=[^"]{{1,{limit}}}(?:"|\\Z))(?:{pattern})'
 
 
 def _one_of(words: Iterable[str]) -> str:
@@ -333,7 +283,7 @@ def _one_of(words: Iterable[str]) -> str:
 
 
 def _list(item: str, limit: int) -> str:
-    return f"({item}(?:,{item}){{0,{limit - 1}}})"
+    return f"{item}(?:,{item}){{0,{limit - 1}}}"
 
 
 _YEARS = "20[0-9]{2}"
@@ -341,67 +291,119 @@ _DAYS = (
     "(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])"
     "|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
 )
-_TIME = f"{_YEARS}-{_DAYS}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\\.[0-9]{{6}}Z"
+HOUR = f"{_YEARS}-{_DAYS}T(?:[01][0-9]|2[0-3])"
+_TIME = f"{HOUR}:[0-5][0-9]:[0-5][0-9]\\.[0-9]{{6}}Z"
 _UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _KEY = f"[!#-\\[\\]-~]{{1,{KEY_MAX}}}"
 _HASH = HASH.pattern
 
-_EVIDENCE = (
+EVIDENCE_ITEM = (
     f'{{(?:"digest":"(?:{DIGEST.pattern})",)?"ref":"{_text(TEXT_MAX)}",'
     f'"rel":"{_one_of(RELS)}","system":"{_text(SYSTEM_MAX)}"}}'
 )
-_CAUSE = (
+CAUSES = _list(
     f'{{"kind":"(?:entry","ref":"{_UUID}'
-    f'|{_one_of(kind for kind in CAUSE_KINDS if kind != "entry")}","ref":"{_text(TEXT_MAX)})"}}'
+    f'|{_one_of(kind for kind in CAUSE_KINDS if kind != "entry")}","ref":"{_text(TEXT_MAX)})"}}',
+    CAUSES_MAX,
 )
-_LABEL = f'"{LABEL.pattern}":"{_text(TEXT_MAX)}"'
-_PAYLOAD = (
+LABELS = _list(f'"{LABEL.pattern}":"{_text(TEXT_MAX)}"', LABELS_MAX)
+PAYLOADS = _list(
     f'{{"commitment":"{_HASH}","media_type":"{_of(MEDIA_TYPE.pattern, MEDIA_TYPE_MAX)}",'
-    f'"name":"{_of(PAYLOAD_NAME.pattern, PAYLOAD_NAME_MAX)}"}}'
+    f'"name":"{_of(PAYLOAD_NAME.pattern, PAYLOAD_NAME_MAX)}"}}',
+    PAYLOADS_MAX,
 )
 
 _KINDS = {str(kind): kind for kind in Kind}
 _BEFORE = b'{"effect":'
 
-# One line for each member, in the order of RFC 8785 Section 3.2.3.
-_PATTERN = (
-    '{"effect":{'
-    f'(?:"actor":{{"id":"({_text(TEXT_MAX)})","kind":"({_one_of(ACTOR_KINDS)})"}},)?'
-    f'(?:"approval":{{"at":"({_TIME})","by":"({_text(TEXT_MAX)})","digest":"({_HASH})"}},)?'
-    f'(?:"audience":"({_of(NAME.pattern, REASON_MAX)})",)?'
-    f'(?:"business_key":"({_text(TEXT_MAX)})",)?'
-    f'(?:"causes":\\[{_list(_CAUSE, CAUSES_MAX)}\\],)?'
-    f'(?:"corrects":"({_UUID})",)?'
-    f'(?:"corrects_external":{{"ref":"({_text(TEXT_MAX)})","system":"({_text(SYSTEM_MAX)})"}},)?'
-    f'(?:"corrects_key":"({_KEY})",)?'
-    f'(?:"evidence":\\[{_list(_EVIDENCE, EVIDENCE_MAX)}\\],)?'
-    f'(?:"handoff":{{"point":"({_one_of(POINTS)})"}},)?'
-    f'(?:"intent":{{"digest":"({_HASH})","id":"({_UUID})"}},)?'
-    f'"key":"({_KEY})",'
-    f'"kind":"({_one_of(kind for kind in Kind if kind is not Kind.NOTICE)})",'
-    f'(?:"labels":{{{_list(_LABEL, LABELS_MAX)}}},)?'
-    f'(?:"money":{{"amount":"({DECIMAL})",(?:"applied":"({DECIMAL})",)?'
-    f'"currency":"({CURRENCY.pattern})","flow":"({_one_of(FLOWS)})"}},)?'
-    '(?:"observed":(true),)?'
-    f'"occurred_at":"({_TIME})",'
-    f'(?:"reason":"({_of(NAME.pattern, REASON_MAX)})",)?'
-    f'(?:"repeat_of":"({_UUID})",)?'
-    f'(?:"reversible_until":"({_TIME})",)?'
-    f'(?:"subject":"({_text(TEXT_MAX)})",)?'
-    f'"type":"({_of(NAME.pattern, TYPE_MAX)})"}},'
-    f'"id":"({_UUID})",'
-    f'(?:"late_for":"({_of(PERIOD_NAME.pattern, PERIOD_NAME_MAX)})",)?'
-    f'"ledger":"({_of(LEDGER_NAME.pattern, NAME_MAX)})",'
-    f'(?:"payloads":\\[{_list(_PAYLOAD, PAYLOADS_MAX)}\\],)?'
-    f'"poster":"({_of(PRINCIPAL_NAME.pattern, NAME_MAX)})",'
-    f'"prev":"({_HASH})",'
-    f'"recorded_at":"({_TIME})",'
+WORDS: Mapping[str, str] = {
+    "actor_id": _text(TEXT_MAX),
+    "actor_kind": _one_of(ACTOR_KINDS),
+    "approved_at": _TIME,
+    "approved_by": _text(TEXT_MAX),
+    "approved_digest": _HASH,
+    "audience": _of(NAME.pattern, REASON_MAX),
+    "business_key": _text(TEXT_MAX),
+    "causes": CAUSES,
+    "corrects": _UUID,
+    "external_ref": _text(TEXT_MAX),
+    "external_system": _text(SYSTEM_MAX),
+    "corrects_key": _KEY,
+    "evidence": _list(EVIDENCE_ITEM, EVIDENCE_MAX),
+    "handoff": _one_of(POINTS),
+    "intent_digest": _HASH,
+    "intent_id": _UUID,
+    "key": _KEY,
+    "kind": _one_of(kind for kind in Kind if kind is not Kind.NOTICE),
+    "labels": LABELS,
+    "amount": DECIMAL,
+    "applied": DECIMAL,
+    "currency": CURRENCY.pattern,
+    "flow": _one_of(FLOWS),
+    "observed": "true",
+    "occurred_at": _TIME,
+    "reason": _of(NAME.pattern, REASON_MAX),
+    "repeat_of": _UUID,
+    "reversible_until": _TIME,
+    "subject": _text(TEXT_MAX),
+    "type": _of(NAME.pattern, TYPE_MAX),
+    "id": _UUID,
+    "late_for": _of(PERIOD_NAME.pattern, PERIOD_NAME_MAX),
+    "ledger": _of(LEDGER_NAME.pattern, NAME_MAX),
+    "payloads": PAYLOADS,
+    "poster": _of(PRINCIPAL_NAME.pattern, NAME_MAX),
+    "prev": _HASH,
+    "recorded_at": _TIME,
     # Fifteen digits are surely within 53 bits.
-    '"seq":(0|[1-9][0-9]{0,14}),'
-    '"v":1}'
-)
-_PLAIN = re.compile(_PATTERN).fullmatch
-_PLAIN_LINES = re.compile(f"^{_PATTERN}$", re.MULTILINE).findall
+    "seq": "0|[1-9][0-9]{0,14}",
+}
+"""Member of `PlainEntry` -> the pattern of what it may say."""
+
+
+def entry_pattern(words: Mapping[str, str]) -> str:
+    """The pattern of an entry whose members are captured in order, and are as `words` has it."""
+    w = {name: f"({pattern})" for name, pattern in words.items()}
+    # One line for each member, in the order of RFC 8785 Section 3.2.3.
+    return (
+        '{"effect":{'
+        f'(?:"actor":{{"id":"{w["actor_id"]}","kind":"{w["actor_kind"]}"}},)?+'
+        f'(?:"approval":{{"at":"{w["approved_at"]}","by":"{w["approved_by"]}",'
+        f'"digest":"{w["approved_digest"]}"}},)?+'
+        f'(?:"audience":"{w["audience"]}",)?+'
+        f'(?:"business_key":"{w["business_key"]}",)?+'
+        f'(?:"causes":\\[{w["causes"]}\\],)?+'
+        f'(?:"corrects":"{w["corrects"]}",)?+'
+        f'(?:"corrects_external":{{"ref":"{w["external_ref"]}",'
+        f'"system":"{w["external_system"]}"}},)?+'
+        f'(?:"corrects_key":"{w["corrects_key"]}",)?+'
+        f'(?:"evidence":\\[{w["evidence"]}\\],)?+'
+        f'(?:"handoff":{{"point":"{w["handoff"]}"}},)?+'
+        f'(?:"intent":{{"digest":"{w["intent_digest"]}","id":"{w["intent_id"]}"}},)?+'
+        f'"key":"{w["key"]}",'
+        f'"kind":"{w["kind"]}",'
+        f'(?:"labels":{{{w["labels"]}}},)?+'
+        f'(?:"money":{{"amount":"{w["amount"]}",(?:"applied":"{w["applied"]}",)?+'
+        f'"currency":"{w["currency"]}","flow":"{w["flow"]}"}},)?+'
+        f'(?:"observed":{w["observed"]},)?+'
+        f'"occurred_at":"{w["occurred_at"]}",'
+        f'(?:"reason":"{w["reason"]}",)?+'
+        f'(?:"repeat_of":"{w["repeat_of"]}",)?+'
+        f'(?:"reversible_until":"{w["reversible_until"]}",)?+'
+        f'(?:"subject":"{w["subject"]}",)?+'
+        f'"type":"{w["type"]}"}},'
+        f'"id":"{w["id"]}",'
+        f'(?:"late_for":"{w["late_for"]}",)?+'
+        f'"ledger":"{w["ledger"]}",'
+        f'(?:"payloads":\\[{w["payloads"]}\\],)?+'
+        f'"poster":"{w["poster"]}",'
+        f'"prev":"{w["prev"]}",'
+        f'"recorded_at":"{w["recorded_at"]}",'
+        f'"seq":{w["seq"]},'
+        '"v":1}'
+    )
+
+
+_PLAIN = re.compile(entry_pattern(WORDS)).fullmatch
 
 # Of what the pattern matched: no text in it has a quotation mark.
 _EVIDENCE_ITEM = re.compile(

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from ledger.effect import Effect
 from ledger.plain import PlainEntry, causes_of, evidence_of, labels_of
+from ledger.plain_page import Columns, places_of
 
 
 def terms_of(effect: Effect) -> Sequence[str]:
@@ -30,30 +31,36 @@ def plain_terms(plain: PlainEntry) -> Sequence[str]:
     )
 
 
-def column_terms(
-    evidence: Sequence[str], labels: Sequence[str], causes: Sequence[str], start: int
-) -> list[tuple[str, int]]:
-    """
-    The terms of plain effects that follow each other, each with the seq of its effect.
-
-    Args:
-        evidence: Of each effect as `plain.Columns` has it; so are the others.
-        labels: Of each.
-        causes: Of each.
-        start: Seq of the first.
-    """
-    terms: list[tuple[str, int]] = []
-    seq = start
-    for proofs, names, reasons in zip(evidence, labels, causes, strict=True):
-        if names or reasons or "},{" in proofs:
-            several = _terms(labels_of(names), evidence_of(proofs), causes_of(reasons))
-            terms += [(term, seq) for term in several]
-        elif proofs:
-            # ...{"ref":"<ref>","rel":"<rel>","system":"<system>"}
-            words = proofs.split('"')
-            terms.append((f"evidence:{words[-2]}:{words[-10]}", seq))
-        seq += 1
+def placed_terms(columns: Columns) -> list[str]:
+    """The terms of plain effects, each as `placed` has it; in no order."""
+    refs = list(columns["evidence_ref"])
+    terms: list[str] = []
+    several: set[int] = set().union(
+        *(places_of(columns[name]) for name in ("evidence_more", "labels", "causes"))
+    )
+    for at in several:
+        # Told here, and not below.
+        refs[at] = ""
+        each = _terms(
+            labels_of(columns["labels"][at]),
+            evidence_of(columns["evidence"][at]),
+            causes_of(columns["causes"][at]),
+        )
+        terms += [f"{columns['seq'][at]}:{term}" for term in each]
+    rows = zip(columns["seq"], columns["evidence_system"], refs, strict=True)
+    terms += [f"{seq}:evidence:{system}:{ref}" for seq, system, ref in rows if ref]
     return terms
+
+
+def placed(term: str, seq: int) -> str:
+    """A term and its entry in one text: `<seq>:<term>`."""
+    return f"{seq}:{term}"
+
+
+def split_placed(text: str) -> tuple[str, int]:
+    """Term and seq of what `placed` gave."""
+    seq, _, term = text.partition(":")
+    return term, int(seq)
 
 
 def _terms(

@@ -147,6 +147,21 @@ select term, seq from entry_terms where ledger = %s and (term, seq) > (%s, %s::b
 order by term, seq limit %s
 """
 
+# As `terms.placed` has them, behind a salt. The last one leads to the next page.
+SELECT_SALTED_TERMS = """
+with page as materialized (
+    select term, seq from entry_terms
+    where ledger = %(ledger)s and (term, seq) > (%(term)s, %(seq)s::bigint)
+    order by term, seq limit %(limit)s
+)
+select string_agg(%(salt)s || seq || ':' || term, E'\\x01')
+        filter (where seq >= 0 and seq < %(stop)s),
+    array_agg(term) filter (where seq < 0 or seq >= %(stop)s),
+    array_agg(seq) filter (where seq < 0 or seq >= %(stop)s),
+    (select array[term, seq::text] from page order by term desc, seq desc limit 1)
+from page
+"""
+
 SELECT_HELD_TERMS = """
 select t.term, t.seq
 from entry_terms t join unnest(%(terms)s::text[], %(seqs)s::bigint[]) as wanted (term, seq)
@@ -378,6 +393,17 @@ class PostgresScan:
         while page := self._rows(SELECT_TERMS, (self._ledger, *last, TERMS_PER_READ)):
             yield page
             last = page[-1]
+
+    def salted_terms(self, salt: str, stop: int) -> Iterator[tuple[str, Sequence[tuple[str, int]]]]:
+        """All terms, in the same pages, as `verify.Source` has them."""
+        where = {"ledger": self._ledger, "salt": salt, "stop": stop, "limit": TERMS_PER_READ}
+        last: tuple[str, int] | None = ("", -(2**63))
+        while last is not None:
+            [(text, terms, seqs, end)] = self._rows(
+                SELECT_SALTED_TERMS, where | {"term": last[0], "seq": last[1]}
+            )
+            yield text or "", list(zip(terms or (), seqs or (), strict=True))
+            last = None if end is None else (end[0], int(end[1]))
 
     def held_terms(self, wanted: Sequence[tuple[str, int]]) -> Sequence[tuple[str, int]]:
         """Those of these (term, seq) that are there."""

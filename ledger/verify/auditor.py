@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import timedelta
+from operator import attrgetter
 from typing import Any
 
 from ledger.effect import FUTURE_MAX
@@ -40,7 +41,7 @@ from ledger.verify.posters import Posters
 from ledger.verify.report import Findings, Report, shown
 from ledger.verify.roots import Roots, open_published
 from ledger.verify.rules import Rules
-from ledger.verify.sift import Explanation, Page, Run
+from ledger.verify.sift import Correction, Judged, Page, Run
 from ledger.verify.stored import (
     COLUMNS,
     Pinned,
@@ -220,7 +221,7 @@ class _Audit:
         readable += [judged.entry for run in runs for judged in run.others]
         self._rules.prepare(
             readable,
-            [each.explained for run in runs for each in run.explanations],
+            [each.usual for run in runs for each in run.corrections],
             [each for run in runs for each in run.named],
         )
         self._posters.begin_page(readable)
@@ -248,12 +249,7 @@ class _Audit:
         self._check_order(run.start, VERSION, run.recorded_from)
         self._recorded_at = run.recorded_to
         self._index.take_run(run)
-        for explanation in run.explanations:
-            self._take_explanation(explanation)
-        for entry, corrects in run.others:
-            self._check_target(entry.seq, corrects, self._rules.judge(entry))
-            self._attachments.take(entry)
-            self._intents.take(entry)
+        self._take_corrections(run)
         if self._closes.may_concern(run):
             for row in self._source.entries(run.start, run.stop):
                 read = _parse(row.body)
@@ -263,15 +259,25 @@ class _Audit:
             for entry, _ in run.others:
                 self._closes.take(entry)
 
-    def _take_explanation(self, explanation: Explanation) -> None:
-        explained, body, corrects = explanation
-        target = self._rules.explain(explained)
+    def _take_corrections(self, run: Run) -> None:
+        judged: list[Correction | Judged] = [*run.corrections, *run.others]
+        for each in sorted(judged, key=_seq_of):
+            if isinstance(each, Correction):
+                self._take_usual(each)
+            else:
+                self._check_target(each.seq, each.corrects, self._rules.judge(each.entry))
+                self._attachments.take(each.entry)
+                self._intents.take(each.entry)
+
+    def _take_usual(self, correction: Correction) -> None:
+        usual, body, corrects = correction
+        target = self._rules.take(usual)
         if target is None:
             entry = _parse(body)
             assert isinstance(entry, Entry), "sifted as one"
             self._rules.prepare([entry])
             target = self._rules.judge(entry)
-        self._check_target(explained.seq, corrects, target)
+        self._check_target(usual.seq, corrects, target)
 
     def _check_target(self, seq: int, stored: str | None, target: str | None) -> None:
         if stored != target:
@@ -625,6 +631,9 @@ def _first_to_read(since: tuple[int, bytes] | None, size: int) -> int:
         return 0
     # From the tile boundary before it: the last leaves are then read and not believed.
     return max(since[0] - 1, 0) // TILE_WIDTH * TILE_WIDTH
+
+
+_seq_of = attrgetter("seq")
 
 
 def _stop(last: Run | StoredEntry) -> int:

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal
 
 from ledger.entry import Entry, UnreadEntry, parse_entry
 from ledger.errors import MalformedProofError
-from ledger.terms import terms_of
+from ledger.terms import placed, split_placed, terms_of
 from ledger.verify.links import Add
 from ledger.verify.report import shown
 from ledger.verify.sift import Run
-from ledger.verify.stored import PAGE, Source
+from ledger.verify.stored import PAGE, SEPARATOR, Source
 
 _BITS_PER_VALUE = 64
 _BITS_MIN = 2**16
@@ -50,7 +50,7 @@ class Index:
             "business_key": _Seen(size if whole else 0, whole=whole),
         }
         self._sums = _Sums()
-        self._new_terms: list[tuple[str, int]] = []
+        self._new_terms: list[str] = []
         # Versions never go down: from the first entry that cannot be read on, none can.
         self._unread_from: int | None = None
 
@@ -67,19 +67,19 @@ class Index:
         self._seen["key"].take([effect.key])
         if effect.business_key is not None and effect.repeat_of is None:
             self._seen["business_key"].take([f"{effect.kind} {effect.type} {effect.business_key}"])
-        self._take_terms([(term, entry.seq) for term in terms_of(effect)])
+        self._take_terms(entry.seq, [placed(term, entry.seq) for term in terms_of(effect)])
 
     def take_run(self, run: Run) -> None:
         """The next entries."""
         self._seen["id"].take(run.ids)
         self._seen["key"].take(run.keys)
-        self._seen["business_key"].take([" ".join(words) for words in run.business_keys])
-        self._take_terms(run.terms)
+        self._seen["business_key"].take(run.business_keys)
+        self._take_terms(run.start, run.terms)
 
-    def _take_terms(self, terms: Sequence[tuple[str, int]]) -> None:
-        """Of entries of one page."""
+    def _take_terms(self, start: int, terms: Sequence[str]) -> None:
+        """Of entries of the page in which `start` is."""
         if self._whole:
-            self._sums.add(terms)
+            self._sums.add(start, terms)
         else:
             self._new_terms += terms
 
@@ -90,7 +90,7 @@ class Index:
                 self._check_unique(column, seen.suspects)
                 seen.suspects.clear()
         if len(self._new_terms) >= least:
-            self._check_new_terms(self._new_terms)
+            self._check_new_terms(list(map(split_placed, self._new_terms)))
             self._new_terms.clear()
 
     def _check_unique(self, column: Column, values: Sequence[str]) -> None:
@@ -127,16 +127,23 @@ class Index:
     def _check_all_terms(self, size: int, beat: Callable[[], None]) -> None:
         stop = size if self._unread_from is None else self._unread_from
         beyond: tuple[str, int] | None = None
-        for page in self._source.terms():
-            for term, seq in self._sums.remove(page, stop):
+        for text, others in self._source.salted_terms(self._sums.salt, stop):
+            self._sums.remove(text)
+            for term, seq in others:
                 if beyond is None or seq < 0 or seq > beyond[1] >= 0:
                     beyond = (term, seq)
             beat()
-        for start in self._sums.differing():
-            self._compare_terms(start, min(start + PAGE, stop))
+        if self._sums.differ():
+            for start in self._sums.differing(self._terms_before(stop, beat)):
+                self._compare_terms(start, min(start + PAGE, stop))
         # Terms of entries that came since are met too; one beyond even those has no entry.
         if beyond is not None and not 0 <= beyond[1] < self._source.pin().size:
             self._report("term.extra", *beyond)
+
+    def _terms_before(self, stop: int, beat: Callable[[], None]) -> Iterator[tuple[str, int]]:
+        for page in self._source.terms():
+            yield from ((term, seq) for term, seq in page if 0 <= seq < stop)
+            beat()
 
     def _compare_terms(self, start: int, stop: int) -> None:
         """Read a stretch again: the sums tell only that something differs there."""
@@ -190,43 +197,45 @@ class _Seen:
         bits, mask = self._bits, self._mask
         for value in values:
             at = hash(value) & mask
-            bit = 1 << (at & 7)
-            if bits[at >> 3] & bit:
+            held = bits[at >> 3]
+            after = held | 1 << (at & 7)
+            if held == after:
                 self.suspects.append(value)
             else:
-                bits[at >> 3] |= bit
+                bits[at >> 3] = after
 
 
 class _Sums:
     """
     Whether two multisets of terms are equal, in 8 bytes per stretch of entries.
 
-    Each term counts as a keyed hash, SipHash as Python has it; what one side adds the other
-    takes away. The key is drawn anew each time, so nobody can have chosen terms whose hashes
-    cancel out, but by a chance of one in 2^64.
+    Each term counts as a keyed hash, SipHash as Python has it. The key, `salt`, is drawn anew
+    each time, so nobody can have chosen terms whose hashes cancel out, but by a chance of one
+    in 2^64.
     """
 
     def __init__(self) -> None:
-        self._key = os.urandom(16).hex()
+        self.salt = os.urandom(16).hex()
         self._sums: defaultdict[int, int] = defaultdict(int)
+        self._stored = 0
 
-    def add(self, terms: Sequence[tuple[str, int]]) -> None:
-        """Terms of entries of one stretch."""
+    def add(self, start: int, terms: Sequence[str]) -> None:
+        """Terms of entries of the stretch in which `start` is, as `terms.placed` has them."""
         if terms:
-            key, stretch = self._key, terms[0][1] // PAGE
-            self._sums[stretch] += sum([hash(f"{key}{seq}:{term}") for term, seq in terms])
+            self._sums[start // PAGE] += sum(map(hash, map(self.salt.__add__, terms)))
 
-    def remove(self, terms: Iterable[tuple[str, int]], stop: int) -> list[tuple[str, int]]:
-        """Take away terms of entries [0, stop); those of others are given back."""
-        key, sums = self._key, self._sums
-        others = []
-        for term, seq in terms:
-            if 0 <= seq < stop:
-                sums[seq // PAGE] -= hash(f"{key}{seq}:{term}")
-            else:
-                others.append((term, seq))
-        return others
+    def remove(self, salted: str) -> None:
+        """Take away stored terms, as `Source.salted_terms` has them."""
+        if salted:
+            self._stored += sum(map(hash, salted.split(SEPARATOR)))
 
-    def differing(self) -> list[int]:
+    def differ(self) -> bool:
+        """Whether what was added is not what was taken away."""
+        return sum(self._sums.values()) != self._stored
+
+    def differing(self, terms: Iterable[tuple[str, int]]) -> list[int]:
         """First entries of the first stretches that differ; few, for each is read again."""
-        return [stretch * PAGE for stretch in sorted(self._sums) if self._sums[stretch]][:4]
+        salt, sums = self.salt, self._sums
+        for term, seq in terms:
+            sums[seq // PAGE] -= hash(salt + placed(term, seq))
+        return [stretch * PAGE for stretch in sorted(sums) if sums[stretch]][:4]

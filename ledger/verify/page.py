@@ -29,5 +29,5 @@ def sift_page(
         read_rows: Reads its rows, where that will not do.
         ledger: Its name.
     """
-    run = None if block is None else sift_block(block, ledger=ledger)
-    return sift(read_rows(), ledger=ledger) if run is None else [run]
+    runs = None if block is None else sift_block(block, ledger=ledger)
+    return sift(read_rows(), ledger=ledger) if runs is None else runs

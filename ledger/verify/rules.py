@@ -14,14 +14,15 @@ from typing import NamedTuple
 from ledger.effect import Effect, Kind, Money
 from ledger.entry import Entry, parse_entry
 from ledger.errors import MalformedProofError, RejectedError
-from ledger.forms.money import minor_units
-from ledger.lifecycle import History, Position, Recorded, references
+from ledger.forms.money import decimals, minor_units
+from ledger.lifecycle import MINOR_UNITS_MAX, History, Position, Recorded, references
 from ledger.verify.links import Add
 from ledger.verify.report import shown
 from ledger.verify.stored import Source, StoredEntry, StoredPosition
 
 # Of entries that were referred to; those that are referred to again soon are mostly there.
 _KNOWN_MAX = 10_000
+_BOTH_FLOWS = {"in", "out"}
 
 
 class Named(NamedTuple):
@@ -39,12 +40,14 @@ class Named(NamedTuple):
     repeat_of: str | None = None
 
 
-class Explained(NamedTuple):
-    """An explanation, of an entry that `corrects` or `corrects_key` names."""
+class Usual(NamedTuple):
+    """An explanation, or a refund in the money it was made with, that nothing else is said of."""
 
     seq: int
     corrects: str | None
     corrects_key: str | None
+    money: Money | None
+    """What is refunded, above zero, and none applied; None of an explanation."""
 
 
 class Rules:
@@ -73,7 +76,7 @@ class Rules:
     def prepare(
         self,
         entries: Sequence[Entry],
-        explained: Sequence[Explained] = (),
+        usual: Sequence[Usual] = (),
         near: Sequence[Named] = (),
     ) -> None:
         """
@@ -81,15 +84,15 @@ class Rules:
 
         Args:
             entries: Those that will be judged.
-            explained: Those of which `explain` will be asked.
+            usual: Those of which `take` will be asked.
             near: Others of the page, which need not be fetched.
         """
         if len(self._known) > _KNOWN_MAX:
             self._known.clear()
             self._ids.clear()
         ids, keys = _references(entry.effect for entry in entries)
-        ids.update(each.corrects for each in explained if each.corrects is not None)
-        keys.update(each.corrects_key for each in explained if each.corrects_key is not None)
+        ids.update(each.corrects for each in usual if each.corrects is not None)
+        keys.update(each.corrects_key for each in usual if each.corrects_key is not None)
         self._fetch(ids, keys, [*map(_named, entries), *near])
 
     def _fetch(self, ids: set[str], keys: set[str], near: Sequence[Named]) -> None:
@@ -118,15 +121,53 @@ class Rules:
                 self._ids[each.key] = each.id
             ids, keys = _references(found)
 
-    def explain(self, explained: Explained) -> str | None:
+    def take(self, usual: Usual) -> str | None:
         """
-        Id of the entry that an explanation explains; None where `judge` must look at all of it.
+        Id of the entry that a usual correction corrects; None where `judge` must look at it.
 
-        It moves nothing, and may explain whatever was there before it.
+        What is taken here, `judge` allows, and it leaves the same position.
         """
+        named = self._known.get(self._target(usual) or "")
         # What went before the first entry that is read, `judge` replays.
-        named = None if self._start else self._known.get(self._target(explained) or "")
-        return named.id if named is not None and named.seq < explained.seq else None
+        if self._start or named is None or named.seq >= usual.seq:
+            return None
+        if usual.money is None:
+            # It moves nothing, and may explain whatever was there before it.
+            return named.id
+        return named.id if self._refund(named, usual.money) else None
+
+    def _refund(self, of: Named, money: Money) -> bool:
+        """Refund `money`, if that leaves something of an effect, or all but nothing."""
+        paid = of.money
+        if (
+            of.kind is not Kind.EFFECT
+            or paid is None
+            or money.currency != paid.currency
+            or {money.flow, paid.flow} != _BOTH_FLOWS
+            or decimals(money.amount) != decimals(paid.amount)
+        ):
+            return False
+        place = of.id, paid.currency
+        before, _ = self._positions.get(place, (None, 0))
+        original, adjusted, refunded = (
+            (minor_units(paid.amount), 0, 0)
+            if before is None
+            else (before.original, before.adjusted, before.refunded)
+        )
+        refunded += minor_units(money.amount)
+        if original + adjusted < refunded or refunded > MINOR_UNITS_MAX:
+            return False
+        position = Position(
+            entry=of.id,
+            currency=paid.currency,
+            original=original,
+            adjusted=adjusted,
+            refunded=refunded,
+            held=0,
+            excess=0,
+        )
+        self._positions[place] = (position, of.seq)
+        return True
 
     def judge(self, entry: Entry) -> str | None:
         """
@@ -162,7 +203,7 @@ class Rules:
             self._positions[position.entry, position.currency] = (position, seq)
         return target
 
-    def _target(self, correcting: Effect | Named | Explained) -> str | None:
+    def _target(self, correcting: Effect | Named | Usual) -> str | None:
         if correcting.corrects_key is not None:
             return self._ids.get(correcting.corrects_key)
         return correcting.corrects

@@ -16,8 +16,8 @@ from typing import NamedTuple
 from ledger.entry import Entry
 from ledger.merkle import leaf_hash
 from ledger.plain import PlainEntry, read_plain
-from ledger.terms import plain_terms
-from ledger.verify.rules import Explained, Named
+from ledger.terms import placed, plain_terms
+from ledger.verify.rules import Named, Usual
 from ledger.verify.stored import StoredEntry
 
 
@@ -28,14 +28,24 @@ class Judged(NamedTuple):
     corrects: str | None
     """The column `corrects`: it may have been found by a key."""
 
+    @property
+    def seq(self) -> int:
+        """Number of the entry."""
+        return self.entry.seq
 
-class Explanation(NamedTuple):
-    """An entry of a run of which nothing is to be judged but what it explains."""
 
-    explained: Explained
+class Correction(NamedTuple):
+    """An entry of a run of which nothing is to be judged but what it corrects."""
+
+    usual: Usual
     body: bytes
     corrects: str | None
     """As for `Judged`."""
+
+    @property
+    def seq(self) -> int:
+        """Number of the entry."""
+        return self.usual.seq
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,11 +67,11 @@ class Run:
     leaves: list[bytes] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
-    business_keys: list[tuple[str, str, str]] = field(default_factory=list)
-    """Kind, type and business key."""
-    terms: list[tuple[str, int]] = field(default_factory=list)
-    """Search term and seq."""
-    explanations: list[Explanation] = field(default_factory=list)
+    business_keys: list[str] = field(default_factory=list)
+    """`<kind> <type> <business key>`, of entries without `repeat_of`."""
+    terms: list[str] = field(default_factory=list)
+    """See `terms.placed`."""
+    corrections: list[Correction] = field(default_factory=list)
     others: list[Judged] = field(default_factory=list)
     """Those of which more is to be said, by the rules or by what lies beside them."""
     named: list[Named] = field(default_factory=list)
@@ -107,9 +117,9 @@ def sift(rows: Sequence[StoredEntry], *, ledger: str) -> Page:
         run.ids.append(plain.id)
         run.keys.append(plain.key)
         if plain.business_key is not None:
-            run.business_keys.append((plain.kind, plain.type, plain.business_key))
+            run.business_keys.append(f"{plain.kind} {plain.type} {plain.business_key}")
         for term in plain_terms(plain):
-            run.terms.append((term, seq))
+            run.terms.append(placed(term, seq))
         expected, claim = seq + 1, leaf.hex()
     return sifted
 

@@ -234,6 +234,13 @@ class Source(Protocol):
     def terms(self) -> Iterator[Sequence[tuple[str, int]]]:
         """All (term, seq) of the ledger, in pages, in any order."""
 
+    def salted_terms(self, salt: str, stop: int) -> Iterator[tuple[str, Sequence[tuple[str, int]]]]:
+        """
+        The same pages, those of entries [0, stop) in one text and the others as they are.
+
+        The text is `<salt><seq>:<term>` of each, with `SEPARATOR` between them.
+        """
+
     def held_terms(self, wanted: Sequence[tuple[str, int]]) -> Sequence[tuple[str, int]]:
         """Those of these (term, seq) that are there."""
 

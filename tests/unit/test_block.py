@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ledger.effect import Rules, build_effect
 from ledger.entry import Admitted, Head, chain
 from ledger.forms.timestamps import format_time
-from ledger.terms import terms_of
+from ledger.terms import split_placed, terms_of
 from ledger.verify.block import sift_block
 from ledger.verify.sift import Run, sift
 from ledger.verify.stored import COLUMNS, SEPARATOR, Block, JoinedColumns, StoredEntry
@@ -125,24 +125,24 @@ def _written(time: str) -> str:
 
 
 def test_a_sound_page_is_one_run():
-    run = sift_block(block_of(ROWS), ledger=LEDGER)
+    [run] = sift_block(block_of(ROWS), ledger=LEDGER) or []
 
-    assert run is not None
     assert (run.start, run.stop) == (0, len(ROWS))
     by_row = [each for each in sift(ROWS, ledger=LEDGER) if isinstance(each, Run)]
     judged = {each.entry.seq for each in run.others}
-    judged |= {each.explained.seq for each in run.explanations}
+    judged |= {each.seq for each in run.corrections}
     assert [seq for seq in range(len(ROWS)) if seq not in judged] == [
         seq for each in by_row for seq in range(each.start, each.stop)
     ]
     assert run.leaves == [row.columns[0] for row in ROWS]
     assert [run.ids, run.keys] == [[row.columns[at] for row in ROWS] for at in (1, 2)]
-    assert run.business_keys == [("effect", "email.sent", "invoice/1")]
-    assert {term for term, _ in run.terms} >= {"label:b:2", "cause:workflow:w", "evidence:psp:ch_7"}
+    assert run.business_keys == ["effect email.sent invoice/1"]
+    terms = list(map(split_placed, run.terms))
+    assert {term for term, _ in terms} >= {"label:b:2", "cause:workflow:w", "evidence:psp:ch_7"}
     assert {each.key for each in run.named} == {"k0", "k3", "k4"}
-    assert [each.explained.corrects_key for each in run.explanations] == ["k3"]
+    assert [each.usual.corrects_key for each in run.corrections] == ["k3", "k4"]
     for each in run.others:
-        assert [term for term, seq in run.terms if seq == each.entry.seq] == list(
+        assert [term for term, seq in terms if seq == each.entry.seq] == list(
             terms_of(each.entry.effect)
         )
 
@@ -171,12 +171,10 @@ def test_no_page_is_taken_whole_with_a_column_that_differs(at, column, value):
     columns[place] = value
     changed[at] = ROWS[at]._replace(columns=tuple(columns))
 
-    run = sift_block(block_of(changed), ledger=LEDGER)
-
-    if run is not None:
+    for run in sift_block(block_of(changed), ledger=LEDGER) or []:
         # What a correction corrects is for the rules to say.
         told = {each.entry.seq: each.corrects for each in run.others}
-        told |= {each.explained.seq: each.corrects for each in run.explanations}
+        told |= {each.seq: each.corrects for each in run.corrections}
         assert (column, told[at]) == ("corrects", value)
 
 
@@ -207,3 +205,19 @@ def test_no_page_is_taken_whole_with_other_bytes(at, data):
 def test_no_page_is_taken_whole_where_entries_are_out_of_place(change):
     assert sift_block(block_of(change(list(ROWS))), ledger=LEDGER) is None
     assert sift_block(block_of(ROWS), ledger="other") is None
+
+
+@pytest.mark.parametrize("piece", [1, 2, 7, len(ROWS) - 1])
+def test_a_page_is_taken_whole_however_it_is_cut(piece, monkeypatch):
+    [whole] = sift_block(block_of(ROWS), ledger=LEDGER) or []
+    monkeypatch.setattr("ledger.verify.block._PIECE", piece)
+    runs = sift_block(block_of(ROWS), ledger=LEDGER) or []
+
+    for name in ("leaves", "ids", "keys", "business_keys", "corrections", "others"):
+        assert [value for run in runs for value in getattr(run, name)] == getattr(whole, name)
+    assert sorted(term for run in runs for term in run.terms) == sorted(whole.terms)
+    swapped = [*ROWS[:7], ROWS[8], ROWS[7], *ROWS[9:]]
+    assert sift_block(block_of(swapped), ledger=LEDGER) is None
+    # The same numbers in the same places, and nothing that links the two sides of a cut.
+    other = [row._replace(body=row.body.replace(b'"key":"k7"', b'"key":"x7"')) for row in ROWS]
+    assert sift_block(block_of(other), ledger=LEDGER) is None

@@ -1,18 +1,21 @@
 """Laws of the plain spelling: what its pattern takes, the grammar takes, and reads the same."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ledger import plain as spelling
 from ledger.canonical import canonical_bytes
 from ledger.effect import EFFECT_BYTES_MAX, Kind
 from ledger.entry import Entry, _parse_by_grammar, parse_entry
 from ledger.errors import MalformedProofError
-from ledger.plain import plain_at, plain_columns, read_plain, unsure_places
-from ledger.terms import column_terms, plain_terms, terms_of
+from ledger.plain import read_plain
+from ledger.plain_page import plain_at, plain_columns, unsure_places
+from ledger.terms import placed_terms, plain_terms, split_placed, terms_of
 from tests.effort import examples
 
 HERE = Path(__file__).parents[1] / "vectors"
@@ -216,8 +219,9 @@ def test_a_page_says_what_each_of_its_entries_says(encoded):
     """And tells nothing if one is not plain; what the pattern alone leaves open, it names."""
     said = plain_columns(encoded)
     if said is None:
-        assert any(b"\n" in each or not _has_the_pattern(each) for each in encoded)
+        assert not all(map(_has_the_pattern, encoded))
         return
+    assert all(map(_has_the_pattern, encoded))
     unsure = unsure_places(said)
     for at, each in enumerate(encoded):
         plain = read_plain(each)
@@ -226,14 +230,40 @@ def test_a_page_says_what_each_of_its_entries_says(encoded):
             assert plain is not None
             assert plain.kind == "effect"
     sure = [at for at in range(len(encoded)) if at not in unsure]
-    terms = column_terms(said["evidence"], said["labels"], said["causes"], start=5)
+    numbered = {**said, "seq": [str(5 + at) for at in range(len(encoded))]}
+    terms = [split_placed(each) for each in placed_terms(numbered)]
     for at in sure:
         expected = terms_of(_parse_by_grammar(encoded[at]).effect)
         assert [term for term, seq in terms if seq == 5 + at] == list(expected)
 
 
+# What `read_plain` looks for, before it looks at members together.
+_PATTERN = re.compile(spelling.entry_pattern(spelling.WORDS))
+
+
 def _has_the_pattern(encoded):
-    return len(encoded) <= EFFECT_BYTES_MAX and plain_columns([encoded]) is not None
+    return (
+        len(encoded) <= EFFECT_BYTES_MAX
+        and encoded.isascii()
+        and _PATTERN.fullmatch(encoded.decode()) is not None
+    )
+
+
+@given(st.sampled_from(ENTRIES), st.data())
+@settings(max_examples=examples(800))
+def test_a_page_takes_an_entry_with_other_octets_as_the_pattern_of_one_does(encoded, data):
+    changed = bytearray(encoded)
+    for _ in range(data.draw(st.integers(1, 2))):
+        at = data.draw(st.integers(0, len(changed) - 1))
+        piece = data.draw(st.sampled_from([b"", b'"', b"\\", b",", b"0", b"9", b"A", b"\n", b"]"]))
+        changed[at : at + data.draw(st.integers(0, 2))] = piece
+    assert (plain_columns([bytes(changed)]) is not None) == _has_the_pattern(bytes(changed))
+
+
+@given(documents().map(canonical_bytes))
+@settings(max_examples=examples(800))
+def test_a_page_takes_what_the_pattern_of_one_takes(encoded):
+    assert (plain_columns([encoded]) is not None) == _has_the_pattern(encoded)
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\nx", b" "])

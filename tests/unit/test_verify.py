@@ -37,7 +37,7 @@ from ledger.verify import (
 )
 from ledger.verify.index import _Seen
 from ledger.verify.report import FINDINGS_MAX
-from ledger.verify.stored import StoredClose
+from ledger.verify.stored import SEPARATOR, StoredClose
 from ledger.verify.tree import Tree
 
 LEDGER, ORIGIN = "shop", "ledger.example.com/shop"
@@ -115,6 +115,11 @@ class Memory:
 
     def terms(self):
         yield self.term_rows
+
+    def salted_terms(self, salt, stop):
+        for page in self.terms():
+            placed = [f"{salt}{seq}:{term}" for term, seq in page if 0 <= seq < stop]
+            yield SEPARATOR.join(placed), [each for each in page if not 0 <= each[1] < stop]
 
     def held_terms(self, wanted):
         return [row for row in self.term_rows if row in set(wanted)]

@@ -51,6 +51,7 @@ from ledger.forms.payload import (
 )
 from ledger.merkle import Frontier, leaf_hash
 from ledger.plain import PlainEntry, effect_of, payloads_of, read_plain
+from ledger.plain_page import read_place
 from ledger.values import make
 
 VERSION = 1
@@ -402,14 +403,14 @@ def parse_place(encoded: bytes) -> UnreadEntry:
     Raises:
         MalformedProofError: Not canonical JSON, or without a place.
     """
-    plain = read_plain(encoded)
-    if plain is not None:
+    place = read_place(encoded)
+    if place is not None:
         return UnreadEntry(
-            id=plain.id,
-            ledger=plain.ledger,
-            prev=bytes.fromhex(plain.prev),
-            recorded_at=plain.recorded_at,
-            seq=int(plain.seq),
+            id=place.id,
+            ledger=place.ledger,
+            prev=bytes.fromhex(place.prev),
+            recorded_at=place.recorded_at,
+            seq=int(place.seq),
             v=VERSION,
             encoded=encoded,
             hash=leaf_hash(encoded),

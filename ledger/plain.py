@@ -360,9 +360,8 @@ WORDS: Mapping[str, str] = {
 """Member of `PlainEntry` -> the pattern of what it may say."""
 
 
-def entry_pattern(words: Mapping[str, str]) -> str:
-    """The pattern of an entry whose members are captured in order, and are as `words` has it."""
-    w = {name: f"({pattern})" for name, pattern in words.items()}
+def entry_pattern(w: Mapping[str, str]) -> str:
+    """The pattern of an entry, of the patterns of what its members say; each a group."""
     # One line for each member, in the order of RFC 8785 Section 3.2.3.
     return (
         '{"effect":{'
@@ -403,7 +402,12 @@ def entry_pattern(words: Mapping[str, str]) -> str:
     )
 
 
-_PLAIN = re.compile(entry_pattern(WORDS)).fullmatch
+def captured(words: Mapping[str, str]) -> dict[str, str]:
+    """The patterns of members, each as a group that is captured."""
+    return {member: f"({pattern})" for member, pattern in words.items()}
+
+
+_PLAIN = re.compile(entry_pattern(captured(WORDS))).fullmatch
 
 # Of what the pattern matched: no text in it has a quotation mark.
 _EVIDENCE_ITEM = re.compile(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from typing import NamedTuple
 
 from ledger.effect import (
     DIGEST,
@@ -28,6 +29,7 @@ from ledger.plain import (
     PlainEntry,
     are_labels,
     are_payloads,
+    captured,
     entry_pattern,
     is_allowed,
     sign_of,
@@ -40,6 +42,16 @@ Member of `PlainEntry` -> what each of several entries says, empty where it says
 Beside `evidence`: `evidence_digest`, `_ref`, `_rel` and `_system` of its first item, and
 `evidence_more`, the other ones.
 """
+
+
+class Place(NamedTuple):
+    """Where an entry stands, as it says in a form that was looked at."""
+
+    id: str
+    ledger: str
+    prev: str
+    recorded_at: str
+    seq: str
 
 
 def plain_columns(encoded: Sequence[bytes]) -> Columns | None:
@@ -62,6 +74,14 @@ def plain_columns(encoded: Sequence[bytes]) -> Columns | None:
         if any(words) and not may_be(set(words) - {""}):
             return None
     return columns
+
+
+def read_place(encoded: bytes) -> Place | None:
+    """The place that `encoded` says, if it is JSON in the plain spelling; None tells nothing."""
+    if encoded.translate(None, _PLAIN):
+        return None
+    match = _WITH_PLACE(encoded.decode("ascii"))
+    return None if match is None else Place._make(match.groups())
 
 
 def unsure_places(columns: Columns) -> set[int]:
@@ -114,7 +134,18 @@ _LOOSE = {
     "payloads": _several(f'{{"commitment":"{_WORD}","media_type":"{_WORD}","name":"{_WORD}"}}'),
     **{member: WORDS[member] for member in _CLOSED},
 }
-_LINES = re.compile(f"^{entry_pattern(_LOOSE)}$", re.MULTILINE).findall
+_LINES = re.compile(f"^{entry_pattern(captured(_LOOSE))}$", re.MULTILINE).findall
+
+# What an entry says beside its place is words of any kind.
+_WITH_PLACE = re.compile(
+    entry_pattern(
+        {
+            **{member: f"(?:{pattern})" for member, pattern in _LOOSE.items()},
+            "evidence": f"(?:{_several(_EVIDENCE)})",
+            **captured({member: WORDS[member] for member in Place._fields}),
+        }
+    )
+).fullmatch
 
 _EVIDENCE_MEMBERS = tuple(f"evidence_{name}" for name in ("digest", "ref", "rel", "system", "more"))
 # A group that stands in another one is counted after it.

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from ledger import plain as spelling
 from ledger.canonical import canonical_bytes
 from ledger.effect import EFFECT_BYTES_MAX, Kind
-from ledger.entry import Entry, _parse_by_grammar, parse_entry
+from ledger.entry import Entry, _parse_by_grammar, _parse_later, parse_entry
 from ledger.errors import MalformedProofError
 from ledger.plain import read_plain
-from ledger.plain_page import plain_at, plain_columns, unsure_places
+from ledger.plain_page import plain_at, plain_columns, read_place, unsure_places
 from ledger.terms import placed_terms, plain_terms, split_placed, terms_of
 from tests.effort import examples
 
@@ -238,7 +238,7 @@ def test_a_page_says_what_each_of_its_entries_says(encoded):
 
 
 # What `read_plain` looks for, before it looks at members together.
-_PATTERN = re.compile(spelling.entry_pattern(spelling.WORDS))
+_PATTERN = re.compile(spelling.entry_pattern(spelling.captured(spelling.WORDS)))
 
 
 def _has_the_pattern(encoded):
@@ -274,3 +274,21 @@ def test_no_entry_of_a_page_ends_with_more_than_it_should(end):
     assert plain_columns([plain + end, plain]) is None
     assert plain_columns([plain, plain + end]) is None
     assert plain_columns([plain + b"\n" + plain, plain]) is None
+
+
+@given(documents().map(canonical_bytes), st.data())
+@settings(max_examples=examples(800))
+def test_a_place_is_read_only_of_what_is_canonical_and_says_it(encoded, data):
+    """Whatever else an entry says; bytes that are not JSON in the one spelling have no place."""
+    changed = bytearray(encoded)
+    for _ in range(data.draw(st.integers(0, 2))):
+        at = data.draw(st.integers(0, len(changed) - 1))
+        piece = data.draw(st.sampled_from([b"", b'"', b"\\", b",", b"0", b"\n", b"]", b"\x7f"]))
+        changed[at : at + data.draw(st.integers(0, 2))] = piece
+    place = read_place(bytes(changed))
+    if place is None:
+        return
+    said = json.loads(changed)
+    assert canonical_bytes(said) == changed
+    assert place == (*(said[name] for name in place._fields[:-1]), str(said["seq"]))
+    _parse_later(said, bytes(changed))

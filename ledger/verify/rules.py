@@ -104,8 +104,9 @@ class Rules:
         asked_ids: set[str] = set()
         asked_keys: set[str] = set()
         while True:
-            ids -= self._known.keys() | asked_ids
-            keys -= self._ids.keys() | asked_keys
+            # One by one: what is known is much more than what is asked.
+            ids = {id_ for id_ in ids if id_ not in self._known and id_ not in asked_ids}
+            keys = {key for key in keys if key not in self._ids and key not in asked_keys}
             if not ids and not keys:
                 return
             asked_ids |= ids

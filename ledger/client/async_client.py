@@ -13,7 +13,7 @@ from ledger.client.budget import PROCESS_BUDGET, RetryBudget
 from ledger.client.client import BatchMode, Target
 from ledger.client.closed_world import AsyncClosedWorld
 from ledger.client.exchange import Patience
-from ledger.client.execution import Execution
+from ledger.client.execution import Execution, UnderWay
 from ledger.client.members import (
     CorrectionMembers,
     EffectMembers,
@@ -247,12 +247,12 @@ class AsyncClient:
         return await self._run(self._operations.hand_off(intent_id, key, said))
 
 
-class AsyncIntent:
+class AsyncIntent(UnderWay):
     """What is being done in an `async with` block of `AsyncClient.intent`."""
 
     def __init__(self, transport: AsyncTransport, execution: Execution) -> None:
+        super().__init__(execution)
         self._transport = transport
-        self._execution = execution
 
     async def __aenter__(self) -> Self:
         await self._transport.perform(self._execution.enter())
@@ -271,26 +271,6 @@ class AsyncIntent:
         except asyncio.CancelledError:
             await asyncio.wait({leaving})
             raise
-
-    @property
-    def id(self) -> str:
-        """As `Intent.id`."""
-        return self._execution.id
-
-    @property
-    def token(self) -> int:
-        """As `Intent.token`."""
-        return self._execution.token
-
-    @property
-    def document(self) -> Mapping[str, Any]:
-        """As `Intent.document`."""
-        return self._execution.document
-
-    @property
-    def recorded(self) -> Recorded | None:
-        """As `Intent.recorded`."""
-        return self._execution.recorded
 
     async def result(
         self,

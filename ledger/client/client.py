@@ -11,7 +11,7 @@ import httpx
 from ledger.client.budget import PROCESS_BUDGET, RetryBudget
 from ledger.client.closed_world import ClosedWorld
 from ledger.client.exchange import Patience
-from ledger.client.execution import Execution
+from ledger.client.execution import Execution, UnderWay
 from ledger.client.members import (
     CorrectionMembers,
     EffectMembers,
@@ -318,12 +318,12 @@ class Client:
         return self._run(self._operations.hand_off(intent_id, key, said))
 
 
-class Intent:
+class Intent(UnderWay):
     """What is being done in a `with` block of `Client.intent`."""
 
     def __init__(self, transport: Transport, execution: Execution) -> None:
+        super().__init__(execution)
         self._transport = transport
-        self._execution = execution
 
     def __enter__(self) -> Self:
         self._transport.perform(self._execution.enter())
@@ -336,26 +336,6 @@ class Intent:
         traceback: TracebackType | None,
     ) -> None:
         self._transport.perform(self._execution.leave(error))
-
-    @property
-    def id(self) -> str:
-        """Its id: good as an idempotency key of the provider."""
-        return self._execution.id
-
-    @property
-    def token(self) -> int:
-        """Its newest fencing token."""
-        return self._execution.token
-
-    @property
-    def document(self) -> Mapping[str, Any]:
-        """The intent as the service told it last."""
-        return self._execution.document
-
-    @property
-    def recorded(self) -> Recorded | None:
-        """The entry it became; None until the block has ended."""
-        return self._execution.recorded
 
     def result(
         self,

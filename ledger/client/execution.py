@@ -227,6 +227,33 @@ _OF_AN_ENTRY = (ReceiptInvalid, ReceiptNotKept)
 """The service says that there is an entry, and these say how far that is proved."""
 
 
+class UnderWay:
+    """What a block that carries an intent out is told of it."""
+
+    def __init__(self, execution: Execution) -> None:
+        self._execution = execution
+
+    @property
+    def id(self) -> str:
+        """Its id: good as an idempotency key of the provider."""
+        return self._execution.id
+
+    @property
+    def token(self) -> int:
+        """Its newest fencing token."""
+        return self._execution.token
+
+    @property
+    def document(self) -> Mapping[str, Any]:
+        """The intent as the service told it last."""
+        return self._execution.document
+
+    @property
+    def recorded(self) -> Recorded | None:
+        """The entry it became; None until the block has ended."""
+        return self._execution.recorded
+
+
 def _in_a_hurry(operations: Operations) -> Operations:
     hurried = replace(operations, patience=replace(operations.patience, retry=FAREWELL))
     hurried.learned = operations.learned

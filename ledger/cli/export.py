@@ -149,7 +149,9 @@ def _cosigned(remote: Remote, ledger: str) -> bytes | None:
     """The newest checkpoint that witnesses saw; None where none has."""
     path = f"{ledger_path(ledger, '/log')}/{COSIGNED}"
     try:
-        return remote.send("GET", path, patience_s=PATIENCE_S)
+        # Where nobody is asked to cosign, waiting would end in the same answer.
+        final = frozenset({"NOT_COSIGNED_YET"})
+        return remote.send("GET", path, patience_s=PATIENCE_S, final=final)
     except Refused as error:
         if error.problem["code"] in {"NOT_COSIGNED_YET", "UNAUTHENTICATED"}:
             # Whoever may not read the log is told where it is asked for.

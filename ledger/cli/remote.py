@@ -134,6 +134,7 @@ class Remote:
         headers: Mapping[str, str] | None = None,
         content: bytes | None = None,
         patience_s: float = 0.0,
+        final: frozenset[str] = frozenset(),
     ) -> bytes:
         """
         The body of a good answer.
@@ -145,6 +146,7 @@ class Remote:
             headers: Beside the key.
             content: Body of the request.
             patience_s: How long to go on sending what may succeed later.
+            final: Codes of refusals that are not waited out.
 
         Raises:
             Refused: The service refused.
@@ -156,7 +158,7 @@ class Remote:
             if method == "GET"
             else _post(path, query, headers or {}, content)
         )
-        return self._ask(request, lambda answer: answer.content, patience_s)
+        return self._ask(request, lambda answer: answer.content, patience_s, final)
 
     def download(
         self,
@@ -221,7 +223,13 @@ class Remote:
                     file.write(chunk)
                     tell(file.tell(), size)
 
-    def _ask(self, request: Request, read: Callable[[Answer], T], patience_s: float) -> T:
+    def _ask(
+        self,
+        request: Request,
+        read: Callable[[Answer], T],
+        patience_s: float,
+        final: frozenset[str] = frozenset(),
+    ) -> T:
         patience = Patience(
             url=self.url,
             retry=Retry(
@@ -232,6 +240,7 @@ class Remote:
                 attempt_s=ANSWER_TIMEOUT_S,
             ),
             budget=PROCESS_BUDGET,
+            final=final,
         )
         try:
             return self._transport.perform(exchange(request, read, patience))

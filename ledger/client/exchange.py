@@ -60,6 +60,8 @@ class Patience:
     budget: RetryBudget
     clock: Callable[[], float] = time.monotonic
     roll: Callable[[], float] = random.random
+    final: frozenset[str] = frozenset()
+    """Codes of refusals that are answers here, though they may end: they are not waited out."""
 
 
 def exchange(request: Request, read: Callable[[Answer], T], patience: Patience) -> Flow[T]:
@@ -89,7 +91,8 @@ def exchange(request: Request, read: Callable[[Answer], T], patience: Patience) 
             return found.value  # type: ignore[return-value]
         if found.meaning in (Meaning.LOST, Meaning.UNCLEAR) and request.writes:
             doubt = doubt or found.why
-        if found.meaning is Meaning.REFUSED:
+        is_final = found.problem and found.problem.get("code") in patience.final
+        if found.meaning is Meaning.REFUSED or is_final:
             _refuse(request, found, doubt)
         if found.meaning is Meaning.UNCLEAR or not (request.repeatable or doubt is None):
             _give_up(request, found, doubt, patience, tries=tries, which="tries")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.client import BudgetSpent, Retry, RetryBudget
+from ledger.client import BudgetSpent, Refused, Retry, RetryBudget
 from ledger.client.exchange import Patience, Pause, exchange
 from ledger.client.judgement import Answer
 from ledger.client.requests import write
@@ -66,6 +66,23 @@ class Crowd:
 
     def _push(self, at, flow):
         heapq.heappush(self._due, (at, next(self._names), flow))
+
+
+def test_a_refusal_that_is_an_answer_here_is_not_waited_out():
+    """It might end, and whoever asked can go on without: nothing is sent twice for it."""
+    patience = Patience(
+        url="http://x",
+        retry=Retry(),
+        budget=RetryBudget(),
+        final=frozenset({"LEDGER_BUSY"}),
+    )
+    flow = exchange(REQUEST, lambda answer: answer, patience)
+    next(flow)
+
+    with pytest.raises(Refused) as refused:
+        flow.send(busy())
+
+    assert refused.value.code == "LEDGER_BUSY"
 
 
 def peak_per_second(times):

@@ -17,8 +17,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from ledger.storage.database import Conninfo
 from ledger.storage.embedded import open_server
+from ledger.storage.embedded.cluster import SUPERUSER
 from ledger.storage.schema import migrate
 from tests.integration.forking import run_forked
 
@@ -132,6 +135,10 @@ def _settled() -> Path:
     path = made.enter_context(passable_directory())
     with open_server(path / "data") as server:
         migrate(server.conninfo)
+        with psycopg.connect(server.conninfo(SUPERUSER), autocommit=True) as connection:
+            # For the copies: processes are killed in tests and the power is never cut, so what
+            # they find would be the same with the disk waited for.
+            connection.execute("alter system set fsync = off")
     atexit.register(made.close)
     return path
 

@@ -67,10 +67,6 @@ TABLES = ("entries", "entry_terms", "tiles", "positions", "heads", "periods")
 @pytest.fixture(scope="module")
 def house() -> Iterator[House]:
     with open_house() as opened:
-        with opened.superuser() as connection:
-            # Nothing crashes here, and whole databases are copied.
-            connection.execute("alter system set fsync = off")
-            connection.execute("select pg_reload_conf()")
         yield opened
 
 

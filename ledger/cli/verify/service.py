@@ -139,8 +139,9 @@ def _open(
 
     def read_note(cosigned: bool) -> bytes:
         query = {"level": "cosigned"} if cosigned else None
+        final = frozenset({"NOT_COSIGNED_YET"})
         try:
-            return remote.send("GET", path, query=query, patience_s=PATIENCE_S)
+            return remote.send("GET", path, query=query, patience_s=PATIENCE_S, final=final)
         except Refused as error:
             if cosigned and error.problem["code"] == "NOT_COSIGNED_YET":
                 raise SignatureError(f"no quorum of witnesses has seen {ledger}") from error

@@ -138,6 +138,11 @@ def _standing(found: Mapping[str, Any]) -> Iterator[str]:
                     ),
                 ]
             )
+    if found["troubled"]:
+        yield (
+            "What waits is sent again by itself; a row that no ledger will ever take is withdrawn: "
+            "effect-ledger relay --withdraw KEY --reason WHY"
+        )
     if found["refused"]:
         yield (
             "Release a row once the reason is gone, or withdraw it: "

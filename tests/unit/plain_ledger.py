@@ -68,6 +68,8 @@ class PlainLedger:
         fault, self.fault = self.fault, "none"
         if fault == "away":
             raise Unreachable("http://ledger", "nobody is there")
+        if fault == "not there":
+            raise Refused({**REFUSAL, "code": "NOT_FOUND", "action": "fix-request", "status": 404})
         if fault == "killed before":
             raise Killed
         if fault == "late":

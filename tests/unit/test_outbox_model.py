@@ -39,7 +39,7 @@ RELAYS = 3
 LEASE_S = 30.0
 FAULTS = (
     *("none", "none", "away", "lost", "killed before", "killed after", "overtaken"),
-    *("late", "late, and killed", "unsigned"),
+    *("late", "late, and killed", "unsigned", "not there"),
 )
 RULES_PER_RUN = 25
 RUNS = 25
@@ -302,6 +302,24 @@ def test_what_is_looked_up_and_not_there_is_refused_and_may_be_withdrawn(fault):
         outbox.withdraw(machine._service, key, reason="it is not there")
     machine.teardown()
     assert machine.ledger.entries == []
+
+
+def test_what_every_try_was_refused_for_may_be_withdrawn_while_no_relay_has_it():
+    """As where the ledger that it is for does not exist: it is not parked, for it may yet."""
+    machine = OutboxMachine()
+    key = machine.add("order/1", commits=True)
+    machine.turn(0, 1, "not there")
+    [row] = outbox.status(machine._service)["troubled"]
+    assert (row["problem"]["status"], row["tries"]) == (404, 1)
+
+    machine.withdraw(key)
+
+    machine.add("order/1", commits=True)
+    machine.wait(UNDERWAY_S + 1)
+    machine.turn(0, 1, "none")
+    status = outbox.status(machine._service)
+    assert (status["withdrawn"], status["handed_off"], status["waiting"]) == (1, 1, 0)
+    machine.teardown()
 
 
 def test_what_is_recorded_without_a_proof_is_asked_for_again_until_it_has_one():

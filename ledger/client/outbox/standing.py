@@ -90,7 +90,8 @@ def withdraw(connection: Any, key: str, *, reason: str, ledger: str | None = Non
 
     Its key stays taken. What was sent and has no answer yet, or none that is proved, is not
     withdrawn: it may be history already, and the relay finds out. So is what was refused after
-    such a try, until the relay has looked its key up and it is not there.
+    such a try, until the relay has looked its key up and it is not there. What waits because
+    every try was refused, by a ledger that is not there or a key that may not, is withdrawn.
 
     Args:
         connection: As for `add`.
@@ -99,7 +100,7 @@ def withdraw(connection: Any, key: str, *, reason: str, ledger: str | None = Non
         ledger: Where several ledgers have the key.
 
     Raises:
-        NotFoundError: No row under that key is parked, or waits and was never sent.
+        NotFoundError: No row under that key is parked, or waits and is known not to be history.
         SettingsError: Several ledgers have the key, or there is no reason.
     """
     _decide(connection, WITHDRAW, "withdrawn", key=key, reason=reason, ledger=ledger)

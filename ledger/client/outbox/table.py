@@ -242,12 +242,13 @@ where ledger = :ledger and key = :key and state = 'parked'
 returning id
 """
 # Only what is known not to be in history: refused, and not there if an earlier try of it had no
-# answer; or never sent. Of what else was sent nobody knows, and a relay finds out.
+# answer; or no relay has it, and each try of it was answered that nothing was recorded, as for a
+# ledger that is not there. Of what else was sent nobody knows, and a relay finds out.
 WITHDRAW: Final = """
 update effect_ledger_outbox
 set state = 'withdrawn', lease = null, not_before = null, decision = :decision
 where ledger = :ledger and key = :key
-  and (state = 'parked' or (state = 'waiting' and tries = 0))
+  and (state = 'parked' or (state = 'waiting' and lease is null and doubted_at is null))
 returning id
 """
 

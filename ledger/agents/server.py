@@ -13,12 +13,14 @@ from typing import Annotated, Any, Literal
 
 import orjson
 from mcp.server import MCPServer
-from mcp_types import CallToolResult, TextContent, ToolAnnotations
-from pydantic import BaseModel, Field
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp_types import CallToolResult, InputRequiredResult, TextContent, ToolAnnotations
+from pydantic import BaseModel, Field, ValidationError
 
 from ledger import __version__
 from ledger.agents.work import Work
-from ledger.client import ClientError
+from ledger.client import ClientError, NotSent, Unreachable
 from ledger.client.outward import problem_of
 from ledger.client.tool_step import provider_label
 from ledger.client.tools import sentence
@@ -67,11 +69,42 @@ BusinessKey = Annotated[
 IntentId = Annotated[str, Field(description="As promise_effect gave it")]
 Token = Annotated[int, Field(description="As promise_effect gave it")]
 EntryId = Annotated[str, Field(description="Id of an entry")]
+FAULTS_TOLD_MAX = 10
+"""Of one call's arguments; a model reads all of them."""
+
+
+class Server(MCPServer[Any]):
+    """The official server; a call that is not well said is refused in the words of all refusals."""
+
+    async def call_tool(
+        self,
+        name: str,
+        arguments: dict[str, Any],
+        context: Context[Any, Any] | None = None,
+    ) -> CallToolResult | InputRequiredResult:
+        """Call a tool, which is there and is told nothing that it does not know."""
+        schemas = {tool.name: tool.input_schema for tool in await self.list_tools()}
+        if name not in schemas:
+            says = f"there is no tool {name[:63]}; there are {', '.join(schemas)}"
+            return _refused(NotSent(says, reason="tool.name"))
+        known = schemas[name].get("properties", {})
+        # The SDK would leave out what it does not know: money, for a letter that was mistyped.
+        unknown = [f"{each[:63]} is not an argument" for each in arguments if each not in known]
+        if unknown:
+            says = f"{name}: {'; '.join(unknown[:FAULTS_TOLD_MAX])}; it takes {', '.join(known)}"
+            return _refused(NotSent(says, reason="tool.arguments"))
+        try:
+            return await super().call_tool(name, arguments, context)
+        except ToolError as error:
+            if not isinstance(error.__cause__, ValidationError):
+                raise
+            says = f"{name}: {'; '.join(_faults(error.__cause__))}"
+            return _refused(NotSent(says, reason="tool.arguments"))
 
 
 def build_server(work: Work) -> MCPServer[Any]:
     """The server, with every tool; it speaks to nobody yet."""
-    server: MCPServer[Any] = MCPServer(
+    server = Server(
         name="effect-ledger",
         instructions=INSTRUCTIONS,
         version=__version__,
@@ -246,13 +279,38 @@ def _told(
         try:
             document = await function(*args, **kwargs)
         except ClientError as error:
-            problem = problem_of(error)
-            return _result(sentence(error), problem, is_error=True)
+            return _refused(error)
         return _result(None, document, is_error=False)
 
     # The SDK reads the answer's schema from it: ours differ from call to call.
     call.__annotations__ = {**function.__annotations__, "return": CallToolResult}
     return call
+
+
+def _refused(error: ClientError) -> CallToolResult:
+    problem = problem_of(error)
+    if isinstance(error, NotSent) and not isinstance(error, Unreachable):
+        # To a service's callers such a fault is the service's. Here whoever calls is at fault.
+        problem |= {
+            "type": "urn:effect-ledger:problem:malformed-call",
+            "title": "The call is not one that the tool takes; nothing was recorded",
+            "status": 422,
+            "code": "MALFORMED_CALL",
+            "detail": error.message,
+            "severity": "info",
+        }
+    return _result(sentence(error), problem, is_error=True)
+
+
+def _faults(error: ValidationError) -> list[str]:
+    """What is wrong with the arguments, without a word of what they say."""
+    found = []
+    for each in error.errors(include_url=False, include_context=False, include_input=False):
+        name = ".".join(str(part) for part in each["loc"])[:63]
+        is_missing = each["type"] == "missing"
+        says = "is required" if is_missing else each["msg"].replace("Input should", "must", 1)
+        found.append(f"{name} {says}")
+    return found[:FAULTS_TOLD_MAX]
 
 
 def _result(says: str | None, document: dict[str, Any], *, is_error: bool) -> CallToolResult:

@@ -137,9 +137,22 @@ async def nothing_said(agent: Agent) -> None:
         ("verify_receipt", {}),
         ("verify_receipt", {"entry": "0", "receipt": {}}),
         ("report_effect", {**place, "outcome": "executed"}),
+        *((tool.name, {"mony": "19.99"}) for tool in (await agent.session.list_tools()).tools),
+        ("promise_effect", {}),
+        ("report_effect", {**place, "outcome": "perhaps"}),
+        ("report_effect", {**place, "token": "one", "outcome": "unknown"}),
+        ("promise_effect", CHARGE | {"money": {"amount": "19.99"}}),
+        ("cancel_promise", {}),
+        ("correct_entry", {}),
+        ("effect_story", {}),
+        ("find_intents", {"state": "lost"}),
+        ("pay", {}),
     ):
         says, problem = await agent.refused(tool, **arguments)
         assert (problem["world"], problem["action"]) == ("RML1", "fix-request")
+        assert (problem["status"], problem["code"]) == (422, "MALFORMED_CALL")
         assert says.startswith("RML-1 closed: ")
+        assert "pydantic" not in says
+        assert problem["detail"] in says
     _, problem = await agent.refused("verify_receipt", receipt={"entry": "{}", "proof": "none"})
     assert (problem["code"], problem["world"]) == ("RECEIPT_INVALID", "RML3")

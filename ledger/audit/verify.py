@@ -23,9 +23,10 @@ import json
 import os
 import re
 import stat
+import struct
 import sys
 import tempfile
-import zipfile
+import unicodedata
 import zlib
 from array import array
 from bisect import bisect_left
@@ -35,7 +36,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     from typing import Self
@@ -63,6 +64,9 @@ STATEMENT = "effect-ledger/reconciliation-statement/v1"
 ENTRY_BYTES_MAX = 65_535
 LINE_BYTES_MAX = 4 * 1024 * 1024
 SMALL_FILE_BYTES_MAX = 64 * 1024 * 1024
+MEMBERS_MAX = 100_000
+PART_BYTES_MAX = 255
+"""Of one name in a path, as file systems have it."""
 UNPACKED_BYTES_MAX = 1024 * 1024 * 1024
 UNPACKED_TIMES_MAX = 100
 """What a .zip file may unpack to: so many bytes, or so many times its own size if that is more."""
@@ -108,7 +112,8 @@ class DamageError(Exception):
 
 # Which of several findings is told first: the one that explains most.
 RANKS = (
-    *("bundle.too-large", "manifest.missing", "manifest.unreadable", "ledger.other", "key.other"),
+    *("bundle.too-large", "zip.doubled", "zip.contradiction", "zip.foreign", "zip.name"),
+    *("zip.kind", "manifest.missing", "manifest.unreadable", "ledger.other", "key.other"),
     "key.retired",
     *("manifest.edited", "signature.bad", "manifest.format", "key.history"),
     *("entry.missing-first", "entry.missing", "entry.missing-last", "entry.order"),
@@ -779,18 +784,21 @@ class Bundle:
 
 
 def _safe(path: Json) -> str:
-    parts = PurePosixPath(str(path)).parts
-    if (
-        not isinstance(path, str)
-        or not parts
-        or path.startswith("/")
-        or "\\" in path
-        or ":" in path
-        or any(part in {"..", "."} for part in parts)
-        or str(PurePosixPath(path)) != path
-    ):
+    if not isinstance(path, str) or not _is_path(path):
         raise DamageError("manifest.unreadable", f"manifest.json names {str(path)[:80]!r}: no path")
     return path
+
+
+def _is_path(path: str) -> bool:
+    """Whether it leads to a place below where it begins, on every system the same."""
+    parts = PurePosixPath(path).parts
+    return (
+        bool(parts)
+        and not path.startswith("/")
+        and not any(each in path for each in "\\:\0")
+        and not any(part in {"..", "."} for part in parts)
+        and str(PurePosixPath(path)) == path
+    )
 
 
 def _read_small(path: Path) -> bytes:
@@ -1948,6 +1956,330 @@ def _walk(base: Path) -> Iterator[str]:
                 yield Path(directory, name).relative_to(base).as_posix()
 
 
+# ---- A bundle in a .zip file (APPNOTE.TXT 4.3) ---------------------------------------------------
+
+_LISTED = struct.Struct("<4s6H3L5H2L")
+_HEADER = struct.Struct("<4s5H3L2H")
+_END = struct.Struct("<4s4H2LH")
+_END_64 = struct.Struct("<4sQ2H2L4Q")
+_END_64_AT = struct.Struct("<4sLQL")
+_PLAIN, _DEFLATED = 0, 8
+_SEALED_FLAGS = 1 << 0 | 1 << 6 | 1 << 13
+_DESCRIBED_FLAG, _UTF_8_FLAG = 1 << 3, 1 << 11
+_DIRECTORY_ATTRIBUTE = 0x10
+_EXTRA_64 = 0x0001
+_EXTRAS = {_EXTRA_64: 28, 0x000A: 32, 0x5455: 13, 0x5855: 12, 0x7855: 4, 0x7875: 19}
+"""Fields that packers add, and how long: wide sizes, times, owners. Others give other names."""
+_CHUNK = 1 << 20
+
+
+@dataclass
+class _Member:
+    """One file or directory, as the list at the end of a .zip has it."""
+
+    raw: bytes
+    name: str
+    """Without the / at the end of a directory's."""
+    is_directory: bool
+    flags: int
+    method: int
+    crc: int
+    packed: int
+    size: int
+    """In bytes, as it states."""
+    offset: int
+    """Of its header."""
+
+
+class _Zip:
+    """
+    A .zip file that is made of its members and of nothing else.
+
+    Not read by `zipfile`, which passes over what stands before, between and after members, and
+    takes the last of two that have one name: others who unpack the same file take the first, and
+    see what was never verified.
+    """
+
+    def __init__(self, path: Path, file: BinaryIO) -> None:
+        """
+        Read the list of members; nothing is unpacked yet.
+
+        Raises:
+            DamageError: There are octets that belong to no member, or members of no bundle.
+        """
+        self.path = path
+        self._file = file
+        self._length = file.seek(0, os.SEEK_END)
+        self._listed_at, listed, count = self._read_end()
+        self.members = self._read_list(listed, count)
+        self._check_names()
+        self._check_sizes()
+
+    def unpack(self, base: Path) -> None:
+        """Put every member below `base`, each checked against its header and its list."""
+        at = 0
+        members = sorted(self.members, key=lambda each: each.offset)
+        ends = [*(each.offset for each in members), self._listed_at][1:]
+        for member, end in zip(members, ends, strict=True):
+            if member.offset != at:
+                raise self._foreign(at)
+            at = self._unpack(member, base, end)
+        if at != self._listed_at:
+            raise self._foreign(at)
+
+    def wrapper(self) -> str:
+        """The directory that everything is in; empty where it is in none."""
+        names = [each.name for each in self.members if not each.is_directory]
+        inside = {name.partition("/")[0] for name in names if name.endswith("/manifest.json")}
+        tops = sorted(top for top in inside if f"{top}/manifest.json" in names)
+        if "manifest.json" in names or not tops:
+            return ""
+        for name in names:
+            if not name.startswith(f"{tops[0]}/"):
+                raise DamageError(
+                    "file.added",
+                    f"{name} is beside the bundle {tops[0]} in this .zip: it was added",
+                )
+        return tops[0]
+
+    # ---- The list ----
+
+    def _read_end(self) -> tuple[int, int, int]:
+        """Where the list begins, how long it is, and of how many members."""
+        end = self._length - _END.size
+        if end < 0 or self._read(end, 4) != b"PK\x05\x06":
+            before = max(0, self._length - _END.size - 0xFFFF)
+            if b"PK\x05\x06" in self._read(before, self._length - before):
+                raise DamageError(
+                    "zip.foreign", "this .zip goes on behind its end: something was added to it"
+                )
+            raise DamageError("file.truncated", f"{self.path} is cut short, or no .zip")
+        _, disk, other, here, count, length, at, comment = _END.unpack(self._read(end, _END.size))
+        told = (count, length, at)
+        if comment or disk or other or here != count:
+            raise DamageError("zip.foreign", "this .zip has a comment, or is a part of several")
+        at_64 = end - _END_64_AT.size
+        if at_64 >= 0 and self._read(at_64, 4) == b"PK\x06\x07":
+            _, _, where, disks = _END_64_AT.unpack(self._read(at_64, _END_64_AT.size))
+            end = at_64 - _END_64.size
+            if end < 0 or where != end or disks > 1 or self._read(end, 4) != b"PK\x06\x06":
+                raise self._foreign(max(end, 0))
+            _, rest, _, _, disk, other, here, count, length, at = _END_64.unpack(
+                self._read(end, _END_64.size)
+            )
+            most = (0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF)
+            agrees = all(
+                short in {long, limit}
+                for short, long, limit in zip(told, (count, length, at), most, strict=True)
+            )
+            if rest != _END_64.size - 12 or disk or other or here != count or not agrees:
+                raise DamageError("zip.contradiction", "the ends of this .zip differ")
+        if at + length != end:
+            # Its own positions are counted from the first octet, and up to the list.
+            raise self._foreign(0)
+        if length > SMALL_FILE_BYTES_MAX or count > MEMBERS_MAX:
+            raise DamageError(
+                "bundle.too-large",
+                f"{self.path} lists {count:,} files, and {MEMBERS_MAX:,} are the most: where you "
+                "know why, unpack it yourself and verify the directory",
+            )
+        return at, length, count
+
+    def _read_list(self, length: int, count: int) -> list[_Member]:
+        listed, at = self._read(self._listed_at, length), 0
+        members = []
+        for _ in range(count):
+            if at + _LISTED.size > length or listed[at : at + 4] != b"PK\x01\x02":
+                raise DamageError("zip.contradiction", "this .zip lists fewer files than it states")
+            fields = _LISTED.unpack_from(listed, at)
+            flags, method, crc, packed, size = fields[3], fields[4], *fields[7:10]
+            named, extra, comment, disk = fields[10:14]
+            attributes, offset = fields[15:]
+            at += _LISTED.size
+            raw = listed[at : at + named]
+            wide = self._wide(listed[at + named : at + named + extra], (size, packed, offset))
+            at += named + extra + comment
+            name = _member_name(raw, flags)
+            if comment or disk:
+                raise DamageError("zip.foreign", f"{name} has a comment, which no bundle has")
+            is_directory = raw.endswith(b"/")
+            _check_kind(name, attributes, flags, method, is_directory=is_directory)
+            size, packed, offset = wide
+            if is_directory and (size or packed):
+                raise DamageError("zip.foreign", f"{name} is a directory with octets of its own")
+            members.append(
+                _Member(raw, name, is_directory, flags, method, crc, packed, size, offset)
+            )
+        if at != length:
+            raise self._foreign(self._listed_at + at)
+        return members
+
+    def _wide(self, extra: bytes, values: tuple[int, ...]) -> tuple[int, ...]:
+        """Sizes and places that do not fit into 32 bits are in a field of their own (4.5.3)."""
+        wide, at = b"", 0
+        while at < len(extra):
+            kind, length = struct.unpack_from("<2H", extra.ljust(at + 4, b"\0"), at)
+            if length > _EXTRAS.get(kind, -1) or at + 4 + length > len(extra):
+                raise DamageError(
+                    "zip.foreign", f"this .zip has a field of kind {kind:#06x}, which no bundle has"
+                )
+            if kind == _EXTRA_64:
+                wide = extra[at + 4 : at + 4 + length]
+            at += 4 + length
+        found = []
+        for value in values:
+            if value == 0xFFFFFFFF and len(wide) >= 8:
+                value, wide = int.from_bytes(wide[:8], "little"), wide[8:]  # noqa: PLW2901
+            found.append(value)
+        if wide.strip(b"\0"):
+            raise DamageError("zip.contradiction", "this .zip states sizes twice")
+        return tuple(found)
+
+    def _check_names(self) -> None:
+        """No name twice, also where capitals and composed letters are not told apart."""
+        seen: dict[str, str] = {}
+        for each in self.members:
+            alike = unicodedata.normalize("NFC", each.name).casefold()
+            if alike in seen:
+                raise DamageError(
+                    "zip.doubled",
+                    f"{each.name} is in this .zip twice: what is unpacked depends on the program",
+                )
+            seen[alike] = each.name
+        parents = {
+            str(parent)
+            for each in self.members
+            if not each.is_directory
+            for parent in PurePosixPath(each.name).parents
+        }
+        for each in self.members:
+            if each.is_directory is not (each.name in parents):
+                raise DamageError(
+                    "zip.name", f"{each.name} is a directory without files, or a file with some"
+                )
+
+    def _check_sizes(self) -> None:
+        # No member gives more than it states.
+        size = sum(each.size for each in self.members)
+        most = max(UNPACKED_BYTES_MAX, UNPACKED_TIMES_MAX * self._length)
+        if size > most:
+            raise DamageError(
+                "bundle.too-large",
+                f"{self.path} would unpack to {size:,} bytes, and {most:,} are the most for its "
+                "size: where you know why, unpack it yourself and verify the directory",
+            )
+
+    # ---- A member ----
+
+    def _unpack(self, member: _Member, base: Path, end: int) -> int:
+        """Where the octets of the member end, which `end` bounds."""
+        at: int = member.offset
+        head = self._read(at, _HEADER.size)
+        if len(head) < _HEADER.size or head[:4] != b"PK\x03\x04":
+            raise self._foreign(at)
+        _, _, flags, method, _, _, crc, packed, size, named, extra = _HEADER.unpack(head)
+        at += _HEADER.size
+        raw = self._read(at, named)
+        size, packed = self._wide(self._read(at + named, extra), (size, packed))
+        at += named + extra
+        stated = (member.crc, member.packed, member.size)
+        # A packer that could not go back has a zero for what it did not know yet.
+        unknown = 0 if flags & _DESCRIBED_FLAG else None
+        told = zip((crc, packed, size), stated, strict=True)
+        if (raw, flags, method) != (member.raw, member.flags, member.method) or not all(
+            here in {there, unknown} for here, there in told
+        ):
+            raise DamageError(
+                "zip.contradiction",
+                f"{member.name} is called or measured otherwise in the list of this .zip than "
+                "where it stands: what is unpacked depends on the program",
+            )
+        if at + member.packed > end:
+            raise DamageError("zip.contradiction", f"{member.name} goes on into another file")
+        if member.is_directory:
+            (base / member.name).mkdir(parents=True, exist_ok=True)
+        else:
+            self._write(member, at, base / member.name)
+        at += member.packed
+        if flags & _DESCRIBED_FLAG:
+            at += self._described(at, end, stated)
+        return at
+
+    def _write(self, member: _Member, at: int, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        deflated = zlib.decompressobj(-zlib.MAX_WBITS) if member.method == _DEFLATED else None
+        crc = size = 0
+        with target.open("xb") as to:
+            for octets in self._unpacked(member, at, deflated):
+                size, crc = size + len(octets), zlib.crc32(octets, crc)
+                if size > member.size:
+                    raise DamageError(
+                        "bundle.too-large", f"{member.name} unpacks to more than it states"
+                    )
+                to.write(octets)
+        if (size, crc) != (member.size, member.crc) or (deflated is not None and not deflated.eof):
+            raise DamageError("file.truncated", f"{member.name} is damaged in this .zip")
+        if deflated is not None and deflated.unused_data:
+            raise self._foreign(at + member.packed - len(deflated.unused_data))
+
+    def _unpacked(self, member: _Member, at: int, deflated: Any) -> Iterator[bytes]:
+        """In small parts: a few octets may stand for a thousand times as many."""
+        end = at + member.packed
+        while at < end:
+            chunk = self._read(at, min(_CHUNK, end - at))
+            at += len(chunk)
+            while chunk and deflated is not None:
+                yield deflated.decompress(chunk, _CHUNK)
+                chunk = deflated.unconsumed_tail
+            yield chunk
+        if deflated is not None:
+            yield deflated.flush()
+
+    def _described(self, at: int, end: int, stated: tuple[int, int, int]) -> int:
+        """How long the description behind a member is (4.3.9), which states what the list does."""
+        for shape in ("<L2L", "<4sL2L", "<L2Q", "<4sL2Q"):
+            length = struct.calcsize(shape)
+            if length == end - at:
+                found = struct.unpack(shape, self._read(at, length))
+                if found[-3:] == stated and found[:-3] in {(), (b"PK\x07\x08",)}:
+                    return length
+        raise self._foreign(at)
+
+    def _foreign(self, at: int) -> DamageError:
+        return DamageError(
+            "zip.foreign", f"this .zip has octets that belong to no file of it, at {at:,}"
+        )
+
+    def _read(self, at: int, length: int) -> bytes:
+        self._file.seek(at)
+        return self._file.read(length)
+
+
+def _member_name(raw: bytes, flags: int) -> str:
+    try:
+        name = raw.decode("utf-8" if flags & _UTF_8_FLAG else "ascii").removesuffix("/")
+    except UnicodeDecodeError as error:
+        raise DamageError("zip.name", f"this .zip names {raw[:80]!r}, which is no text") from error
+    is_short = all(len(part.encode()) <= PART_BYTES_MAX for part in name.split("/"))
+    if not _is_path(name) or not name.isprintable() or not is_short:
+        raise DamageError(
+            "zip.name", f"this .zip names {name[:80]!r}, which is no path within a bundle"
+        )
+    return name
+
+
+def _check_kind(name: str, attributes: int, flags: int, method: int, *, is_directory: bool) -> None:
+    """A plain file or directory, packed as any program can unpack it."""
+    kind = stat.S_IFMT(attributes >> 16)
+    is_told_apart = is_directory or not attributes & _DIRECTORY_ATTRIBUTE
+    if kind not in {0, stat.S_IFDIR if is_directory else stat.S_IFREG} or not is_told_apart:
+        raise DamageError("zip.kind", f"{name} is a link or no plain file: no bundle has that")
+    if flags & _SEALED_FLAGS or method not in {_PLAIN, _DEFLATED}:
+        raise DamageError(
+            "zip.kind", f"{name} is encrypted, or packed as no bundle is (method {method})"
+        )
+
+
 # ---- The command ---------------------------------------------------------------------------------
 
 
@@ -1959,36 +2291,15 @@ def open_bundle(path: Path, opened: ExitStack) -> Bundle:
         raise DamageError("manifest.missing", f"there is nothing at {path}")
     base = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="effect-ledger-bundle-")))
     try:
-        with zipfile.ZipFile(path) as packed:
-            _check_unpacked_size(path, packed)
-            for each in packed.infolist():
-                name = _safe(each.filename.removesuffix("/"))
-                if stat.S_ISLNK(each.external_attr >> 16):
-                    raise DamageError("file.added", f"{name} is a link, and no bundle has links")
-                packed.extract(each, base)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        with path.open("rb") as file:
+            packed = _Zip(path, file)
+            wrapper = packed.wrapper()
+            packed.unpack(base)
+    except (zlib.error, struct.error) as error:
         raise DamageError(
             "file.truncated", f"{path} is cut short or damaged as a .zip: {error}"
         ) from error
-    except (RuntimeError, NotImplementedError) as error:
-        raise DamageError(
-            "file.added", f"{path} is packed as no bundle is, encrypted or otherwise: {error}"
-        ) from error
-    inner = [each for each in base.iterdir() if each.is_dir()]
-    is_wrapped = not (base / "manifest.json").exists() and len(inner) == 1
-    return Bundle.open(inner[0] if is_wrapped else base, path)
-
-
-def _check_unpacked_size(path: Path, packed: zipfile.ZipFile) -> None:
-    # No member gives more than it states.
-    size = sum(each.file_size for each in packed.infolist())
-    most = max(UNPACKED_BYTES_MAX, UNPACKED_TIMES_MAX * path.stat().st_size)
-    if size > most:
-        raise DamageError(
-            "bundle.too-large",
-            f"{path} would unpack to {size:,} bytes, and {most:,} are the most for its size: where "
-            "you know why, unpack it yourself and verify the directory",
-        )
+    return Bundle.open(base / wrapper, path)
 
 
 def verify(
@@ -2121,11 +2432,20 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, binascii.Error):
         print("verify.py: --vkey is no verifier key (name+hash+base64)", file=sys.stderr)
         return UNKNOWN
-    verdict, manifest = verify(asked.bundle, keys, previous=asked.previous, receipts=asked.receipt)
-    if asked.json:
-        print(json.dumps(document(verdict, manifest)))
-    else:
-        print(prose(verdict, manifest))
+    try:
+        verdict, manifest = verify(
+            asked.bundle, keys, previous=asked.previous, receipts=asked.receipt
+        )
+    except OSError as error:
+        # Of the machine, as where its disk is full: nothing is said of the bundle.
+        print(f"verify.py: {error}", file=sys.stderr)
+        return UNKNOWN
+    told = json.dumps(document(verdict, manifest)) if asked.json else prose(verdict, manifest)
+    try:
+        print(told, flush=True)
+    except BrokenPipeError:
+        # Who reads has read enough, and the verdict stands: what is still buffered goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return verdict.code
 
 

@@ -80,10 +80,9 @@ def tail(
         try:
             for page in _feed(remote, ledger, reached, wait=WAIT_S):
                 for entry in page:
-                    if as_json:
-                        print_json(entry)
-                    else:
-                        output.say(line(entry))
+                    is_read = print_json(entry) if as_json else output.say(line(entry))
+                    if not is_read:
+                        return
                     reached = entry["seq"]
         except KeyboardInterrupt:
             output.note(f"To go on from here: effect-ledger tail {ledger} -f --after {reached}")

@@ -62,7 +62,7 @@ def main() -> None:
 
 def _end_early(output: Output) -> int:
     """Ctrl-C."""
-    print(f"{PROGRAM}: interrupted", file=sys.stderr)
+    output.note(f"{PROGRAM}: interrupted")
     if output.as_json:
         print_json({"error": {"message": "interrupted", "code": "INTERRUPTED", "details": {}}})
     return INTERRUPTED
@@ -72,11 +72,11 @@ def _fail_usage(output: Output, error: typer.TyperException) -> int:
     message = error.format_message()
     if message.startswith("Usage: "):
         # Called without a command: the help is the answer.
-        print(message, file=sys.stderr)
+        output.note(message)
         return BAD_INPUT
     context = getattr(error, "ctx", None)
     hint = f" (see {context.command_path} --help)" if context is not None else ""
-    print(f"{PROGRAM}: {message}{hint}", file=sys.stderr)
+    output.note(f"{PROGRAM}: {message}{hint}")
     if output.as_json:
         print_json({"error": {"message": message, "code": "USAGE", "details": {}}})
     return BAD_INPUT

@@ -3,6 +3,9 @@ Output: what commands print, for people and for programs.
 
 With `--json` a command prints exactly one JSON object on standard output, and all prose goes
 to standard error; without it, prose is the output. Errors are one plain line each.
+
+A reader that has read enough, as `head` has, changes no exit code: what is left goes nowhere, and
+the command goes on to its verdict.
 """
 
 from __future__ import annotations
@@ -63,9 +66,9 @@ class Output:
     as_json: bool
     quiet: bool = False
 
-    def say(self, text: str = "") -> None:
-        """Prose for people: the output, or beside it."""
-        _print(text, sys.stderr if self.as_json else sys.stdout)
+    def say(self, text: str = "") -> bool:
+        """Prose for people: the output, or beside it; whether somebody reads it still."""
+        return _print(text, sys.stderr if self.as_json else sys.stdout)
 
     def note(self, text: str) -> None:
         """What a person should know and a pipe should not get."""
@@ -102,9 +105,9 @@ class Output:
             yield _lines(title, unit)
 
 
-def print_json(document: Mapping[str, Any]) -> None:
-    """One JSON object, on one line of standard output."""
-    _print(orjson.dumps(document, default=str).decode(), sys.stdout)
+def print_json(document: Mapping[str, Any]) -> bool:
+    """One JSON object, on one line of standard output; whether somebody reads it still."""
+    return _print(orjson.dumps(document, default=str).decode(), sys.stdout)
 
 
 def error_document(error: LedgerError) -> dict[str, Any]:
@@ -163,14 +166,16 @@ def _is_shut_out(cause: object) -> bool:
     return any(words in str(cause) for words in _SHUT_OUT_WORDS)
 
 
-def _print(text: str, stream: TextIO) -> None:
+def _print(text: str, stream: TextIO) -> bool:
     try:
         print(text, file=stream, flush=True)
     except BrokenPipeError:
-        # Whoever read us has read enough, as `head` does. What is still buffered goes nowhere,
-        # or the end of the process would stumble over it once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        raise typer.Exit from None
+        # What is still buffered goes nowhere too, or the end of the process would stumble over it.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        return False
+    return True
 
 
 @contextmanager
@@ -201,6 +206,6 @@ def _lines(title: str, unit: str) -> Tell:
             return
         told_at = now
         of = "" if total is None else f" of {total:,}"
-        print(f"{title}: {done:,}{of} {unit}", file=sys.stderr, flush=True)
+        _print(f"{title}: {done:,}{of} {unit}", sys.stderr)
 
     return tell

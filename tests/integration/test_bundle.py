@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
 import time
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -714,15 +716,172 @@ def test_what_is_no_bundle_is_bad(taken, tmp_path, name):
     assert (verdict.code, manifest) == (1, {})
 
 
-def test_a_path_that_leads_out_of_the_bundle_is_not_followed(taken, tmp_path):
-    packed = tmp_path / "evil.zip"
-    with zipfile.ZipFile(packed, "w") as made:
-        made.writestr("manifest.json", "{}")
-        made.writestr("../../outside", "x")
-    verdict, _ = verify.verify(packed, [verify.Key.parse(taken.vkey)])
+def packed_members(taken: Taken) -> dict[str, bytes]:
+    """Files of March by their names in a .zip."""
+    return {
+        f"march/{path.relative_to(taken.march).as_posix()}": path.read_bytes()
+        for path in sorted(taken.march.rglob("*"))
+        if path.is_file()
+    }
 
-    assert (verdict.code, verdict.first.code) == (1, "manifest.unreadable")
+
+def zipped(path: Path, *members: tuple[str | zipfile.ZipInfo, bytes], comment: bytes = b"") -> Path:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
+            for member, data in members:
+                made.writestr(member, data)
+            made.comment = comment
+    return path
+
+
+def unix(name: str, mode: int, extra: bytes = b"") -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name)
+    info.create_system, info.external_attr, info.extra = 3, mode << 16, extra
+    return info
+
+
+def gap(packed: bytes) -> bytes:
+    """Nine octets before the list at the end, which is told to begin behind them."""
+    listed = int.from_bytes(packed[-6:-2], "little")
+    moved = (listed + 9).to_bytes(4, "little")
+    return packed[:listed] + b"ninebytes" + packed[listed:-6] + moved + packed[-2:]
+
+
+def padded(packed: bytes) -> bytes:
+    """The first member is said to be a byte longer than what it unpacks from."""
+    listed = int.from_bytes(packed[-6:-2], "little")
+    head = bytearray(packed)
+    for at in (18, listed + 20):
+        longer = int.from_bytes(head[at : at + 4], "little") + 1
+        head[at : at + 4] = longer.to_bytes(4, "little")
+    named = int.from_bytes(head[26:28], "little")
+    end = 30 + named + int.from_bytes(head[18:22], "little") - 1
+    only = bytes(head[:end]) + b"!" + bytes(head[listed : listed + 46 + named])
+    size = 46 + named
+    return only + (
+        b"PK\5\6"
+        + bytes(4)
+        + b"\1\0\1\0"
+        + size.to_bytes(4, "little")
+        + (end + 1).to_bytes(4, "little")
+        + bytes(2)
+    )
+
+
+def renamed(packed: bytes) -> bytes:
+    """One name where the file stands, another in the list."""
+    return packed.replace(b"march/manifest.json", b"march/manifest.jsob", 1)
+
+
+TOTALS = "march/tables/totals.csv"
+UNICODE_PATH = b"\x75\x70\x09\x00\x01" + bytes(4) + b"evil"
+ZIP_TRICKS: dict[str, tuple[str, Callable[[list[tuple[str, bytes]], Path], object]]] = {
+    "same-name-twice": ("zip.doubled", lambda good, to: zipped(to, (TOTALS, b"forged"), *good)),
+    "same-name-in-capitals": (
+        "zip.doubled",
+        lambda good, to: zipped(to, *good, (TOTALS.upper(), b"forged")),
+    ),
+    "beside-the-folder": ("file.added", lambda good, to: zipped(to, *good, ("NEW.csv", b"x"))),
+    "in-the-folder": ("file.added", lambda good, to: zipped(to, *good, ("march/NEW.csv", b"x"))),
+    "folder-without-files": (
+        "zip.name",
+        lambda good, to: zipped(to, *good, (unix("march/PAID/", 0o040755), b"")),
+    ),
+    "prepended": (
+        "zip.foreign",
+        lambda good, to: to.write_bytes(b"#!/bin/sh\n" + zipped(to, *good).read_bytes()),
+    ),
+    "appended": (
+        "zip.foreign",
+        lambda good, to: to.write_bytes(zipped(to, *good).read_bytes() + b"x"),
+    ),
+    "between": (
+        "zip.foreign",
+        lambda good, to: to.write_bytes(gap(zipped(to, *good).read_bytes())),
+    ),
+    "behind-a-stream": (
+        "zip.foreign",
+        lambda good, to: to.write_bytes(padded(zipped(to, *good).read_bytes())),
+    ),
+    "comment": ("zip.foreign", lambda good, to: zipped(to, *good, comment=b"all good")),
+    "second-name": (
+        "zip.foreign",
+        lambda good, to: zipped(to, *good, (unix("march/x", 0o100644, UNICODE_PATH), b"x")),
+    ),
+    "two-listings": (
+        "zip.contradiction",
+        lambda good, to: to.write_bytes(renamed(zipped(to, *good).read_bytes())),
+    ),
+    "link": ("zip.kind", lambda good, to: zipped(to, *good, (unix("march/x", 0o120777), b"/etc"))),
+    "leads-out": ("zip.name", lambda good, to: zipped(to, *good, ("../../outside", b"x"))),
+    "absolute": ("zip.name", lambda good, to: zipped(to, *good, ("/outside", b"x"))),
+    "backslash": ("zip.name", lambda good, to: zipped(to, *good, ("march\\..\\outside", b"x"))),
+    "escapes": ("zip.name", lambda good, to: zipped(to, *good, ("march/\x1b[2J", b"x"))),
+    "no-text": (
+        "zip.name",
+        lambda good, to: to.write_bytes(
+            zipped(to, *good, ("march/qqqq", b"x"))
+            .read_bytes()
+            .replace(b"qqqq", b"\xff\xfe\xfd\xfc")
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ZIP_TRICKS)
+def test_every_octet_of_a_zip_belongs_to_the_bundle(taken, tmp_path, name):
+    """What another unpacker may show, and nobody verified, is bad; and nothing leaves its place."""
+    code, make = ZIP_TRICKS[name]
+    path = tmp_path / "march.zip"
+    make(list(packed_members(taken).items()), path)
+    verdict, _ = verify.verify(path, [verify.Key.parse(taken.vkey)])
+
+    assert (verdict.code, verdict.first.code) == (1, code)
+    assert [each.name for each in tmp_path.iterdir()] == ["march.zip"]
     assert not (tmp_path.parent / "outside").exists()
+
+
+class Pipe(io.BytesIO):
+    """Who writes into one cannot go back to say how long a member turned out."""
+
+    def tell(self) -> int:
+        raise OSError
+
+
+@pytest.mark.parametrize("how", ["deflated", "stored", "streamed", "folders"])
+def test_a_bundle_that_somebody_packed_again_is_as_good(taken, tmp_path, how):
+    path = tmp_path / "march.zip"
+    method = zipfile.ZIP_STORED if how == "stored" else zipfile.ZIP_DEFLATED
+    written = Pipe() if how == "streamed" else io.BytesIO()
+    with zipfile.ZipFile(written, "w", method) as made:
+        if how == "folders":
+            made.mkdir("march")
+        for member, data in packed_members(taken).items():
+            made.writestr(member, data)
+    path.write_bytes(written.getvalue())
+    verdict, _ = verify.verify(path, [verify.Key.parse(taken.vkey)])
+
+    assert (verdict.code, verdict.findings) == (0, [])
+
+
+def test_a_reader_that_has_read_enough_changes_no_verdict(taken, tmp_path):
+    """`verify | head` ends as `verify` does, whoever prints; good and bad alike."""
+    bad = shutil.copytree(taken.march, tmp_path / "bad")
+    entry_byte(bad, taken)
+    ours = [sys.executable, "-m", "ledger.cli.main", "verify"]
+    for bundle, verdict in ((taken.march, 0), (bad, 1)):
+        for command in ([sys.executable, "-I", bundle / "verify.py"], ours):
+            reading, writing = os.pipe()
+            os.close(reading)
+            with os.fdopen(writing, "wb") as pipe:
+                done = subprocess.run(
+                    [*command, bundle, "--vkey", taken.vkey],
+                    stdout=pipe,
+                    stderr=subprocess.PIPE,
+                    check=False,
+                )
+            assert (done.returncode, done.stderr) == (verdict, b"")
 
 
 def test_a_small_file_does_not_unpack_to_fill_the_disk(taken, tmp_path, monkeypatch):
@@ -753,7 +912,7 @@ def test_a_zip_that_cannot_be_unpacked_is_bad_and_no_crash(taken, tmp_path, how)
     packed.write_bytes(data)
     verdict, _ = verify.verify(packed, [verify.Key.parse(taken.vkey)])
 
-    assert (verdict.code, verdict.first.code) == (1, "file.added")
+    assert (verdict.code, verdict.first.code) == (1, "zip.kind")
 
 
 # ---- A bundle is kept for its day ----

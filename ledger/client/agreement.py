@@ -21,6 +21,7 @@ _CORRECTION = re.compile("/(?:effects|entries)/([^/]+)/(refund|adjustment|explan
 _HANDOFF = re.compile("/intents/([^/]+)/handoff")
 # Kept beside the effect, and no part of it.
 _BESIDE = frozenset({"payloads", "note", "signature"})
+_KEPT = ("payloads", "note")
 _OF_A_HANDOFF = ("money", "handoff", "evidence", "occurred_at")
 # Of a promise: how it is waited for, and what the ledger itself finds out at the hand-off.
 _NOT_OF_THE_EFFECT = frozenset({"answer_by", "on_silence", "approval_required", "repeat_of"})
@@ -34,6 +35,8 @@ class Asked:
     """Members of an effect, as JSON has them."""
     whole: bool = True
     """Whether it says nothing else; at a hand-off the ledger says the rest from the intent."""
+    kept: Mapping[str, Any] | None = None
+    """What was sent to be kept beside it, `payloads` and `note`; None where that is not known."""
 
 
 def asked_of(
@@ -52,7 +55,8 @@ def asked_of(
         said = {name: value for name, value in (promised or {}).items() if value is not None}
         words = {name: said[name] for name in said.keys() - _NOT_OF_THE_EFFECT}
         words |= {name: body[name] for name in _OF_A_HANDOFF if name in body}
-        return Asked(words={**words, "key": key, "intent": {"id": handoff[1].lower()}}, whole=False)
+        words |= {"key": key, "intent": {"id": handoff[1].lower()}}
+        return Asked(words=words, whole=False, kept=_kept(body))
     if correction := _CORRECTION.fullmatch(path):
         place = {"kind": correction[2], "corrects": correction[1], "key": key}
         return asked_in({**body, **place})
@@ -65,7 +69,12 @@ def asked_of(
 
 def asked_in(item: Mapping[str, Any]) -> Asked:
     """What the entry of an item of a batch has to say."""
-    return Asked(words={name: value for name, value in item.items() if name not in _BESIDE})
+    words = {name: value for name, value in item.items() if name not in _BESIDE}
+    return Asked(words=words, kept=_kept(item))
+
+
+def _kept(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: body[name] for name in _KEPT if name in body}
 
 
 def check_agrees(effect: Any, asked: Asked, *, replayed: bool) -> None:

@@ -141,11 +141,12 @@ class AsyncClient:
     async def entries(self, **filters: str) -> AsyncIterator[FoundEntry]:
         """As `Client.entries`."""
         cursor: str | None = None
+        last: FoundEntry | None = None
         while True:
-            page = await self._run(self._operations.entries(cursor, filters))
+            page = await self._run(self._operations.entries(cursor, filters, last))
             for entry in page.entries:
                 yield entry
-            cursor = page.cursor
+            cursor, last = page.cursor, page.entries[-1] if page.entries else last
             if cursor is None:
                 return
 
@@ -157,13 +158,14 @@ class AsyncClient:
         self, *, after: int = -1, wait_s: float | None = None
     ) -> AsyncIterator[FoundEntry]:
         """As `Client.feed`."""
+        last: FoundEntry | None = None
         while True:
-            page = await self._run(self._operations.page(after, wait_s or 0.0))
+            page = await self._run(self._operations.page(after, wait_s or 0.0, last))
             for entry in page.entries:
                 yield entry
             if not page.entries and wait_s is None:
                 return
-            after = page.after
+            after, last = page.after, page.entries[-1] if page.entries else last
 
     # ---- Receipts ---------------------------------------------------------------------
 

@@ -183,17 +183,28 @@ class Client:
         return self._run(self._operations.find(key=key))
 
     def entries(self, **filters: str) -> Iterator[FoundEntry]:
-        """Entries that all filters fit, oldest first: business_key, subject, type, corrects, ..."""
+        """
+        Entries that all filters fit, oldest first: business_key, subject, type, corrects, ...
+
+        Raises:
+            ReceiptInvalid: What was answered does not fit, or is out of order.
+        """
         cursor: str | None = None
+        last: FoundEntry | None = None
         while True:
-            page = self._run(self._operations.entries(cursor, filters))
+            page = self._run(self._operations.entries(cursor, filters, last))
             yield from page.entries
-            cursor = page.cursor
+            cursor, last = page.cursor, page.entries[-1] if page.entries else last
             if cursor is None:
                 return
 
     def story(self, effect_id: str) -> dict[str, Any]:
-        """An effect with its corrections, what remains, and what can still be undone."""
+        """
+        An effect with its corrections, what remains, and what can still be undone.
+
+        Raises:
+            ReceiptInvalid: It is of another effect, or its entries are not what was hashed.
+        """
         return self._run(self._operations.story(effect_id))
 
     def feed(self, *, after: int = -1, wait_s: float | None = None) -> Iterator[FoundEntry]:
@@ -204,13 +215,17 @@ class Client:
             after: Seq of the last one seen.
             wait_s: Go on for ever, asking again after so many seconds of silence, up to 60;
                 without, the feed ends with the newest entry.
+
+        Raises:
+            ReceiptInvalid: Something is left out, or does not follow what came before.
         """
+        last: FoundEntry | None = None
         while True:
-            page = self._run(self._operations.page(after, wait_s or 0.0))
+            page = self._run(self._operations.page(after, wait_s or 0.0, last))
             yield from page.entries
             if not page.entries and wait_s is None:
                 return
-            after = page.after
+            after, last = page.after, page.entries[-1] if page.entries else last
 
     # ---- Receipts ---------------------------------------------------------------------
 

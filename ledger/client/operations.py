@@ -25,6 +25,7 @@ from ledger.client.errors import (
 )
 from ledger.client.exchange import Call, Flow, Patience, exchange
 from ledger.client.judgement import GarbageError, Meaning, meaning_of
+from ledger.client.listed import check_feed, check_listed, check_story
 from ledger.client.receipt_store import ReceiptStore
 from ledger.client.recorded import (
     FoundEntry,
@@ -39,6 +40,7 @@ from ledger.client.recorded import (
     read_object,
     read_page,
     read_recorded,
+    read_story,
     recorded_of,
 )
 from ledger.client.requests import Elsewhere, KeyOf, check_id, ledger_path, question
@@ -165,23 +167,31 @@ class Operations:
             )
         return found
 
-    def entries(self, cursor: str | None, filters: Mapping[str, str]) -> Flow[Listing]:
-        """A page of the entries that all filters fit."""
+    def entries(
+        self, cursor: str | None, filters: Mapping[str, str], last: FoundEntry | None = None
+    ) -> Flow[Listing]:
+        """A page of the entries that all filters fit, after the `last` of the page before."""
         asked = question(self._path("/entries"), limit=ENTRIES_PAGE, cursor=cursor, **filters)
-        return (yield from exchange(asked, read_listing, self.patience))
+        found = yield from exchange(asked, read_listing, self.patience)
+        check_listed(found.entries, filters, ledger=self.ledger, last=last)
+        return found
 
     def story(self, effect_id: str) -> Flow[dict[str, Any]]:
         """An effect with its corrections, and what can still be undone."""
         path = self._path(f"/effects/{check_id(effect_id)}")
-        return (yield from exchange(question(path), read_object, self.patience))
+        told = yield from exchange(question(path), read_story, self.patience)
+        check_story(told, ledger=self.ledger, effect_id=effect_id)
+        return told.body
 
-    def page(self, after: int, wait_s: float) -> Flow[Page]:
-        """The next part of the feed."""
+    def page(self, after: int, wait_s: float, last: FoundEntry | None = None) -> Flow[Page]:
+        """The next part of the feed, after the `last` entry that was seen here."""
         asked = question(self._path("/feed"), after=after, limit=FEED_PAGE, wait=f"{wait_s:g}")
         # A long poll is silent on purpose.
         retry = self.patience.retry
         patient = replace(self.patience, retry=replace(retry, attempt_s=retry.attempt_s + wait_s))
-        return (yield from exchange(asked, read_page, patient))
+        found = yield from exchange(asked, read_page, patient)
+        check_feed(found.entries, ledger=self.ledger, after=after, last=last, end=found.after)
+        return found
 
     # ---- Receipts ---------------------------------------------------------------------
 

@@ -79,6 +79,16 @@ class Listing:
     """None after the last."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """An effect with what corrects it, each with the id of what it corrects."""
+
+    original: FoundEntry
+    corrections: tuple[tuple[str, FoundEntry], ...]
+    explanations: tuple[tuple[str, FoundEntry], ...]
+    body: dict[str, Any]
+
+
 def read_recorded(answer: Answer) -> Recorded:
     """The answer to a write; GarbageError where it is none."""
     return recorded_of(answer.json())
@@ -157,6 +167,28 @@ def read_listing(answer: Answer) -> Listing:
     if cursor is not None and not isinstance(cursor, str):
         raise GarbageError("the cursor of the answer is none")
     return Listing(entries=tuple(map(entry_of, document["entries"])), cursor=cursor)
+
+
+def read_story(answer: Answer) -> Story:
+    """The story of an effect; GarbageError where it is none."""
+    document = read_object(answer)
+    several = [document.get(name) for name in ("corrections", "explanations")]
+    if not all(isinstance(each, list) for each in several):
+        raise GarbageError("the answer is no story of an effect")
+    corrections, explanations = (tuple(map(_correction_of, each or ())) for each in several)
+    return Story(
+        original=entry_of(document.get("original")),
+        corrections=corrections,
+        explanations=explanations,
+        body=document,
+    )
+
+
+def _correction_of(document: Any) -> tuple[str, FoundEntry]:
+    entry = entry_of(document)
+    if not isinstance(document.get("corrects"), str):
+        raise GarbageError("the answer does not say what is corrected")
+    return document["corrects"], entry
 
 
 def read_intent(answer: Answer) -> dict[str, Any]:

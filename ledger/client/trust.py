@@ -17,6 +17,7 @@ from typing import Any
 
 from ledger.canonical import parse_json
 from ledger.client.agreement import Asked, check_agrees
+from ledger.client.commitments import check_committed
 from ledger.client.errors import ReceiptInvalid, ReceiptUnsigned
 from ledger.client.judgement import Answer, GarbageError
 from ledger.client.recorded import Recorded, TrustedBy
@@ -156,6 +157,7 @@ def _check_same(recorded: Recorded, receipt: Receipt, ledger: str, asked: Asked 
     # Of a version above 1, only what all versions share is known.
     if asked is not None and entry.get("v") == 1:
         check_agrees(entry.get("effect"), asked, replayed=recorded.replayed)
+        check_committed(entry, recorded.body, asked, replayed=recorded.replayed)
 
 
 def _check_level(receipt: Receipt, asked: ReceiptLevel | None) -> None:

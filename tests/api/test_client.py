@@ -69,6 +69,32 @@ def promise(**members):
     } | members
 
 
+def test_payloads_are_those_that_were_sent(client):
+    """Of a single write, of a replay and of an item of a batch."""
+    kept = {"payloads": [{"name": "mail", "json": {"b": 1.5, "a": "ä"}}], "note": "By hand."}
+
+    for replayed in (False, True):
+        assert client.effect(key="k-1", **CAPTURE, **kept).replayed is replayed
+    [result] = client.batch([{"kind": "effect", "key": "k-2", **CAPTURE, **kept}])
+    assert isinstance(result, Recorded)
+
+
+def test_lists_and_feeds_are_what_was_asked_for(client):
+    paid = client.effect(key="k-1", **CAPTURE, labels={"shop": "b"}, business_key="invoice/1")
+    client.refund(paid.id, key="k-2", **REFUND)
+
+    assert [each.seq for each in client.feed()] == [0, 1]
+    asked = {
+        "label": "shop:b",
+        "business_key": "invoice/1",
+        "currency": "EUR",
+        "type": "card.capture",
+    }
+    assert [each.id for each in client.entries(**asked)] == [paid.id]
+    assert [each.seq for each in client.entries(corrects=paid.id)] == [1]
+    assert len(client.story(paid.id)["corrections"]) == 1
+
+
 def test_a_write_comes_back_proved(client):
     recorded = client.effect(key="k-1", **CAPTURE)
 

@@ -7,6 +7,7 @@ import ssl
 import struct
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger.canonical import canonical_bytes
 from ledger.checkpoint import Checkpoint, sign_checkpoint
+from ledger.forms.payload import SALT_BYTES, build_payloads, commitment
 from ledger.merkle import leaf_hash
 from ledger.note import NoteKey
 from ledger.receipt import Receipt, TlogProof
@@ -28,6 +30,7 @@ KEY = NoteKey(
 VKEY = KEY.verifier.encode()
 # Made once: reading the certificates of the world takes longer than most tests.
 CERTIFICATES = ssl.create_default_context()
+SALT = b"s" * SALT_BYTES
 EFFECT = {
     "type": "card.capture",
     "occurred_at": "2026-03-02T09:15:00Z",
@@ -184,8 +187,17 @@ def drips(connection: socket.socket, seen: Seen) -> None:
 
 def recorded_document(seen: Seen, **members: Any) -> dict[str, Any]:
     """What a ledger of one entry answers."""
+    said = orjson.loads(seen.body)
+    payloads = [
+        {
+            "name": each.name,
+            "media_type": each.media_type,
+            "commitment": commitment(SALT, each.content).hex(),
+        }
+        for each in build_payloads(said.pop("payloads", ()), note=said.pop("note", None))
+    ]
     effect = {
-        **orjson.loads(seen.body),
+        **said,
         "kind": "effect",
         "key": seen.headers.get("idempotency-key", ""),
         **members,
@@ -196,7 +208,8 @@ def recorded_document(seen: Seen, **members: Any) -> dict[str, Any]:
         "recorded_at": "2026-03-02T09:15:01.000000Z",
         "seq": 0,
     }
-    entry = canonical_bytes({**place, "effect": effect, "prev": "0" * 64, "v": 1})
+    words = {**place, "effect": effect, "prev": "0" * 64, "v": 1}
+    entry = canonical_bytes(words | ({"payloads": payloads} if payloads else {}))
     hashed = leaf_hash(entry)
     note = sign_checkpoint(Checkpoint(origin=KEY.name, size=1, root=hashed), KEY)
     proof = TlogProof(index=0, hashes=(), checkpoint_note=note).encode()
@@ -207,6 +220,9 @@ def recorded_document(seen: Seen, **members: Any) -> dict[str, Any]:
         "world": "RML3",
         "replayed": False,
         "receipt": receipt.to_document(),
+        "payloads": [
+            {**each, "salt": b64encode(SALT).decode(), "erased": False} for each in payloads
+        ],
     }
 
 

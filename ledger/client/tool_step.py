@@ -96,6 +96,7 @@ class Declared:
     workflow: Words | None
     step: Words | None
     evidence: Callable[[Any], Sequence[Evidence]] | None
+    to_bytes: Callable[[Any], bytes] | None
     provider: str | None
     within: timedelta
     approval: bool
@@ -186,21 +187,28 @@ class Step:
 
     def evidence_of(self, result: Any) -> list[Evidence]:
         """The hash of what came back, and what it says that others can be asked about."""
-        evidence: list[Evidence] = [
-            {
-                "system": self.declared.name,
-                "rel": "result",
-                "ref": hashlib.sha256(f"{self.workflow}/{self.name}".encode()).hexdigest(),
-                "digest": digest_of(result),
-            }
-        ]
+        to_bytes = self.declared.to_bytes
+        digest = digest_of(result if to_bytes is None else to_bytes(result))
+        returned: Evidence = {
+            "system": self.declared.name,
+            "rel": "result",
+            "ref": hashlib.sha256(f"{self.workflow}/{self.name}".encode()).hexdigest(),
+        }
+        if digest is not None:
+            returned["digest"] = digest
+        evidence = [returned]
         if self.declared.evidence is not None:
             evidence += self.declared.evidence(result)
         return evidence
 
 
-def digest_of(result: Any) -> str:
-    """SHA-256 in hexadecimal: of octets, of a text in UTF-8, of anything else in RFC 8785."""
+def digest_of(result: Any) -> str | None:
+    """
+    SHA-256 in hexadecimal: of octets, of a text in UTF-8, of what JSON has in RFC 8785.
+
+    None of anything else: nobody could compute it again. How Python prints an object may have its
+    address, which is another one in the next run.
+    """
     if isinstance(result, bytes):
         return hashlib.sha256(result).hexdigest()
     if isinstance(result, str):
@@ -208,5 +216,4 @@ def digest_of(result: Any) -> str:
     try:
         return hashlib.sha256(canonical_bytes_with_floats(result)).hexdigest()
     except (LedgerError, TypeError, ValueError):
-        # What has no JSON has no bytes that another language would agree on: its own words must do.
-        return hashlib.sha256(repr(result).encode()).hexdigest()
+        return None

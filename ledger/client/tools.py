@@ -65,6 +65,7 @@ def tool(
     workflow: Words | None = None,
     step: Words | None = None,
     evidence: Callable[[Any], Sequence[Evidence]] | None = None,
+    to_bytes: Callable[[Any], bytes] | None = None,
     provider: str | None = None,
     within: timedelta = WITHIN,
     approval: bool = False,
@@ -87,7 +88,10 @@ def tool(
         workflow: Likewise, in place of the block `with workflow(...)`.
         step: Likewise.
         evidence: What a result says that a third party can be asked about, such as the
-            provider's id; the hash of the result is recorded in any case.
+            provider's id.
+        to_bytes: What of a result is hashed. Without it the hash of octets, of a text and of what
+            JSON has is recorded; of any other object only that it came back, which does not end an
+            outcome that is unknown.
         provider: Who does it, as reconciliation names it (`stripe`). Without it no report of a
             provider can say that a call of unknown outcome did not happen, where there are several.
         within: How long it may take; silence after that is an unknown outcome.
@@ -120,6 +124,7 @@ def tool(
             workflow=workflow,
             step=step,
             evidence=evidence,
+            to_bytes=to_bytes,
             provider=provider,
             within=within,
             approval=approval,

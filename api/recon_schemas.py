@@ -23,7 +23,10 @@ class SourceIn(Wire):
     decimal_separator: str = absent("Of reports in which it is a choice.")
     date_order: str = absent("dmy, mdy or ymd where a report leaves it open.")
     exponents: dict[str, int] = absent("Currency -> decimals, where they are not ISO 4217's.")
-    mapping: dict[str, Any] | str = absent("How a CSV of no known format is read.")
+    mapping: dict[str, Any] | str = absent(
+        "How a CSV of no known format is read: `version`, `date`, and `amount` or `debit` and "
+        "`credit`, by headings; `effect-ledger recon sources --help` lists all members."
+    )
     windows: dict[str, dict[str, int]] = absent("Kind -> before, after, late_after.")
     tolerances: list[dict[str, Any]] = absent("Differences that are accepted.")
     fee_caps: dict[str, int] = absent("Currency -> largest charge that needs no look.")

@@ -300,7 +300,14 @@ def _prose(ledger: str, tally: Tally, errors: Path | None) -> str:
         f"\n  {currency}  {flows['in']:f} in, {flows['out']:f} out"
         for currency, flows in sorted(tally.totals.items())
     )
-    return (
-        f"{WORLDS['RML3']}: {tally.seen:,} item{'s' * (tally.seen != 1)} for {ledger}.\n{told}"
-        + (f"\nTotals of what the ledger holds of this file{sums}" if sums else "")
+    items = f"{tally.seen:,} item{'s' * (tally.seen != 1)} for {ledger}"
+    stands = tally.recorded + tally.replayed
+    if not stands:
+        headline = f"{WORLDS['RML1']}: nothing was recorded of {items}."
+    elif tally.refused:
+        headline = f"{WORLDS['RML3']}: {stands:,} of {items}."
+    else:
+        headline = f"{WORLDS['RML3']}: {items}."
+    return f"{headline}\n{told}" + (
+        f"\nTotals of what the ledger holds of this file{sums}" if sums else ""
     )

@@ -25,7 +25,7 @@ from ledger.cli.files import (
 from ledger.cli.output import JsonOption, LedgerArgument, Output, facts
 from ledger.cli.remote import PATIENCE_S, open_remote
 from ledger.client.errors import WORLDS
-from ledger.client.requests import ledger_path
+from ledger.client.requests import check_key, ledger_path
 from ledger.errors import SettingsError
 from ledger.forms.timestamps import format_time
 
@@ -205,6 +205,9 @@ def send(words: Words, path: str, body: dict[str, Any]) -> None:
     if words.receipt is not None:
         # Before anything is recorded: afterwards it would look as if nothing was.
         check_writable(words.receipt)
+    if not words.dry_run:
+        # Before it is said how to send it again.
+        check_key(words.key)
     with open_remote() as remote:
         _settle_time(output, body, is_question=words.dry_run)
         answer = remote.post(

@@ -133,6 +133,11 @@ def format_amount(minor: int, exponent: int) -> str:
     return f"{'-' if minor < 0 else ''}{digits[:whole]}{point}{digits[whole:]}"
 
 
+def amount_text(minor: int, currency: str) -> str:
+    """An amount with the decimals of its currency, as people read it; two where none is known."""
+    return format_amount(minor, ISO_4217.get(currency, 2))
+
+
 def check_units(declared: Mapping[str, int], pointer: str = "/units") -> None:
     """
     Hold the units a ledger declares at its creation to their form.

@@ -7,19 +7,18 @@ A change is a new version; what was read and compared by an older one stays as i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ledger.errors import MalformedEffectError, SettingsError
-from ledger.forms.grammar import below, wrong
+from ledger.forms.grammar import below, boolean, integer, members, one_of, wrong
 from ledger.forms.money import EXPONENT_MAX
-from ledger.recon.mapping import CsvMapping, Direction
+from ledger.recon.mapping import CsvMapping, column, line_kind, parse_mapping
 from ledger.recon.mappings import SHIPPED
 from ledger.recon.matching import Rules, Side, Tolerance, Window
 from ledger.recon.source import Source, UnitRule
-from ledger.recon.statement import LineKind
 
 NAME_MAX = 63
 WINDOW_DAYS_MAX = 366
@@ -32,6 +31,24 @@ _KNOWN = {
     *("name", "side", "mapping", "exponents", "windows", "tolerances", "fee_caps", "holidays"),
     *("approval_above", *_TEXTS),
 }
+
+_SIDE = one_of("provider", "bank")
+_UNIT_RULE = one_of("iso_4217", "hundredths")
+_DAYS = integer(0, WINDOW_DAYS_MAX)
+_WINDOW = members(
+    {"before": _DAYS, "after": _DAYS, "late_after": _DAYS},
+    optional=("before", "after", "late_after"),
+)
+_TOLERANCE = members(
+    {
+        "kind": line_kind,
+        "currency": column,
+        "cap_minor": integer(0),
+        "becomes": column,
+        "automatic": boolean,
+    },
+    optional=("automatic",),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,15 +76,8 @@ def build_account(document: Mapping[str, Any]) -> Account:
         raise wrong(f"/{unknown[0][:63]}", "is not a member known here")
     try:
         return _build(document)
-    except MalformedEffectError:
-        raise
     except SettingsError as error:
         raise MalformedEffectError(error.message, pointer="") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise MalformedEffectError(
-            f"the source is not in the form taken here: {type(error).__name__} {error}"[:200],
-            pointer="",
-        ) from error
 
 
 def _build(document: Mapping[str, Any]) -> Account:
@@ -75,24 +85,22 @@ def _build(document: Mapping[str, Any]) -> Account:
     zone = _text(document, "iana_tz")
     try:
         ZoneInfo(zone)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ZoneInfoNotFoundError) as error:
         raise wrong("/iana_tz", "must be an IANA zone such as Europe/Berlin") from error
     texts = {key: str(document[key]) for key in _TEXTS if key in document}
-    texts["unit_rule"] = UnitRule(texts.get("unit_rule", UnitRule.ISO_4217))
+    texts["unit_rule"] = UnitRule(_UNIT_RULE(document.get("unit_rule", "iso_4217"), "/unit_rule"))
     source = Source(
         # One mapping of texts for members of several types; each was put in its own above.
         **{"report_type": "", "account_ref": "", **texts},  # type: ignore[arg-type]
         name=name,
-        exponents=_exponents(document.get("exponents", {})),
+        exponents=_exponents(document),
         mapping=_mapping(document.get("mapping")),
     )
-    if document.get("side", "provider") not in {"provider", "bank"}:
-        raise wrong("/side", "must be provider or bank")
     return Account(
         source=source,
-        side=Side(document.get("side", "provider")),
+        side=Side(_SIDE(document.get("side", "provider"), "/side")),
         rules=_rules(document, provider),
-        approval_above=_numbers(document.get("approval_above", {})),
+        approval_above=_numbers(document, "approval_above"),
         document=dict(document),
     )
 
@@ -104,44 +112,65 @@ def _text(document: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def _numbers(document: Mapping[str, Any]) -> dict[str, int]:
-    found = dict(document.items())
-    if any(type(each) is not int or each < 0 for each in found.values()):
-        raise ValueError("expected whole numbers by currency")
+def _object(document: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found = document.get(name, {})
+    if not isinstance(found, dict):
+        raise wrong(f"/{name}", "must be an object")
+    return found
+
+
+def _list(document: Mapping[str, Any], name: str) -> list[Any]:
+    found = document.get(name, ())
+    if not isinstance(found, list | tuple):
+        raise wrong(f"/{name}", "must be a list")
+    return list(found)
+
+
+def _numbers(document: Mapping[str, Any], name: str) -> dict[str, int]:
+    found = _object(document, name)
+    for currency, minor in found.items():
+        if type(minor) is not int or minor < 0:
+            here = below(f"/{name}", currency[:NAME_MAX])
+            raise wrong(here, "must be a whole number from 0, by currency")
     return found
 
 
 def _exponents(document: Mapping[str, Any]) -> dict[str, int]:
-    found = _numbers(document)
+    found = _numbers(document, "exponents")
     for currency, decimals in found.items():
         if decimals > EXPONENT_MAX:
             raise wrong(below("/exponents", currency[:NAME_MAX]), f"must be 0 to {EXPONENT_MAX}")
     return found
 
 
-def _window(kind: str, given: Mapping[str, Any]) -> Window:
-    for days in given.values():
-        if type(days) is not int or not 0 <= days <= WINDOW_DAYS_MAX:
-            here = below("/windows", kind[:NAME_MAX])
-            raise wrong(here, f"must be in whole days from 0 to {WINDOW_DAYS_MAX}")
-    return Window(**given)
+def _window(kind: str, given: Any) -> Window:
+    return Window(**_WINDOW(given, below("/windows", kind[:NAME_MAX])))
 
 
 def _rules(document: Mapping[str, Any], provider: str) -> Rules:
     windows = {
         (f"{provider}/{kind}" if kind else provider): _window(kind, given)
-        for kind, given in document.get("windows", {}).items()
+        for kind, given in _object(document, "windows").items()
     }
     return Rules(
         # What stands by default is a dict, which the field's wider type does not tell.
         windows=Rules().windows | windows,  # type: ignore[operator]
         tolerances=tuple(
-            Tolerance(**(given | {"kind": LineKind(given["kind"])}))
-            for given in document.get("tolerances", ())
+            Tolerance(**_TOLERANCE(given, f"/tolerances/{at}"))
+            for at, given in enumerate(_list(document, "tolerances"))
         ),
-        fee_caps=_numbers(document.get("fee_caps", {})),
-        holidays=frozenset(date.fromisoformat(day) for day in document.get("holidays", ())),
+        fee_caps=_numbers(document, "fee_caps"),
+        holidays=frozenset(
+            _day(day, f"/holidays/{at}") for at, day in enumerate(_list(document, "holidays"))
+        ),
     )
+
+
+def _day(value: Any, pointer: str) -> date:
+    try:
+        return date.fromisoformat(value)
+    except (TypeError, ValueError) as error:
+        raise wrong(pointer, "must be a day such as 2026-12-25") from error
 
 
 def joined_rules(accounts: list[Account]) -> Rules:
@@ -167,26 +196,7 @@ def _mapping(given: Any) -> CsvMapping | None:
         return SHIPPED[given]
     if not isinstance(given, dict):
         raise wrong("/mapping", f"must be an object, or one of {', '.join(sorted(SHIPPED))}")
-    names = {each.name for each in fields(CsvMapping)}
-    members: dict[str, Any] = {key: value for key, value in given.items() if key in names}
-    if members.keys() != given.keys():
-        raise wrong("/mapping", f"has a member that is none of {', '.join(sorted(names))}")
-    if "direction" in members:
-        way = members["direction"]
-        members["direction"] = Direction(
-            column=way["column"],
-            incoming=frozenset(way["incoming"]),
-            outgoing=frozenset(way["outgoing"]),
-        )
-    if "kinds" in members:
-        members["kinds"] = {word: LineKind(kind) for word, kind in members["kinds"].items()}
-    if "default_kind" in members:
-        members["default_kind"] = LineKind(members["default_kind"])
-    if "skip" in members:
-        members["skip"] = {name: frozenset(words) for name, words in members["skip"].items()}
-    if "keep" in members:
-        members["keep"] = frozenset(members["keep"])
-    return CsvMapping(**members)
+    return parse_mapping(given, "/mapping")
 
 
 def describe(account: Account) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from enum import StrEnum
 from typing import Any
 
 from ledger.errors import BreakError
-from ledger.forms.money import minor_units
+from ledger.forms.money import amount_text, minor_units
 
 
 class Action(StrEnum):
@@ -176,8 +176,8 @@ def check_approver(found: BreakState, approver: str, above: Mapping[str, int]) -
     for currency, minor in amounts:
         if abs(minor) > above.get(currency, 0):
             raise BreakError(
-                f"{approver} proposed this, and {currency} {minor} (minor units) is above what "
-                "one person decides: another one approves",
+                f"{approver} proposed this, and {amount_text(minor, currency)} {currency} is above "
+                "what one person decides: another one approves",
                 proposer=approver,
             )
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from ledger.forms.money import amount_text
 from ledger.recon.statement_side import Known
 
 
@@ -52,8 +53,8 @@ def _breaks_of(series: Sequence[Known]) -> Iterable[Break]:
             yield _told(
                 after,
                 "balance_gap",
-                f"{before.ref} closes with {before.closing}, {after.ref} opens with "
-                f"{after.opening} (minor units)",
+                f"{before.ref} closes with {_shown(before, before.closing)}, "
+                f"{after.ref} opens with {_shown(after, after.opening)}",
             )
         if None not in (before.sequence, after.sequence) and _skips(before, after):
             yield _told(
@@ -68,6 +69,11 @@ def _breaks_of(series: Sequence[Known]) -> Iterable[Break]:
                 f"no statement from {before.last + timedelta(days=1)} to "
                 f"{after.first - timedelta(days=1)}",
             )
+
+
+def _shown(statement: Known, minor: int | None) -> str:
+    assert minor is not None
+    return f"{amount_text(minor, statement.currency)} {statement.currency}"
 
 
 def _skips(before: Known, after: Known) -> bool:

@@ -8,8 +8,10 @@ reads a file by.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
+from ledger.forms.grammar import below, boolean, integer, members, wrong
 from ledger.recon.statement import LineKind
 
 
@@ -74,3 +76,81 @@ class CsvMapping:
     """Further columns kept as `raw`. All others may be personal and are left out."""
     newest_first: bool = False
     """The file begins with its newest line: balances run upwards."""
+
+
+def parse_mapping(given: Mapping[str, Any], pointer: str) -> CsvMapping:
+    """
+    The mapping that a JSON object describes; a member that is null is one that is absent.
+
+    Raises:
+        MalformedEffectError: A member is missing, unknown or wrong; the first one is named.
+    """
+    found = _MAPPING({name: value for name, value in given.items() if value is not None}, pointer)
+    if not found.keys() & {"amount", "debit", "credit"}:
+        raise wrong(f"{pointer}/amount", "is required, unless there is `debit` or `credit`")
+    return CsvMapping(**found)
+
+
+def column(value: Any, pointer: str) -> str:
+    """A text that is not empty, such as the heading of a column."""
+    if not isinstance(value, str) or not value:
+        raise wrong(pointer, "must be a text")
+    return value
+
+
+def line_kind(value: Any, pointer: str) -> LineKind:
+    """What a line is, in the words of `LineKind`."""
+    try:
+        return LineKind(value)
+    except ValueError as error:
+        raise wrong(pointer, f"must be one of {', '.join(LineKind)}") from error
+
+
+def _any_text(value: Any, pointer: str) -> str:
+    if not isinstance(value, str):
+        raise wrong(pointer, "must be a text")
+    return value
+
+
+def _words(value: Any, pointer: str) -> frozenset[str]:
+    if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
+        raise wrong(pointer, "must be a list of texts")
+    return frozenset(value)
+
+
+def _direction(value: Any, pointer: str) -> Direction:
+    return Direction(**_DIRECTION(value, pointer))
+
+
+def _kinds(value: Any, pointer: str) -> dict[str, LineKind]:
+    _check_object(value, pointer)
+    return {word: line_kind(kind, below(pointer, word[:63])) for word, kind in value.items()}
+
+
+def _skip(value: Any, pointer: str) -> dict[str, frozenset[str]]:
+    _check_object(value, pointer)
+    return {name: _words(words, below(pointer, name[:63])) for name, words in value.items()}
+
+
+def _check_object(value: Any, pointer: str) -> None:
+    if not isinstance(value, dict):
+        raise wrong(pointer, "must be an object")
+
+
+_DIRECTION = members({"column": column, "incoming": _words, "outgoing": _words})
+_OTHERS = {
+    "version": integer(0),
+    "thousands_separator": _any_text,
+    "minor_units": boolean,
+    "newest_first": boolean,
+    "direction": _direction,
+    "kinds": _kinds,
+    "default_kind": line_kind,
+    "skip": _skip,
+    "keep": _words,
+}
+_NAMES = [each.name for each in fields(CsvMapping)]
+_MAPPING = members(
+    {name: _OTHERS.get(name, column) for name in _NAMES},
+    optional=[name for name in _NAMES if name not in {"version", "date"}],
+)

@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from ledger.forms.money import ISO_4217, format_amount
+from ledger.forms.money import amount_text
 from ledger.recon.matching import Item, Leg, Link, Side, Strength
 from ledger.recon.proof import Proof
 from ledger.recon.reconciliation import Reconciliation
@@ -26,11 +26,6 @@ _ANSWERING = {
     Leg.LEDGER_TO_STATEMENT: "provider or bank",
     Leg.PAYOUT_TO_BANK: "bank",
 }
-
-
-def amount_text(minor: int, currency: str) -> str:
-    """An amount with the decimals of its currency."""
-    return format_amount(minor, ISO_4217.get(currency, 2))
 
 
 def proof_documents(proofs: Iterable[Proof]) -> list[dict[str, Any]]:

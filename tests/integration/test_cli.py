@@ -111,6 +111,12 @@ def test_bad_input_is_one_plain_line_and_one_json_object(shell, arguments):
     assert len(errors) == 1
 
 
+def test_a_key_that_cannot_be_is_refused_before_anything_is_said_to_happen(shell):
+    done = shell.run("post", "shop", "--key", "", *CAPTURE)
+
+    assert (done.code, "again" in done.err) == (2, False)
+
+
 def test_without_a_command_the_help_is_the_answer(shell):
     """Whoever types the bare name sees what there is."""
     done = shell.run()
@@ -626,6 +632,11 @@ def test_refused_lines_are_told_by_number_and_the_rest_is_recorded(shell, ledger
     ]
     assert refused[0]["item"] == "{not json"
     assert "line 5: RML-3 history" in done.err
+    assert size() == 2
+    # What stands is what is called history, and nothing where nothing stands.
+    assert shell.run("import", ledger, file).out.startswith("RML-3 history: 2 of 5 items")
+    file.write_text("Dear ledger,\n")
+    assert shell.run("import", ledger, file).out.startswith("RML-1 closed: nothing was recorded")
     assert size() == 2
 
 

@@ -37,6 +37,15 @@ def test_a_proposal_goes_by_what_was_seen():
     assert approved.proposal is not None
 
 
+def test_money_is_told_as_people_write_it():
+    """With the currency and its own decimals: a yen has none."""
+    seen = (Action.OPENED, {"seen": {"differences": {"JPY": "-1244"}}})
+    with pytest.raises(BreakError, match=r" -1244 JPY is above"):
+        check_approver(after(seen, proposed("0.01")), "fin", {"EUR": 1_000})
+    with pytest.raises(BreakError, match=r" 10\.01 EUR is above"):
+        check_approver(after(OPENED, proposed("10.01")), "fin", {"EUR": 1_000})
+
+
 @pytest.mark.parametrize(
     ("first", "proposal"),
     [

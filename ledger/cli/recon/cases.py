@@ -24,7 +24,7 @@ from ledger.cli.output import (
 from ledger.cli.recon.room import KeyOption, NoteOption, Room
 from ledger.cli.remote import open_remote
 from ledger.errors import SettingsError
-from ledger.forms.money import ISO_4217, format_amount
+from ledger.forms.money import amount_text
 
 COLUMNS = ("id", "status", "state", "sub_state", "amount", "age_days", "owner")
 
@@ -206,6 +206,5 @@ def _state(found: Mapping[str, Any]) -> str:
 
 def _amounts(differences: Mapping[str, str]) -> str:
     return ", ".join(
-        f"{format_amount(int(minor), ISO_4217.get(currency, 2))} {currency}"
-        for currency, minor in differences.items()
+        f"{amount_text(int(minor), currency)} {currency}" for currency, minor in differences.items()
     )

@@ -44,6 +44,15 @@ def sources(
     one), `windows` {kind: {before, after, late_after}} in business days, `tolerances`
     [{kind, currency, cap_minor, becomes, automatic}], `fee_caps` {currency: minor units},
     `holidays` [day], `approval_above` {currency: minor units up to which one person decides alone}.
+
+    A mapping names columns by their headings. It needs `version` (a number), `date`, and
+    `amount`, or `debit` and `credit`. It may have: `direction` {column, incoming: [word],
+    outgoing: [word]} of an `amount` without a sign, `date_format` (as strptime has it; %Y-%m-%d),
+    `delimiter`, `encoding`, `decimal_separator`, `thousands_separator`, `minor_units` (true where
+    amounts are whole numbers of the smallest unit), `newest_first`, `value_date`, `fee`, `net`,
+    `balance`, `currency`, `account`, `kind` with `kinds` {word: kind} or `default_kind`, `skip`
+    {column: [word]} of lines that did not happen, `provider_txn_id`, `provider_ref_id`,
+    `merchant_ref`, `batch_ref`, `bank_ref`, `remittance`, `reason_code`, and `keep` [column].
     """
     with open_remote() as remote:
         room = Room(remote, ledger)

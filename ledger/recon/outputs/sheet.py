@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from ledger.forms.money import amount_text
 from ledger.forms.timestamps import format_time
-from ledger.recon.report import amount_text
 from ledger.recon.shelf import RunRow
 from ledger.recon.signoffs import Signoff
 

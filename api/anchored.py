@@ -59,6 +59,11 @@ class AnchoredReceipts:
         self._publisher = publisher
         self._timestamps = timestamps
         self._waiting = 0
+        self._is_stopped = False
+
+    def stop(self) -> None:
+        """Let nobody wait any longer than for the next look."""
+        self._is_stopped = True
 
     async def receipt(
         self, record: LedgerRecord, place: int | str, level: AnchorLevel, wait_s: int
@@ -92,7 +97,7 @@ class AnchoredReceipts:
                 try:
                     return await run_in_threadpool(read)
                 except (NotCosignedYetError, NotTimestampedYetError):
-                    if time.monotonic() + POLL_S > gives_up_at:
+                    if self._is_stopped or time.monotonic() + POLL_S > gives_up_at:
                         raise
                 # Another process may be the one that anchors: there is nobody to wake us.
                 await asyncio.sleep(POLL_S)

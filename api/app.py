@@ -159,6 +159,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         skin.engine.sequencer.on_batch = None
+        # By now the server has waited for what it knows of; of these it does not.
+        app.state.hot.give_up()
 
 
 async def _on_ledger_error(request: Request, error: Exception) -> Response:

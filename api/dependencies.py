@@ -134,6 +134,11 @@ class Skin:
         """The ledger of this name, if it was asked for before."""
         return self._records.get(name)
 
+    def stop_waiting(self) -> None:
+        """Answer at once whoever waits for something to happen: the service is about to end."""
+        self.heads.stop()
+        self.anchored.stop()
+
     async def record(self, posting: Posting) -> list[Outcome]:
         """
         Have a posting recorded; returns when it is durable, chained and proved.

@@ -9,11 +9,13 @@ all of it; everything else goes through it as it always did, and so does what `h
 from __future__ import annotations
 
 import asyncio
+from collections.abc import MutableMapping
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
-
+from api.connection import Connection, answer_bytes
+from api.dependencies import Skin
 from api.hot import BODY_BYTES_MAX, METHOD, Headers, HotWrites
+from api.observation import NO_ROUTE, OTHER_METHOD, note
 
 _METHOD = METHOD.encode()
 _LENGTH = b"content-length"
@@ -35,19 +37,22 @@ class _Cycle:
         self.keep_alive = True
 
 
-class Door(HttpToolsProtocol):
+class Door(Connection):
     """One connection."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # The server types any kind of application; ours is the one with a state.
-        self._hot: HotWrites = self.config.app.state.hot  # type: ignore[union-attr]
+        state: Any = self.config.app.state  # type: ignore[union-attr]
+        self._hot: HotWrites = state.hot
+        self._skin: Skin = state.skin
         # The body of a request that may be hot, as far as it is here; else None.
         self._held: list[bytes] | None = None
 
     def on_headers_complete(self) -> None:
         """Keep a request that may be hot; have the server begin with any other."""
         if self._may_hold():
+            self.head_came()
             self._held = []
         else:
             super().on_headers_complete()
@@ -57,6 +62,7 @@ class Door(HttpToolsProtocol):
         if self._held is None:
             super().on_body(body)
         else:
+            self.body_came()
             self._held.append(body)
 
     def on_message_complete(self) -> None:
@@ -71,6 +77,8 @@ class Door(HttpToolsProtocol):
 
         if self._hot.take(self.url, self.headers, b"".join(self._held), send):
             self._held = None
+            self.message_came()
+            self.answering = cycle
             # The server asks four members of a cycle, and this has them.
             self.cycle = cycle  # type: ignore[assignment]
         else:
@@ -78,9 +86,22 @@ class Door(HttpToolsProtocol):
             super().on_message_complete()
 
     def shutdown(self) -> None:
-        """As the server's: what was begun is answered first."""
+        """As the server's: what was begun is answered first, and nobody waits for news."""
+        self._skin.stop_waiting()
         self._hand_on()
         super().shutdown()
+
+    def noted(self, status: int, state: MutableMapping[str, Any]) -> None:
+        """Count what was refused here, as what the routes refuse."""
+        note(
+            self._skin.metrics,
+            method=OTHER_METHOD,
+            route=NO_ROUTE,
+            status=status,
+            seconds=0.0,
+            state=state,
+            read_state=lambda: state,
+        )
 
     def _may_hold(self) -> bool:
         if self.parser.get_method() != _METHOD or not self._hot.may_take(self.url):
@@ -110,17 +131,10 @@ class Door(HttpToolsProtocol):
         cycle.response_complete = True
         if cycle.disconnected:
             return
-        lines = [STATUS_LINE[status]]
-        for name, value in (
-            *self.server_state.default_headers,
-            *headers,
-            (_LENGTH, b"%d" % len(body)),
-        ):
-            lines += (name, b": ", value, b"\r\n")
+        sent = [*headers, (_LENGTH, b"%d" % len(body))]
         if not cycle.keep_alive:
-            lines.append(b"connection: close\r\n")
-        lines += (b"\r\n", body)
-        self.transport.write(b"".join(lines))
+            sent.append((b"connection", b"close"))
+        self.transport.write(answer_bytes(self.server_state, status, sent, body))
         if not cycle.keep_alive:
             self.transport.close()
         self.on_response_complete()

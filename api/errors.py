@@ -5,17 +5,22 @@ Errors only a request can make: the HTTP side of the tree in `ledger.errors`.
     |__RequestError                    nothing written; send a different request
     |  |__MissingKeyError              a write without its idempotency key
     |  |__MalformedRequestError        headers or framing are not what this path takes
+    |  |__HeadTooLargeError            there are too many headers, or they are too long
+    |  |__UriTooLongError              path and query are too long
+    |  |__LateRequestError             the request does not come, or comes too slowly
     |  |__InvalidParameterError        a parameter is unknown, missing or wrong
     |  |__NoSuchPathError              there is no such path
     |  |__MethodNotAllowedError        the path does not take this method
     |     |__HistoryIsPermanentError   the method would change history
+    |__PushbackError
+    |  |__StoppingError                the service ends; the next one takes the same request
     |__UnexpectedError                 a bug of ours; nothing was to be written
     |__UnexpectedWriteError            a bug of ours; whether something was written is not known
 """
 
 from __future__ import annotations
 
-from ledger.errors import LedgerError, RejectedError
+from ledger.errors import LedgerError, PushbackError, RejectedError
 
 
 class RequestError(RejectedError):
@@ -28,6 +33,18 @@ class MissingKeyError(RequestError):
 
 class MalformedRequestError(RequestError):
     """Headers or framing are not what this path takes. Nothing was written."""
+
+
+class HeadTooLargeError(RequestError):
+    """There are too many headers, or they are too long. Nothing was written."""
+
+
+class UriTooLongError(RequestError):
+    """Path and query are too long. Nothing was written."""
+
+
+class LateRequestError(RequestError):
+    """The request did not come in time. Nothing was written; the same one may be sent again."""
 
 
 class InvalidParameterError(RequestError):
@@ -44,6 +61,10 @@ class MethodNotAllowedError(RequestError):
 
 class HistoryIsPermanentError(MethodNotAllowedError):
     """The method would change or delete history. Nothing was written."""
+
+
+class StoppingError(PushbackError):
+    """The service ends. Nothing was written; the same request may be sent to the next one."""
 
 
 class UnexpectedError(LedgerError):

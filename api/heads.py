@@ -40,16 +40,20 @@ class Heads:
         self._read_size = read_size
         self._watched: dict[str, _Watched] = {}
         self._waiters = 0
+        self.is_stopped = False
+        """Whether nobody waits here any more."""
 
     async def wait_beyond(self, ledger: str, size: int, timeout_s: float) -> None:
         """
-        Return once `ledger` may have more than `size` entries, or after `timeout_s`.
+        Return once `ledger` may have more than `size` entries, after `timeout_s`, or when stopped.
 
         Raises:
             OverloadedError: Too many wait already.
         """
         if self._waiters >= WAITERS_MAX:
             raise OverloadedError(f"{WAITERS_MAX} feeds wait already", waiting_max=WAITERS_MAX)
+        if self.is_stopped:
+            return
         watched = self._watched.setdefault(ledger, _Watched())
         if watched.size > size:
             return
@@ -60,7 +64,7 @@ class Heads:
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout_s):
-                    while watched.size <= size:
+                    while watched.size <= size and not self.is_stopped:
                         await watched.grown.wait()
         finally:
             self._waiters -= 1
@@ -77,6 +81,12 @@ class Heads:
             # Who waits now wakes; who comes later waits for the next growth.
             watched.grown.set()
             watched.grown = asyncio.Event()
+
+    def stop(self) -> None:
+        """Let nobody wait any longer. Called on the event loop."""
+        self.is_stopped = True
+        for watched in self._watched.values():
+            watched.grown.set()
 
     async def _poll(self, ledger: str) -> None:
         while True:

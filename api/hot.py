@@ -22,7 +22,7 @@ from api.answers import JSON, recorded_document
 from api.auth import check_ledger, check_scope, check_unlimited
 from api.dependencies import Skin
 from api.errors import UnexpectedWriteError
-from api.observation import note, trace_id_of
+from api.observation import STOPS_UNCONFIRMED, note, trace_id_of
 from api.problems import problem_response
 from api.routes.writes import PARSED_ON_LOOP_BYTES_MAX, WRITE_SCOPES, location, post_effect, router
 from api.schemas import (
@@ -30,7 +30,7 @@ from api.schemas import (
 )
 from ledger.canonical import parse_json
 from ledger.effect import Kind
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, OutcomeUnknownError
 from ledger.forms.names import REGISTRY
 from ledger.ports import LedgerRecord
 from ledger.registry.credentials import Credential
@@ -58,7 +58,7 @@ _READ = frozenset({b"authorization", b"idempotency-key", b"content-type"})
 _ASKING = frozenset({b"prefer", b"content-encoding"})
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class _Asked:
     """One request on its way."""
 
@@ -74,6 +74,7 @@ class HotWrites:
 
     def __init__(self, skin: Skin) -> None:
         self._skin = skin
+        self._waiting: set[_Asked] = set()
 
     def may_take(self, path: bytes) -> bool:
         """Whether a POST to `path`, with its query, could be one of these."""
@@ -97,7 +98,14 @@ class HotWrites:
             self._skin.engine.sequencer.queue(posting, tell)
         except Exception:  # noqa: BLE001 - the routes meet it again and say so as they do.
             return False
+        # Told on this loop, and so not before.
+        self._waiting.add(asked)
         return True
+
+    def give_up(self) -> None:
+        """Tell all who wait that the service ends before they can be answered."""
+        for asked in list(self._waiting):
+            self._answer(asked, OutcomeUnknownError(STOPS_UNCONFIRMED))
 
     def _read(
         self, path: bytes, headers: Headers, body: bytes
@@ -140,6 +148,10 @@ class HotWrites:
 
     def _answer(self, asked: _Asked, answer: Answer) -> None:
         """Send what became of it. On the event loop, which must not meet an error of ours."""
+        if asked not in self._waiting:
+            # It was given up, and told so.
+            return
+        self._waiting.remove(asked)
         try:
             status = self._send_answer(asked, answer)
         except Exception:

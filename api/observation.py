@@ -7,6 +7,7 @@ the documented 503. A plain ASGI wrapper, so that it costs little and sees every
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import re
@@ -16,15 +17,20 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import UnexpectedError, UnexpectedWriteError
+from api.errors import StoppingError, UnexpectedError, UnexpectedWriteError
 from api.metrics import Metrics
 from api.problems import problem_response
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, OutcomeUnknownError
 
 logger = logging.getLogger(__name__)
 access_log = logging.getLogger("api.access")
 
 NO_ROUTE = "(none)"
+OTHER_METHOD = "OTHER"
+
+STOPS_UNCONFIRMED = (
+    "the service stops before the commit is confirmed; the same key tells what became of it"
+)
 
 # W3C Trace Context Section 3.2; a version of ff and an id of zeros are invalid.
 _TRACEPARENT = re.compile(
@@ -57,6 +63,12 @@ class Observation:
 
         try:
             await self._app(scope, receive, send_and_note)
+        except asyncio.CancelledError:
+            # Nobody but the server cancels a request: it stops, and the request took too long.
+            if not status:
+                response = problem_response(_stopped(scope), state)
+                await response(scope, receive, send_and_note)
+            # Half an answer is out where there is a status; the server breaks the connection.
         except Exception:
             logger.exception("a request failed", extra={"fields": {"trace_id": trace_id}})
             if status:
@@ -70,7 +82,7 @@ class Observation:
     def _note(self, scope: Scope, state: dict[str, Any], status: int, seconds: float) -> None:
         note(
             self._metrics,
-            method=scope["method"] if scope["method"] in _METHODS else "OTHER",
+            method=scope["method"] if scope["method"] in _METHODS else OTHER_METHOD,
             # The template: paths may name what a caller thinks of as its own.
             route=getattr(scope.get("route"), "path", NO_ROUTE),
             status=status,
@@ -127,11 +139,19 @@ def note(
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
+def _stopped(scope: Scope) -> LedgerError:
+    if _writes(scope):
+        return OutcomeUnknownError(STOPS_UNCONFIRMED)
+    return StoppingError("the service stops before the answer is there")
+
+
 def _unexpected(scope: Scope) -> LedgerError:
     detail = "the service failed; the trace id finds it in the log"
-    if scope["method"] == "POST" and b"dry_run=true" not in scope["query_string"]:
-        return UnexpectedWriteError(detail)
-    return UnexpectedError(detail)
+    return UnexpectedWriteError(detail) if _writes(scope) else UnexpectedError(detail)
+
+
+def _writes(scope: Scope) -> bool:
+    return scope["method"] == "POST" and b"dry_run=true" not in scope["query_string"]
 
 
 def trace_id_of(headers: Iterable[tuple[bytes, bytes]]) -> str:

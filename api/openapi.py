@@ -58,6 +58,11 @@ Every error is `application/problem+json` and says in which **world** the reques
 which **action** fits. Checks are made in this order: credential (401), reach (403), ledger
 (404), parameters (422), headers (400), size (413), syntax (400), members (422), history (409).
 A revoked key works on for at most five seconds.
+
+Before any of this, and of any path: 400 `MALFORMED_REQUEST` where it is not HTTP, 414
+`URI_TOO_LONG` and 431 `HEADERS_TOO_LARGE` over 32 KiB or 100 header lines, 408 `REQUEST_TIMEOUT`
+where the head is not here within 30 seconds or of the body less than 1 KiB comes in 30. 503
+`STOPPING` where the service ends first. Nothing was written then.
 """
 
 

@@ -135,6 +135,19 @@ PROBLEMS: Mapping[type[LedgerError], Problem] = {
     http.MalformedRequestError: _fix(
         "MALFORMED_REQUEST", 400, "request.framing", "The request is not in the form taken here"
     ),
+    http.HeadTooLargeError: _fix(
+        "HEADERS_TOO_LARGE", 431, "request.size", "The headers are over a limit"
+    ),
+    http.UriTooLongError: _fix(
+        "URI_TOO_LONG", 414, "request.size", "Path and query are over a limit"
+    ),
+    http.LateRequestError: _retry(
+        "REQUEST_TIMEOUT",
+        "request.late",
+        "The request did not come in time; nothing was written",
+        after_ms=1_000,
+        status=408,
+    ),
     http.InvalidParameterError: _fix(
         "INVALID_PARAMETER", 422, "request.parameter", "A parameter is unknown, missing or wrong"
     ),
@@ -291,6 +304,9 @@ PROBLEMS: Mapping[type[LedgerError], Problem] = {
     # The service
     domain.PushbackError: _retry(
         "LEDGER_BUSY", "service.busy", "Nothing was written; send it again later", after_ms=500
+    ),
+    http.StoppingError: _retry(
+        "STOPPING", "service.stopping", "The service stops; nothing was written", after_ms=1_000
     ),
     domain.OverloadedError: _retry(
         "OVERLOADED", "service.overload", "Too many requests wait", after_ms=1_000, status=429

@@ -138,7 +138,7 @@ async def _events(
     ends_at = time.monotonic() + STREAM_MAX_S
     yield b"retry: %d\n\n" % RECONNECT_MS
     try:
-        while time.monotonic() < ends_at:
+        while time.monotonic() < ends_at and not skin.heads.is_stopped:
             for entry in entries:
                 yield b"id: %d\nevent: entry\ndata: %b\n\n" % (
                     entry.seq,

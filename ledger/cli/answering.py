@@ -51,24 +51,26 @@ def answer_requests(service: Any, listener: socket.socket) -> None:
     gc.freeze()
     gc.set_threshold(GARBAGE_MIN)
     sys.setswitchinterval(SWITCH_S)
-    run_app(app, listener, http=importlib.import_module("api.door").Door)
+    run_app(app, listener, connection=importlib.import_module("api.door").Door)
 
 
-def run_app(app: Any, listener: socket.socket, *, http: Any = "auto") -> None:
+def run_app(app: Any, listener: socket.socket, *, connection: Any = None) -> None:
     """
     Serve an ASGI application on `listener`, which is bound, until a signal ends it.
 
     Args:
         app: The application.
         listener: Bound.
-        http: How connections are spoken to: one of the server's own ways, or a class.
+        connection: The class of connections, where it is not the usual one.
     """
     # Imported here: it takes longer to load than most commands take to run.
     import uvicorn
 
     config = uvicorn.Config(
         app,
-        http=http,
+        http=connection or importlib.import_module("api.connection").Connection,
+        # Nothing here speaks it, and a request to change over is one that may be ignored.
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,

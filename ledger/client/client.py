@@ -214,7 +214,8 @@ class Client:
         Args:
             after: Seq of the last one seen.
             wait_s: Go on for ever, asking again after so many seconds of silence, up to 60;
-                without, the feed ends with the newest entry.
+                without, the feed ends with the newest entry. A service that restarts is waited
+                for as long as one request is tried: `Retry.total_s`.
 
         Raises:
             ReceiptInvalid: Something is left out, or does not follow what came before.

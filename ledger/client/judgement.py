@@ -39,6 +39,7 @@ NOTHING_WRITTEN = frozenset(
     {
         *("LEDGER_BUSY", "OVERLOADED", "DATABASE_UNAVAILABLE", "CLOCK_UNTRUSTED"),
         *("SIGNER_UNAVAILABLE", "INTENT_CHANGED", "NOT_COSIGNED_YET", "NOT_TIMESTAMPED_YET"),
+        *("REQUEST_TIMEOUT", "STOPPING"),
     }
 )
 """Codes that come with a wait and say that nothing was written; after any other one cannot know."""

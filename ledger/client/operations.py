@@ -49,6 +49,8 @@ from ledger.errors import InclusionError, MalformedProofError, VerificationError
 from ledger.policy import Policy
 from ledger.receipt import Receipt, ReceiptLevel, VerifiedEntry, parse_receipt
 
+# So many pauses fill what time there is for one request, unless they are chosen short.
+FEED_TRIES = 24
 FEED_PAGE = 500
 INTENTS_PAGE = 200
 ENTRIES_PAGE = 100
@@ -188,7 +190,12 @@ class Operations:
         asked = question(self._path("/feed"), after=after, limit=FEED_PAGE, wait=f"{wait_s:g}")
         # A long poll is silent on purpose.
         retry = self.patience.retry
-        patient = replace(self.patience, retry=replace(retry, attempt_s=retry.attempt_s + wait_s))
+        tries = retry.tries
+        if wait_s and tries > 1:
+            # A service that restarts is away for longer than a write's tries take.
+            tries = max(tries, FEED_TRIES)
+        retry = replace(retry, tries=tries, attempt_s=retry.attempt_s + wait_s)
+        patient = replace(self.patience, retry=retry)
         found = yield from exchange(asked, read_page, patient)
         check_feed(found.entries, ledger=self.ledger, after=after, last=last, end=found.after)
         return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
-from http.client import HTTPResponse
 from typing import Any
 
 import orjson
@@ -17,11 +16,8 @@ from api.door import Door
 from ledger.canonical import parse_json
 from ledger.receipt import parse_receipt
 from tests.api.conftest import started
+from tests.api.octets import BODY, Whole, answered, raw, told
 from tests.api.support import Api, capture
-
-OF_THE_ENTRY = ("id", "seq", "entry_hash", "recorded_at", "receipt", "payloads", "trace_id")
-OF_THE_ANSWER = ("date", "location", "content-length")
-BODY = orjson.dumps(capture(subject="order/1"))
 
 
 @pytest.fixture(scope="module")
@@ -32,51 +28,6 @@ def ports(engine) -> Iterator[tuple[int, int]]:
         started(create_app(engine), lifespan="off") as other,
     ):
         yield one.config.port, other.config.port
-
-
-def raw(
-    api: Api, body: bytes = BODY, *, path: str = "/effects", version: str = "1.1", **headers: Any
-) -> bytes:
-    """A POST; a header is left out where it is None, and sent twice where it is a list."""
-    sent: dict[str, Any] = {
-        "host": "x",
-        "authorization": f"Bearer {api.token}",
-        "idempotency_key": "k",
-        "content_type": "application/json",
-        "content_length": str(len(body)),
-        **headers,
-    }
-    lines = [f"POST {api.url(path)} HTTP/{version}"]
-    for name, values in sent.items():
-        each = values if isinstance(values, list) else [values]
-        lines += [f"{name.replace('_', '-')}: {value}" for value in each if value is not None]
-    return "\r\n".join([*lines, "", ""]).encode() + body
-
-
-def answered(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
-    """The next answer on a connection."""
-    response = HTTPResponse(connection)
-    response.begin()
-    body = response.read()
-    return response.status, {k.lower(): v for k, v in response.getheaders()}, body
-
-
-def told(port: int, *requests: bytes) -> list[tuple[int, dict[str, str], Any]]:
-    """What requests, one after the other on one connection, are answered."""
-    answers = []
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
-        for request in requests:
-            connection.sendall(request)
-            status, headers, body = answered(connection)
-            document = orjson.loads(body) if body else {}
-            answers.append(
-                (
-                    status,
-                    {k: v for k, v in headers.items() if k not in OF_THE_ANSWER},
-                    {k: v for k, v in document.items() if k not in OF_THE_ENTRY},
-                )
-            )
-    return answers
 
 
 REQUESTS: dict[str, list[tuple[bytes, dict[str, Any]]]] = {
@@ -155,7 +106,7 @@ def test_requests_that_do_not_wait_for_answers_are_answered_in_order(api: Api, p
 
     with socket.create_connection(("127.0.0.1", ports[0]), timeout=30) as connection:
         connection.sendall(b"".join(sent))
-        file = _Whole(connection)
+        file = Whole(connection)
         answers = [answered(file) for _ in sent]  # type: ignore[arg-type]
 
     seqs = [orjson.loads(body)["seq"] for _, _, body in answers]
@@ -165,17 +116,6 @@ def test_requests_that_do_not_wait_for_answers_are_answered_in_order(api: Api, p
         receipt = orjson.loads(body).get("receipt")
         if receipt is not None:
             assert parse_json(parse_receipt(receipt).entry)["effect"]["key"] == key
-
-
-class _Whole:
-    """One file for all answers of a connection: what is read ahead belongs to the next."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._file = connection.makefile("rb")
-        self._file.close, self.close = lambda: None, self._file.close  # type: ignore[method-assign]
-
-    def makefile(self, *_: object) -> Any:
-        return self._file
 
 
 @pytest.mark.parametrize("pieces", [2, 7, 100])

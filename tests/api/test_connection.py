@@ -1,0 +1,128 @@
+"""Laws of connections: what is no request of ours is refused with words, after what came before."""
+
+from __future__ import annotations
+
+import io
+import socket
+import time
+
+import orjson
+import pytest
+
+from api import connection as module
+from ledger.worlds.rml import PROBLEM_MEDIA_TYPE
+from tests.api.octets import BODY, answered, raw
+from tests.api.support import Api, capture
+
+NOTE = BODY[:-1] + b',"note":"words"}'
+CHUNKED = b"(a POST whose body comes in chunks)"
+
+
+def asked(headers: bytes = b"", target: bytes = b"/healthz") -> bytes:
+    """A question that anybody may ask."""
+    return b"GET %b HTTP/1.1\r\nhost: x\r\n%b\r\n" % (target, headers)
+
+
+def heard(api: Api, sent: bytes) -> list[tuple[int, dict[str, str], bytes]]:
+    """Every answer to `sent`, until the service hangs up."""
+    post = raw(api, b"", content_length=None, transfer_encoding="chunked")
+    with socket.create_connection(("127.0.0.1", api.http.base_url.port or 0), 30) as connection:
+        connection.sendall(sent.replace(CHUNKED, post))
+        heard = _Heard(b"".join(iter(lambda: connection.recv(65_536), b"")))
+    answers = []
+    while heard.tell() < len(heard.getvalue()):
+        answers.append(answered(heard))  # type: ignore[arg-type]
+    return answers
+
+
+class _Heard(io.BytesIO):
+    """All that was answered, read as a connection is."""
+
+    def makefile(self, *_: object) -> io.BytesIO:
+        return self
+
+    def close(self) -> None:
+        """Whoever reads one answer leaves the next."""
+
+
+REFUSED = {
+    "no method": (b"FOO / HTTP/1.1\r\n\r\n", 400),
+    "line feeds alone": (b"GET /healthz HTTP/1.1\nhost: x\n\n", 400),
+    "two lengths": (asked(b"content-length: 1\r\ncontent-length: 2\r\n"), 400),
+    "a negative length": (asked(b"content-length: -1\r\n"), 400),
+    "a bad size of a chunk": (CHUNKED + b"zz\r\n", 400),
+    "a bad size of a later chunk": (CHUNKED + b"1\r\n{\r\nzz\r\n", 400),
+    "a long header": (asked(b"a: %b\r\n" % (b"b" * module.HEAD_BYTES_MAX)), 431),
+    "a header without end": (b"GET / HTTP/1.1\r\na: " + b"b" * 2_000_000, 431),
+    "many headers": (asked(b"a: b\r\n" * module.HEADER_LINES_MAX), 431),
+    "many small headers": (asked(b"a: b\r\n" * 100_000), 431),
+    "a long trailer": (CHUNKED + b"0\r\na: " + b"b" * 2_000_000, 431),
+    "a long path": (asked(target=b"/" + b"a" * module.HEAD_BYTES_MAX), 414),
+    "a path without end": (b"GET /" + b"a" * 2_000_000, 414),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_not_taken_is_told_as_a_problem(api: Api, case: str) -> None:
+    """The status, the world and what to do, as every other error has them; and the limit."""
+    sent, expected = REFUSED[case]
+
+    status, headers, body = heard(api, sent)[-1]
+
+    assert (status, headers["content-type"]) == (expected, PROBLEM_MEDIA_TYPE)
+    assert (headers["rml-world"], headers["connection"]) == ("RML1", "close")
+    if status != 400:
+        assert orjson.loads(body)["details"]["limit"] == module.HEAD_BYTES_MAX
+
+
+def test_as_many_headers_as_the_limit_says_are_taken(api: Api) -> None:
+    """The limits themselves are within them."""
+    most = b"a: b\r\n" * (module.HEADER_LINES_MAX - 2)
+    assert heard(api, asked(most + b"connection: close\r\n"))[0][0] == 200
+
+
+@pytest.mark.parametrize("bodies", [[BODY], [NOTE], [BODY, NOTE, BODY]], ids=["hot", "not", "all"])
+def test_what_was_recorded_is_answered_before_garbage_is_refused(api: Api, bodies) -> None:
+    """Whichever way it went: each has its 201, in order; then comes the refusal, and the end."""
+    assert api.post("/effects", capture(), key="before").status_code == 201
+    sent = [raw(api, body, idempotency_key=f"k-{at}") for at, body in enumerate(bodies)]
+
+    answers = heard(api, b"".join(sent) + b"GARBAGE\r\n\r\n")
+
+    assert [status for status, _, _ in answers] == [*(201 for _ in bodies), 400]
+    seqs = [orjson.loads(body)["seq"] for _, _, body in answers[:-1]]
+    assert seqs == [*range(1, len(bodies) + 1)]
+    assert api.get("").json()["size"] == 1 + len(bodies)
+
+
+@pytest.mark.parametrize(
+    ("sent", "limit"), [(b"GET /healthz HTTP/1.1\r\nho", "head"), (CHUNKED + b"5\r\n{", "body")]
+)
+def test_who_does_not_send_on_is_told_so(api: Api, monkeypatch, sent: bytes, limit: str) -> None:
+    """And does not keep a connection from others."""
+    monkeypatch.setattr(module, "COMES_WITHIN_S", 0.1)
+    [(status, headers, body)] = heard(api, sent)
+
+    assert (status, headers["content-type"]) == (408, PROBLEM_MEDIA_TYPE)
+    assert orjson.loads(body)["retryable"] is True
+    assert limit in orjson.loads(body)["detail"]
+
+
+def test_a_slow_body_is_taken_while_it_comes(api: Api, monkeypatch) -> None:
+    """It may take longer than the time in which some of it has to come."""
+    monkeypatch.setattr(module, "COMES_WITHIN_S", 0.15)
+    monkeypatch.setattr(module, "COMES_BYTES_MIN", 1)
+    request = raw(api, NOTE)
+    with socket.create_connection(("127.0.0.1", api.http.base_url.port or 0), 30) as connection:
+        for at in range(-5, 0):
+            connection.sendall(request[: len(request) - 5] if at == -5 else b"")
+            connection.sendall(request[at:][:1])
+            time.sleep(0.08)
+        assert answered(connection)[0] == 201
+
+
+def test_a_wish_for_another_protocol_is_passed_over(api: Api) -> None:
+    """RFC 9110 Section 7.8; what would be sent after it is not waited for in vain."""
+    [(status, headers, _)] = heard(api, asked(b"connection: upgrade\r\nupgrade: h2c\r\n"))
+
+    assert (status, headers["connection"]) == (200, "close")

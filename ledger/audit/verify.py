@@ -5,7 +5,8 @@ Verify an audit bundle of the Effect Ledger: alone, without network, database or
 
 BUNDLE is a directory or a .zip file. VKEY is the ledger's verifier key, which you got by another
 channel than the bundle. Exit code: 0 nothing bad was found; 1 something is bad, and the first bad
-record is named; 2 nothing can be said, for example because nobody whose key you trust is named.
+record is named; 2 nothing can be said, for example because nobody whose key you trust is named, or
+because a receipt, or the bundle of the period before, is bad itself or of something else.
 
 Needs Python 3.10 and nothing else; with the package `cryptography` signatures are checked by it.
 This file is in every bundle, byte for byte as the service that made it runs it.
@@ -54,6 +55,7 @@ SIGNED = "effect-ledger/bundle/v1"
 ENVELOPE = "envelope/"
 """What may be added to a bundle after it was signed: reviews of the close, timestamps, custody."""
 REVIEWS = "reviews.jsonl"
+PROOF = b"c2sp.org/tlog-proof@v1\n"
 TIMESTAMP = "manifest.tsr"
 UNSIGNED = ("manifest.json", "manifest.sig")
 KEY_HISTORY = "keys/history.json"
@@ -78,6 +80,11 @@ STAMPED = (
     "openssl ts -verify -data manifest.json -in envelope/manifest.tsr -CAfile ROOTS, or "
     "effect-ledger verify BUNDLE --tsa-certificates ROOTS"
 )
+UNRELATED = frozenset(
+    {"receipt.bad", "receipt.other", "previous.gap", "previous.overlap", "previous.other"}
+    | {"previous.bad"}
+)
+"""Of what was given beside the bundle: it is bad itself or of something else, and says nothing."""
 JOINED = "that the previous bundle ends where this one begins"
 NOT_JOINED = (
     "whether the previous bundle ends where this one begins: a selection has nothing that proves "
@@ -100,14 +107,26 @@ NOT_CHECKED = (
 
 Json = Any
 
+MALFORMED = (
+    *(KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError),
+    RecursionError,
+)
+"""What reading a record raises that is not in its form, however odd that is."""
+
 
 class DamageError(Exception):
     """One thing that is bad, said so that it cannot be taken for another."""
 
     def __init__(self, code: str, message: str) -> None:
+        message = shown(message)
         super().__init__(message)
         self.code = code
         self.message = message
+
+
+def shown(text: str) -> str:
+    """A text on one line, with nothing in it that a terminal obeys or a reader does not see."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 # Which of several findings is told first: the one that explains most.
@@ -121,12 +140,12 @@ RANKS = (
     "entry.signature",
     *("close.wrong", "checkpoint.replaced", "checkpoint.bad", "tree.start", "tree.end"),
     *("tree.before", "inclusion.bad", "payload.changed", "payload.missing", "payload.added"),
-    *("totals.wrong", "table.edited", "manifest.totals", "reference.bad", "receipt.other"),
+    *("totals.wrong", "table.edited", "manifest.totals", "reference.bad"),
     *("statement.missing", "statement.forged", "statement.changed", "statement.checkpoint"),
     *("statement.people", "statement.sums", "statement.unreadable", "review.bad"),
-    "timestamp.bad",
-    *("previous.gap", "previous.overlap", "previous.other", "previous.forked", "previous.bad"),
+    *("timestamp.bad", "receipt.forked", "previous.forked"),
     *("file.missing", "file.truncated", "file.changed", "file.rows", "file.added"),
+    *sorted(UNRELATED),
 )
 
 
@@ -751,7 +770,7 @@ class Bundle:
         try:
             for each in manifest["files"]:
                 bundle.files[_safe(each["path"])] = each
-        except (KeyError, TypeError) as error:
+        except MALFORMED as error:
             raise DamageError("manifest.unreadable", "manifest.json lists no files") from error
         return bundle
 
@@ -835,6 +854,8 @@ class Verdict:
     """What was found."""
 
     findings: list[DamageError] = field(default_factory=list)
+    unrelated: list[DamageError] = field(default_factory=list)
+    """Why a receipt or another bundle that was given beside this one says nothing of it."""
     checked: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
@@ -846,6 +867,8 @@ class Verdict:
     """RFC 3161 timestamp of the manifest, where there is one."""
     manifest_bytes: bytes = b""
     trusted: bool = False
+    complete: bool = False
+    """All entries of the period are there, as its manifest says."""
     empty: bool = False
     """A selection of no entries: nothing in it speaks for anything."""
 
@@ -864,7 +887,8 @@ class Verdict:
         """Exit code."""
         if self.findings and not self.is_other:
             return BAD
-        return GOOD if self.trusted and not self.empty and not self.is_other else UNKNOWN
+        is_shown = self.trusted and not (self.empty or self.is_other or self.unrelated)
+        return GOOD if is_shown else UNKNOWN
 
 
 class Verification:
@@ -888,7 +912,8 @@ class Verification:
         """
         self.bundle = bundle
         self.manifest = bundle.manifest
-        self.verdict = Verdict(trusted=bool(keys))
+        complete = bundle.manifest.get("complete") is True
+        self.verdict = Verdict(trusted=bool(keys), complete=complete)
         self.keys = list(keys)
         self._progress = progress
         self.offsets = array("Q")
@@ -897,7 +922,7 @@ class Verification:
         """Decisions that sign statements -> the entries that record them."""
 
     def run(
-        self, previous: Bundle | None = None, receipts: Iterable[tuple[str, Json]] = ()
+        self, previous: Bundle | None = None, receipts: Iterable[tuple[str, bytes]] = ()
     ) -> Verdict:
         """Check everything, and say what was found."""
         steps: list[tuple[str | None, Callable[[], object]]] = [
@@ -914,11 +939,16 @@ class Verification:
             said = f"that the bundle has the entry of {name}"
             steps.append((said, partial(self._receipt, name, receipt)))
         for what, step in steps:
-            before = (len(self.verdict.findings), len(self.verdict.left))
-            self._try(step)
-            if what and (len(self.verdict.findings), len(self.verdict.left)) == before:
+            left = len(self.verdict.left)
+            if self._try_all(step) and what and len(self.verdict.left) == left:
                 self.verdict.checked.append(what)
         return self.verdict
+
+    def _try_all(self, step: Callable[[], object]) -> bool:
+        """Whether nothing was found by a step that may find several things."""
+        before = len(self.verdict.findings) + len(self.verdict.unrelated)
+        self._try(step)
+        return len(self.verdict.findings) + len(self.verdict.unrelated) == before
 
     def _try(self, step: Callable[[], object]) -> bool:
         try:
@@ -926,7 +956,7 @@ class Verification:
         except DamageError as damage:
             self._bad(damage)
             return False
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError, OSError) as error:
+        except (*MALFORMED, OSError) as error:
             # A record that is not in its form; which one, the file hashes tell as well.
             self._bad(
                 DamageError(
@@ -938,9 +968,10 @@ class Verification:
         return True
 
     def _bad(self, damage: DamageError) -> None:
+        told = self.verdict.unrelated if damage.code in UNRELATED else self.verdict.findings
         # A file that is missing is met from more than one side.
-        if all(damage.message != each.message for each in self.verdict.findings):
-            self.verdict.findings.append(damage)
+        if all(damage.message != each.message for each in told):
+            told.append(damage)
 
     # ---- Signature and files ----
 
@@ -997,7 +1028,7 @@ class Verification:
                     if key.final_size is None:
                         key = replace(key, final_size=data["final_size"])
                         keys[vkeys[data["key_id"]]] = (key, note)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except MALFORMED as error:
             raise DamageError("key.history", f"{KEY_HISTORY} is no history of keys") from error
         return list(keys.values())
 
@@ -1219,7 +1250,7 @@ class Verification:
         for number, line in enumerate((self.bundle.added(REVIEWS) or b"").splitlines(), 1):
             try:
                 self.verdict.reviews.append(self._review(line))
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
+            except MALFORMED as error:
                 raise DamageError(
                     "review.bad", f"line {number} of {REVIEWS} is no receipt of a review"
                 ) from error
@@ -1275,7 +1306,7 @@ class Verification:
             return
         try:
             digest, at = read_token(token)
-        except (ValueError, IndexError, UnicodeDecodeError) as error:
+        except MALFORMED as error:
             raise DamageError("timestamp.bad", f"{TIMESTAMP} is no timestamp (RFC 3161)") from error
         if digest != hashlib.sha256(self.bundle.manifest_bytes).digest():
             raise DamageError(
@@ -1414,11 +1445,11 @@ class Verification:
 
     def _previous(self, other: Bundle) -> None:
         before = Verification(other, list(self.keys))
-        try:
-            before._signature()
-            before._close()
-        except DamageError as damage:
-            raise DamageError("previous.bad", f"the previous bundle: {damage.message}") from damage
+        for step in (before._signature, before._close):
+            if not before._try(step):
+                raise DamageError(
+                    "previous.bad", f"the previous bundle: {before.verdict.findings[0].message}"
+                )
         mine, theirs = self.manifest["range"], other.manifest["range"]
         if other.manifest["origin"] != self.manifest["origin"]:
             raise DamageError(
@@ -1438,7 +1469,11 @@ class Verification:
             )
         stated = self.manifest["previous"] or {}
         if stated.get("entry_hash") != other.manifest["close"]["entry_hash"]:
-            raise DamageError("previous.other", "the previous bundle ends with another close")
+            raise DamageError(
+                "previous.forked",
+                "the histories differ: the previous bundle ends with another close than the one "
+                "that this bundle names",
+            )
         if self.manifest["complete"]:
             self._joint(other)
         else:
@@ -1469,15 +1504,20 @@ class Verification:
                 "the one with which the previous one ends",
             )
 
-    def _receipt(self, name: str, document: Json) -> None:
-        receipt = document.get("receipt", document)
-        entry = receipt["entry"].encode()
-        seq = json.loads(entry)["seq"]
+    def _receipt(self, name: str, data: bytes) -> None:
+        """A receipt that proves itself has its entry here; any other says nothing of the bundle."""
+        try:
+            entry, seq = self._proved_receipt(data)
+        except DamageError as damage:
+            raise DamageError("receipt.bad", f"{name} is bad: {damage.message}") from damage
+        except MALFORMED as error:
+            raise DamageError("receipt.bad", f"{name} is no receipt") from error
         span = self.manifest["range"]
-        if not span["from_seq"] <= seq <= span["to_seq"]:
+        if not span["from_seq"] <= seq <= span["to_seq"] + 1:
             raise DamageError("receipt.other", f"{name} is of entry {seq}, outside this period")
         is_there, mark = self.manifest["complete"], f'"seq":{seq},'.encode()
-        for line in self.bundle.lines("entries.jsonl"):
+        lines = self.bundle.lines("entries.jsonl")
+        for line in lines if seq <= span["to_seq"] else [self.bundle.read("close.json")]:
             if line == entry:
                 return
             # The mark may stand in an effect's own data too.
@@ -1486,8 +1526,33 @@ class Verification:
             self.verdict.left.append(f"{name}: entry {seq} is not in this selection")
             return
         raise DamageError(
-            "receipt.other", f"{name} is of entry {seq}, and the bundle has another one there"
+            "receipt.forked",
+            f"{name} proves another entry {seq} than this bundle has: the ledger signed two",
         )
+
+    def _proved_receipt(self, data: bytes) -> tuple[bytes, int]:
+        """The entry of a receipt, and its number, after its own proof and signature held."""
+        if data.startswith(PROOF):
+            proof = data.decode()
+            extra = proof.split("\n")[1].removeprefix("extra ")
+            entry = base64.b64decode(extra, validate=True)
+        else:
+            told = json.loads(data)
+            told = told.get("receipt", told)
+            proof, entry = told["proof"], told["entry"].encode()
+        if not proof:
+            raise DamageError("receipt.bad", "nobody signed it, so it proves nothing")
+        index, hashes, note = read_proof(proof)
+        checkpoint = Checkpoint.parse(note.text)
+        origin = self.manifest["origin"]
+        if checkpoint.origin != origin:
+            raise DamageError("receipt.bad", f"it is of {checkpoint.origin}, not of {origin}")
+        note.check(self.keys, "its checkpoint", checkpoint.size)
+        root = root_from_inclusion(leaf_hash(entry), index, checkpoint.size, hashes)
+        seq: int = json.loads(entry)["seq"]
+        if root != checkpoint.root or index != seq:
+            raise DamageError("receipt.bad", "its entry is not in the tree that was signed")
+        return entry, seq
 
 
 class _InOrder:
@@ -1773,7 +1838,7 @@ class _Statement:
         """Everything that the bundle tells of it."""
         try:
             self._check(after)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except MALFORMED as error:
             raise DamageError(
                 "statement.unreadable", f"{self._path[:200]} is not in the form of a statement"
             ) from error
@@ -2317,16 +2382,18 @@ def verify(
         What was found, and the manifest; an empty one where it could not be read.
     """
     with ExitStack() as opened:
+        told = [(each.name, _read_small(each)) for each in receipts]
         try:
             bundle = open_bundle(path, opened)
-            other = None if previous is None else open_bundle(previous, opened)
-            told = [
-                (each.name, _parse(_read_small(each), "receipt.other", each.name))
-                for each in receipts
-            ]
         except DamageError as damage:
             return Verdict(findings=[damage], trusted=bool(keys)), {}
         verification = Verification(bundle, keys, progress=progress)
+        other = None
+        try:
+            other = None if previous is None else open_bundle(previous, opened)
+        except DamageError as damage:
+            message = f"the previous bundle: {damage.message}"
+            verification.verdict.unrelated.append(DamageError("previous.bad", message))
         return verification.run(other, told), bundle.manifest
 
 
@@ -2339,8 +2406,8 @@ def document(verdict: Verdict, manifest: dict[str, Json]) -> dict[str, Json]:
         "authenticated": verdict.trusted,
         "ledger": manifest.get("ledger"),
         "origin": manifest.get("origin"),
-        "period": manifest.get("period"),
-        "range": manifest.get("range"),
+        "period": _object(manifest, "period"),
+        "range": _object(manifest, "range"),
         "complete": manifest.get("complete"),
         "empty": verdict.empty,
         "entries": verdict.entries,
@@ -2349,39 +2416,35 @@ def document(verdict: Verdict, manifest: dict[str, Json]) -> dict[str, Json]:
         "findings": [
             {"code": each.code, "message": each.message} for each in [first, *others] if each
         ],
+        "unrelated": [{"code": each.code, "message": each.message} for each in verdict.unrelated],
         "checked": verdict.checked,
         "notes": verdict.notes,
         "not_checked": [*NOT_CHECKED, *_also_not_checked(verdict)],
     }
 
 
+def _object(manifest: dict[str, Json], name: str) -> dict[str, Json] | None:
+    """A member of a manifest that nobody may have signed, where it is an object."""
+    value = manifest.get(name)
+    return value if isinstance(value, dict) else None
+
+
 def prose(verdict: Verdict, manifest: dict[str, Json]) -> str:
     """What was found, for people."""
     told = document(verdict, manifest)
-    if verdict.findings:
-        lines = ["BAD: this bundle is not what was recorded and signed."]
-        if verdict.is_other:
-            lines = ["NOT OURS: this is no bundle of a format that is known here."]
-    elif verdict.empty:
-        lines = ["NOTHING SHOWN: the selection has no entries, so there is nothing to be good."]
-    elif verdict.trusted:
-        lines = [
-            "GOOD: nothing in this bundle was changed"
-            + (" or left out." if told["complete"] else ".")
-        ]
-    else:
-        lines = [
-            "NOT AUTHENTICATED: the bundle agrees with itself, under a key that it names itself."
-        ]
+    lines = [_headline(verdict)]
     if manifest:
         period, span = told["period"] or {}, told["range"] or {}
-        lines.append(f"  ledger   {told['origin']}")
-        lines.append(
-            f"  period   {period.get('name')}: {period.get('from_at')} to {period.get('to_at')}"
-        )
-        lines.append(
-            f"  entries  {verdict.entries:,} (seq {span.get('from_seq')} to {span.get('to_seq')})"
-        )
+        lines += [
+            shown(f"  ledger   {told['origin']}"),
+            shown(
+                f"  period   {period.get('name')}: {period.get('from_at')} to {period.get('to_at')}"
+            ),
+            shown(
+                f"  entries  {verdict.entries:,} (seq {span.get('from_seq')} to "
+                f"{span.get('to_seq')})"
+            ),
+        ]
     if told["first_bad"]:
         lines.append(f"First bad\n  {told['first_bad']['message']} [{told['first_bad']['code']}]")
         also = told["findings"][1:]
@@ -2389,14 +2452,34 @@ def prose(verdict: Verdict, manifest: dict[str, Json]) -> str:
             lines.append(
                 "Also\n" + "\n".join(f"  {each['message']} [{each['code']}]" for each in also)
             )
+    beside = [f"{each['message']} [{each['code']}]" for each in told["unrelated"]]
     for title, each in (
+        ("Bad or of something else", beside),
         ("Checked", told["checked"]),
         ("Notes", told["notes"]),
         ("Not checked", told["not_checked"]),
     ):
         if each:
-            lines.append(f"{title}\n" + "\n".join(f"  {line}" for line in each))
+            lines.append(f"{title}\n" + "\n".join(f"  {shown(line)}" for line in each))
     return "\n".join(lines)
+
+
+def _headline(verdict: Verdict) -> str:
+    if verdict.is_other:
+        return "NOT OURS: this is no bundle of a format that is known here."
+    if verdict.findings:
+        return "BAD: this bundle is not what was recorded and signed."
+    if verdict.unrelated:
+        return (
+            "NOT COMPARED: nothing bad was found in this bundle, and what was given beside it is "
+            "bad or of something else."
+        )
+    if verdict.empty:
+        return "NOTHING SHOWN: the selection has no entries, so there is nothing to be good."
+    if not verdict.trusted:
+        return "NOT AUTHENTICATED: the bundle agrees with itself, under a key that it names itself."
+    left_out = " or left out" if verdict.complete else ""
+    return f"GOOD: nothing in this bundle was changed{left_out}."
 
 
 def _also_not_checked(verdict: Verdict) -> list[str]:
@@ -2423,7 +2506,7 @@ def main(arguments: list[str] | None = None) -> int:
         type=Path,
         action="append",
         default=[],
-        help="a receipt whose entry must be in the bundle",
+        help="a receipt, whose entry must be in the bundle",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     asked = parser.parse_args(arguments)

@@ -107,7 +107,7 @@ class Output:
 
 def print_json(document: Mapping[str, Any]) -> bool:
     """One JSON object, on one line of standard output; whether somebody reads it still."""
-    return _print(orjson.dumps(document, default=str).decode(), sys.stdout)
+    return _write(orjson.dumps(document, default=str).decode(), sys.stdout)
 
 
 def error_document(error: LedgerError) -> dict[str, Any]:
@@ -129,11 +129,16 @@ def table(rows: list[tuple[str, ...]]) -> str:
     )
 
 
+def shown(text: str) -> str:
+    """A text of others on one line, with nothing in it that a terminal obeys or that is unseen."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
 def facts(**members: object) -> str:
     """Names and values under each other, those that are None left out."""
     return table(
         [
-            (f"  {name.replace('_', ' ')}", str(value))
+            (f"  {name.replace('_', ' ')}", shown(str(value)))
             for name, value in members.items()
             if value is not None
         ]
@@ -167,6 +172,10 @@ def _is_shut_out(cause: object) -> bool:
 
 
 def _print(text: str, stream: TextIO) -> bool:
+    return _write("\n".join(map(shown, text.split("\n"))), stream)
+
+
+def _write(text: str, stream: TextIO) -> bool:
     try:
         print(text, file=stream, flush=True)
     except BrokenPipeError:

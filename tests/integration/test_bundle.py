@@ -164,17 +164,102 @@ def test_a_packed_bundle_is_as_good(taken, room):
         assert {each.date_time for each in opened.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
-def test_a_receipt_that_somebody_kept_is_found_in_the_bundle(taken, tmp_path):
-    line = (taken.march / "entries.jsonl").read_bytes().splitlines()[3]
-    kept = tmp_path / "receipt.json"
-    kept.write_text(json.dumps({"receipt": {"entry": line.decode()}}))
-    other = tmp_path / "other.json"
-    other.write_text(json.dumps({"entry": line.decode().replace("because", "x")[:-1] + " }"}))
+def kept_receipt(house: House, bundle: Path, seq: int, into: Path, *, whole: bool = False) -> Path:
+    """The receipt of an entry, as somebody kept it: in JSON, or in one file."""
+    ledger = orjson.loads((bundle / "manifest.json").read_bytes())["ledger"]
+    receipt = house.reader.receipt(ledger, seq)
+    path = into / f"receipt-{seq}{'.tlog-proof' if whole else '.json'}"
+    path.write_text(receipt.to_text() if whole else json.dumps({"receipt": receipt.to_document()}))
+    return path
 
-    code, told = run(taken.march, "--vkey", taken.vkey, "--receipt", kept)
-    assert (code, "that the bundle has the entry of receipt.json" in told["checked"]) == (0, True)
+
+def test_a_receipt_that_somebody_kept_is_found_in_the_bundle(house, taken, tmp_path):
+    """Also the one of the close itself; and the command says what verify.py says."""
+    kept = kept_receipt(house, taken.march, 3, tmp_path)
+    whole = kept_receipt(house, taken.march, 4, tmp_path, whole=True)
+    close = kept_receipt(house, taken.march, 18, tmp_path)
+    receipts = [part for each in (kept, whole, close) for part in ("--receipt", each)]
+
+    code, told = run(taken.march, "--vkey", taken.vkey, *receipts)
+    assert (code, told["unrelated"], told["findings"]) == (0, [], [])
+    for each in (kept, whole, close):
+        assert f"that the bundle has the entry of {each.name}" in told["checked"]
+    judged = orjson.loads(judge(taken.march, "--vkey", taken.vkey, *receipts, "--json"))
+    assert (judged["verified"], judged["checked"]) == (True, told["checked"])
+
+
+def test_a_genuine_receipt_of_another_entry_is_evidence_against_the_bundle(house, taken, tmp_path):
+    kept = kept_receipt(house, taken.march, 7, tmp_path)
+    bundle = shutil.copytree(taken.march, tmp_path / "bundle")
+    entry_byte(bundle, taken)
+    code, told = run(bundle, "--vkey", taken.vkey, "--receipt", kept)
+
+    assert (code, told["unrelated"]) == (1, [])
+    assert "receipt.forked" in {each["code"] for each in told["findings"]}
+
+
+NO_RECEIPTS: dict[str, tuple[str, Callable[[str], str]]] = {
+    "forged": (
+        "receipt.bad",
+        lambda text: text.replace("because", "BECAUSE").replace("desk", "dusk"),
+    ),
+    "unsigned": (
+        "receipt.bad",
+        lambda _: json.dumps({"receipt": {"entry": '{"seq":3}', "proof": ""}}),
+    ),
+    "nothing": ("receipt.bad", lambda _: ""),
+    "no-object": ("receipt.bad", lambda _: "[1]"),
+    "deep": ("receipt.bad", lambda _: "[" * 200_000),
+    "deep-entry": (
+        "receipt.bad",
+        lambda text: json.dumps(json.loads(text)["receipt"] | {"entry": "[" * 200_000}),
+    ),
+    "signed-by-nobody": ("receipt.bad", lambda text: text.replace("\\u2014 ", "\\u2014 x")),
+}
+
+
+@pytest.mark.parametrize("name", NO_RECEIPTS)
+def test_a_bad_receipt_says_nothing_of_the_bundle(house, taken, tmp_path, name):
+    """It ends with 2 and names the receipt; the bundle is as good as it was."""
+    code, change = NO_RECEIPTS[name]
+    path = kept_receipt(house, taken.march, 3, tmp_path)
+    path.write_text(change(path.read_text()))
+    exit_code, told = run(taken.march, "--vkey", taken.vkey, "--receipt", path)
+
+    assert (exit_code, told["verified"], told["findings"]) == (2, False, [])
+    assert [each["code"] for each in told["unrelated"]] == [code]
+    assert path.name in told["unrelated"][0]["message"]
+    done = CliRunner().invoke(
+        app, ["verify", str(taken.march), "--vkey", taken.vkey, "--receipt", str(path)]
+    )
+    assert "NOT COMPARED: the bundle is good" in done.stdout
+
+
+def test_a_receipt_of_another_period_or_ledger_is_told_as_that(house, taken, tmp_path):
+    elsewhere = kept_receipt(house, taken.april, 20, tmp_path)
+    code, told = run(taken.march, "--vkey", taken.vkey, "--receipt", elsewhere)
+    assert (code, [each["code"] for each in told["unrelated"]]) == (2, ["receipt.other"])
+
+    other = kept_receipt(house, taken.other, 3, tmp_path)
     code, told = run(taken.march, "--vkey", taken.vkey, "--receipt", other)
-    assert (code, told["first_bad"]["code"]) == (1, "receipt.other")
+    assert (code, [each["code"] for each in told["unrelated"]]) == (2, ["receipt.bad"])
+
+
+def test_what_somebody_wrote_into_names_does_not_speak_for_the_verifier(taken, tmp_path):
+    """Escape sequences and line ends of names are shown and not obeyed, whoever prints."""
+    bundle = shutil.copytree(taken.march, tmp_path / "bundle")
+    (bundle / "x\x1b[2J\x1b[HGOOD: nothing\nGOOD: was \u202echanged\x1b[8m").write_text("x")
+    printed = subprocess.run(
+        [sys.executable, "-I", bundle / "verify.py", bundle, "--vkey", taken.vkey],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    ).stdout
+
+    for told in (printed, judge(bundle, "--vkey", taken.vkey)):
+        assert all(line.isprintable() for line in told.splitlines())
+        assert not any(line.startswith("GOOD") for line in told.splitlines())
+        assert "x\\x1b[2J\\x1b[HGOOD: nothing\\nGOOD: was \\u202echanged" in told
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +291,7 @@ def test_a_reviewer_who_is_only_named_is_told_from_one_who_confirmed(taken, revi
         ((b"ben", b"anna"), "prepared the close, and reviewed it too"),
         ((b"period.reviewed", b"period.reviewer"), "is of another close"),
         ((b"tlog-proof@v1", b"tlog-proof@v2"), "no receipt of a review"),
+        ((b'{"level"', b"[" * 200_000), "no receipt of a review"),
     ],
 )
 def test_a_review_that_was_made_up_is_found_out(taken, reviewed, tmp_path, made_up, says):
@@ -591,13 +677,24 @@ def test_another_key_of_the_same_name_is_told(taken):
     assert "signed by another key than the one you trust" in told["first_bad"]["message"]
 
 
-def test_a_gap_between_two_bundles_is_told(taken):
-    code, told = run(taken.may, "--vkey", taken.vkey, "--previous", taken.march)
+@pytest.mark.parametrize(
+    ("which", "previous", "code", "says"),
+    [
+        ("may", "march", "previous.gap", "there is a gap: the previous bundle ends with entry 17"),
+        ("march", "april", "previous.overlap", "the bundles overlap"),
+        ("april", "other", "previous.bad", "this bundle is of ledger"),
+    ],
+)
+def test_a_previous_bundle_that_does_not_join_is_no_word_against_this_one(
+    taken, which, previous, code, says
+):
+    exit_code, told = run(
+        getattr(taken, which), "--vkey", taken.vkey, "--previous", getattr(taken, previous)
+    )
 
-    assert (code, told["first_bad"]["code"]) == (1, "previous.gap")
-    assert "there is a gap: the previous bundle ends with entry 17" in told["first_bad"]["message"]
-    code, told = run(taken.march, "--vkey", taken.vkey, "--previous", taken.april)
-    assert (code, told["first_bad"]["code"]) == (1, "previous.overlap")
+    assert (exit_code, told["findings"], told["verified"]) == (2, [], False)
+    assert [each["code"] for each in told["unrelated"]] == [code]
+    assert says in told["unrelated"][0]["message"]
 
 
 def sign(house: House, bundle: Path, **members: object) -> None:
@@ -645,19 +742,18 @@ def test_a_previous_bundle_whose_close_was_edited_is_no_joint(taken, tmp_path):
     edited_close(march, taken)
 
     code, told = run(taken.april, "--vkey", taken.vkey, "--previous", march)
-    assert (code, told["first_bad"]["code"]) == (1, "previous.bad")
+    assert (code, told["unrelated"][0]["code"]) == (2, "previous.bad")
+    code, told = run(taken.april, "--vkey", taken.vkey, "--previous", tmp_path / "nothing")
+    assert (code, told["unrelated"][0]["code"]) == (2, "previous.bad")
 
 
-def test_a_selection_does_not_claim_its_joint_or_what_it_has_not(room, taken, tmp_path):
+def test_a_selection_does_not_claim_its_joint_or_what_it_has_not(house, room, taken, tmp_path):
     """Neither good nor bad: it is told among what was not checked."""
     ledger = orjson.loads((taken.april / "manifest.json").read_bytes())["ledger"]
     some = room.unpacked(ledger, "2026-04", tmp_path, Selection(type="card.refund"))
-    lines = lines_of(taken.april)
-    kept, missing, changed = (tmp_path / f"{name}.json" for name in ("kept", "left", "changed"))
-    kept.write_text(json.dumps({"entry": lines_of(some)[0].decode()[:-1]}))
-    missing.write_text(json.dumps({"entry": lines[-1].decode()[:-1]}))
-    changed.write_text(json.dumps({"entry": lines_of(some)[0].decode()[:-1] + " "}))
-
+    seqs = [orjson.loads(line)["seq"] for line in lines_of(some)]
+    kept = kept_receipt(house, some, seqs[0], tmp_path)
+    missing = kept_receipt(house, some, seqs[-1] + 1, tmp_path)
     code, told = run(
         some,
         *("--vkey", taken.vkey, "--previous", taken.march),
@@ -666,11 +762,9 @@ def test_a_selection_does_not_claim_its_joint_or_what_it_has_not(room, taken, tm
     assert (code, told["findings"]) == (0, [])
     assert verify.JOINED not in told["checked"]
     assert verify.NOT_JOINED in told["not_checked"]
-    assert "that the bundle has the entry of kept.json" in told["checked"]
-    assert "that the bundle has the entry of left.json" not in told["checked"]
+    assert f"that the bundle has the entry of {kept.name}" in told["checked"]
+    assert f"that the bundle has the entry of {missing.name}" not in told["checked"]
     assert any("is not in this selection" in each for each in told["not_checked"])
-    code, told = run(some, "--vkey", taken.vkey, "--receipt", changed)
-    assert (code, told["first_bad"]["code"]) == (1, "receipt.other")
 
 
 def test_whoever_holds_the_key_still_cannot_leave_an_entry_out(house, taken, tmp_path):

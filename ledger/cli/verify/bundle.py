@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from ledger.audit import verify as verifier
@@ -18,6 +18,16 @@ from ledger.statement import Verdict
 _FILES = ("manifest.json", "entries.jsonl")
 _ZIP_START = b"PK\x03\x04"
 _LEFT_OUT = ("entry.missing", "previous.", "tree.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """What an auditor holds beside a bundle, and it must agree with."""
+
+    previous: Path | None
+    """The bundle of the period before."""
+    receipts: tuple[Path, ...]
+    """Files of receipts whose entries must be in it."""
 
 
 def is_bundle(path: Path) -> bool:
@@ -52,7 +62,7 @@ def check_bundle(path: Path) -> None:
         )
 
 
-def judge_bundle(output: Output, path: Path, trust: Trust, previous: Path | None) -> Judgement:
+def judge_bundle(output: Output, path: Path, trust: Trust, beside: Beside) -> Judgement:
     """
     What a bundle proves under the keys that are trusted; without any, under its own word.
 
@@ -65,7 +75,9 @@ def judge_bundle(output: Output, path: Path, trust: Trust, previous: Path | None
         for each in trust.logs
     ]
     with output.progress("Verifying the bundle", "entries") as tell:
-        verdict, manifest = verifier.verify(path, keys, previous=previous, progress=tell)
+        verdict, manifest = verifier.verify(
+            path, keys, previous=beside.previous, receipts=beside.receipts, progress=tell
+        )
     if verdict.is_other:
         raise SettingsError(f"not ours: {verdict.findings[0].message}")
     told = verifier.document(verdict, manifest)
@@ -76,6 +88,7 @@ def judge_bundle(output: Output, path: Path, trust: Trust, previous: Path | None
         subject="the bundle",
         verdicts=_verdicts(verdict, complete=bool(told["complete"])),
         nothing="the selection has no entries" if verdict.empty else None,
+        unrelated=told["unrelated"],
         level="log-signed" if verdict.code == verifier.GOOD else None,
         document={
             name: told[name]
@@ -87,6 +100,7 @@ def judge_bundle(output: Output, path: Path, trust: Trust, previous: Path | None
                 "complete",
                 "entries",
                 "findings",
+                "unrelated",
                 "reviews",
             )
         }

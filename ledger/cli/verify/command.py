@@ -13,7 +13,7 @@ from ledger.canonical import parse_json
 from ledger.checkpoint import parse_checkpoint
 from ledger.cli.files import read_file
 from ledger.cli.output import JsonOption, Output, QuietOption
-from ledger.cli.verify.bundle import is_bundle, judge_bundle
+from ledger.cli.verify.bundle import Beside, is_bundle, judge_bundle
 from ledger.cli.verify.fork import judge_fork
 from ledger.cli.verify.judgement import Judgement, refuted
 from ledger.cli.verify.receipt import is_receipt, judge_receipt
@@ -65,6 +65,10 @@ def verify(
         Path | None,
         typer.Option(help="For a bundle: that of the period before, which must join it."),
     ] = None,
+    receipt: Annotated[
+        list[Path] | None,
+        typer.Option(help="For a bundle: a receipt whose entry must be in it. Repeatable."),
+    ] = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> int:
@@ -86,16 +90,17 @@ def verify(
         checkpoint=checkpoint,
         tsa_certificates=tsa_certificates,
     )
-    return _judge(output, what, trust, previous).tell(output)
+    beside = Beside(previous=previous, receipts=tuple(receipt or ()))
+    return _judge(output, what, trust, beside).tell(output)
 
 
-def _judge(output: Output, what: str, trust: Trust, previous: Path | None) -> Judgement:
+def _judge(output: Output, what: str, trust: Trust, beside: Beside) -> Judgement:
     """The judgement of evidence by the kind it is of; each kind has its module."""
     if urlsplit(what).scheme in {"http", "https"}:
         return _judge_url(output, what, trust)
     path = Path(what)
     if is_bundle(path):
-        return _judged("the bundle", what, lambda: judge_bundle(output, path, trust, previous))
+        return _judged("the bundle", what, lambda: judge_bundle(output, path, trust, beside))
     trust.require_logs()
     if not path.is_dir():
         return _judged("the receipt", what, lambda: _judge_file(path, trust))

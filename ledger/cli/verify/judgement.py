@@ -47,6 +47,8 @@ class Judgement:
     findings_total: int = 0
     nothing: str | None = None
     """Why it shows nothing, though nothing in it is bad."""
+    unrelated: Sequence[Mapping[str, str]] = ()
+    """`code` and `message`: why what was given beside it is bad itself, or of something else."""
     authenticated: bool = True
     """Whether anyone the caller trusts vouched for it."""
     error: VerificationError | None = field(default=None, repr=False)
@@ -64,11 +66,15 @@ class Judgement:
             output.note(f"effect-ledger: {self.error.message}")
         if not self.good:
             return BAD_EVIDENCE
-        return GOOD if self.authenticated and self.nothing is None else BAD_INPUT
+        return GOOD if self._is_shown else BAD_INPUT
+
+    @property
+    def _is_shown(self) -> bool:
+        return self.authenticated and self.nothing is None and not self.unrelated
 
     def _document(self) -> dict[str, Any]:
         document = {
-            "verified": self.good and self.authenticated and self.nothing is None,
+            "verified": self.good and self._is_shown,
             "authenticated": self.authenticated,
             **self.document,
             "verdicts": {name: self.verdicts[name] for name in VERDICTS},
@@ -93,6 +99,9 @@ class Judgement:
             lines.append(
                 f"First bad\n  {place}{self.first_bad['message']} ({self.first_bad['check']}){more}"
             )
+        if self.unrelated:
+            beside = (f"  {each['message']} ({each['code']})" for each in self.unrelated)
+            lines.append("Bad itself, or of something else\n" + "\n".join(beside))
         if self.not_checked:
             lines.append("Not checked\n" + "\n".join(f"  {each}" for each in self.not_checked))
         return "\n".join(lines)
@@ -105,6 +114,10 @@ class Judgement:
             return f"NOTHING SHOWN: {self.nothing}"
         if not self.authenticated:
             return f"NOT AUTHENTICATED: {self.subject} is good by its own word alone"
+        if self.unrelated:
+            return (
+                f"NOT COMPARED: {self.subject} is good, and what was given beside it is not of it"
+            )
         return f"{subject} is good"
 
 

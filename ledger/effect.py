@@ -44,6 +44,7 @@ from ledger.forms.money import (
     check_decimals,
     exponent,
 )
+from ledger.forms.references import check_reference
 from ledger.forms.timestamps import format_time
 from ledger.values import make
 
@@ -224,6 +225,9 @@ def build_effect(document: Mapping[str, Any], *, rules: Rules, now: datetime) ->
             f"must not be more than {FUTURE_MAX.seconds // 60} minutes in the future",
         )
 
+    for name in ("subject", "business_key"):
+        if name in words:
+            check_reference(words[name], "/" + name)
     effect = _effect(words, kind)
     # What the ledger itself says is screened when it is made.
     if rules.screen and not rules.notices:

@@ -91,6 +91,9 @@ _SHAPES = bytes(
     for octet in range(256)
 )
 _SHORTEST = 13
+# Small and full width are what mail programs of East Asia make of one, and take for one.
+_AT_SIGNS = re.compile("[@\ufe6b\uff20]")
+_WIDE_AT_SIGNS = re.compile(b"\xef(?:\xb9\xab|\xbc\xa0)")
 _CARD_SHAPE = b"0" * _SHORTEST
 # Begins with what is the same in all of them, which is looked for at once.
 _IBAN_SHAPE = re.compile(rb"\.aa\.?0\.?0(?:\.?[a0]){11}")
@@ -106,6 +109,7 @@ def is_suspicious(encoded: bytes) -> bool:
     # writes before a text or an escaped character is no letter and no digit.
     return (
         b"@" in encoded
+        or (not encoded.isascii() and _WIDE_AT_SIGNS.search(encoded) is not None)
         or _CARD_SHAPE in encoded.translate(_SHAPES, b" -")
         or _IBAN_SHAPE.search(encoded.translate(_SHAPES)) is not None
     )
@@ -125,7 +129,7 @@ def screen(texts: Iterable[tuple[str, str]], checks: Collection[str] = CHECKS) -
     """
     for pointer, text in texts:
         # Nothing that is looked for is shorter, but for an address.
-        if (len(text) < _SHORTEST and "@" not in text) or _EXEMPT_POINTERS.fullmatch(pointer):
+        if (len(text) < _SHORTEST and not has_at_sign(text)) or _EXEMPT_POINTERS.fullmatch(pointer):
             continue
         for check, says, finds in _FINDERS:
             if check not in checks or (check == CARD and not _CARD_POINTERS.fullmatch(pointer)):
@@ -155,8 +159,8 @@ def texts_of(value: Any, pointer: str = "") -> Iterator[tuple[str, str]]:
 
 
 def has_at_sign(text: str) -> bool:
-    """Whether an `@` stands anywhere."""
-    return "@" in text
+    """Whether an `@` stands anywhere, in any of its three widths."""
+    return _AT_SIGNS.search(text) is not None
 
 
 def has_iban(text: str) -> bool:

@@ -212,3 +212,35 @@ def test_a_correction_is_held_to_the_decimals_of_its_own_currency(currency):
         return
     with pytest.raises(MalformedEffectError, match="exactly 0 decimals"):
         build_effect({**REFUND, "money": money}, rules=RULES, now=NOW)
+
+
+@pytest.mark.parametrize("member", ["subject", "business_key"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(
+            " order/1",
+            "order/1 ",
+            "order\u200b/1",
+            "\u202eorder/1",
+            "order/1\u00ad",
+            "order\u00a01",
+        ),
+        *("order/1\U000e0041", "order/1\ufe0f", "\u3164", "order\u2028/1", "order\u2800/1"),
+    ],
+)
+def test_references_that_look_alike_are_not_two(member, words):
+    """Refused when asked for; what was recorded with one is read as it is."""
+    with pytest.raises(MalformedEffectError) as refused:
+        build(**{member: words})
+    assert refused.value.details["pointer"] == f"/{member}"
+
+    recorded = json.loads(build(**{member: "order/1"}).encoded) | {member: words}
+    assert getattr(read_effect(recorded), member) == words
+
+
+@pytest.mark.parametrize(
+    "words", ["order/1 of 2", "Bestellung/Stra\u00dfe", "\u6ce8\u6587/1", "\u05d4/1"]
+)
+def test_references_in_any_script_are_taken_as_they_are(words):
+    assert build(subject=words).subject == words

@@ -204,3 +204,12 @@ def test_a_quick_look_misses_nothing_that_a_close_look_finds(text, before, after
     whole = f"{before}{text}{after}"
     if "@" in whole or has_iban(whole) or has_card_number(whole):
         assert is_suspicious(canonical_bytes(whole))
+
+
+@pytest.mark.parametrize("at", ["@", "\ufe6b", "\uff20"])
+def test_an_address_is_found_in_every_width_of_its_at_sign(at):
+    for words in (f"a{at}b.de", f"order/ada{at}example.com"):
+        assert is_suspicious(canonical_bytes({"subject": words}))
+        with pytest.raises(PersonalDataError) as refused:
+            screen([("/subject", words)])
+        assert refused.value.details["check"] == AT_SIGN

@@ -31,6 +31,7 @@ PERIOD: dict[str, Any] = {
     "totals_hash": _HASH,
     "preparer": "anna.accounting",
     "reviewer": "ben.audit",
+    "closed_before": [],
     "reviews": [
         {
             "reviewer": "ben.audit",

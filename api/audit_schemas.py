@@ -65,6 +65,10 @@ class PeriodOut(BaseModel):
     preparer: str
     reviewer: str | None = Field(default=None, description="As the preparer states.")
     supersedes: str | None = None
+    closed_before: list[str] = Field(
+        description="Later periods that were closed before this one: what was recorded until then "
+        "is theirs, whenever it occurred."
+    )
     reviews: list[ReviewOut] = Field(description="Who confirmed it with a key of their own.")
     checkpoint: str | None = Field(description="Signed note over it; null until it is signed.")
     replayed: bool | None = Field(default=None, description="It stood there already.")

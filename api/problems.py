@@ -192,8 +192,13 @@ PROBLEMS: Mapping[type[LedgerError], Problem] = {
     domain.LedgerExistsError: _fix(
         "LEDGER_EXISTS", 409, "ledger.exists", "The name or origin is taken"
     ),
-    domain.PeriodError: _fix(
-        "NO_SUCH_PERIOD", 422, "period.span", "There is no such period, or it is not over"
+    domain.PeriodError: _fix("NO_SUCH_PERIOD", 422, "period.name", "There is no such period"),
+    domain.PeriodSpanError: _fix(
+        "PERIOD_SPAN_INVALID", 422, "period.span", "The moments are not those of a period"
+    ),
+    domain.PeriodOpenError: _fix("PERIOD_NOT_OVER", 422, "period.span", "The period is not over"),
+    domain.SelfReviewError: _fix(
+        "SELF_REVIEW", 422, "close.four_eyes", "Whoever prepares a close may not review it"
     ),
     domain.PeriodClosedError: _history(
         "PERIOD_CLOSED", 409, "period.closed", "What is closed does not allow this close"

@@ -23,6 +23,9 @@ Every error of the ledger, grouped by what the caller does next.
     |  |__AbandonedError             another item of the same atomic batch was refused
     |  |__LedgerExistsError          the name or origin is taken
     |  |__PeriodError                no such period can be closed
+    |  |  |__PeriodSpanError         its moments are not those of a period
+    |  |  |__PeriodOpenError         it is not over
+    |  |  |__SelfReviewError         whoever prepares a close may not review it
     |  |  |__PeriodClosedError       it is closed already, or others stand in its way
     |  |__BreakError               a break of a reconciliation does not stand so
     |  |__SettingsError              a setting or command argument is missing or wrong
@@ -144,7 +147,19 @@ class LedgerExistsError(RejectedError):
 
 
 class PeriodError(RejectedError):
-    """There is no such period, or it is not over. Nothing was written."""
+    """There is no such period. Nothing was written."""
+
+
+class PeriodSpanError(PeriodError):
+    """Its moments are no span, or not those of its name. Nothing was written."""
+
+
+class PeriodOpenError(PeriodError):
+    """The period is not over. Nothing was written."""
+
+
+class SelfReviewError(PeriodError):
+    """Whoever prepares a close may not review it. Nothing was written."""
 
 
 class PeriodClosedError(PeriodError):

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from ledger.effect import Effect, Kind
-from ledger.errors import PeriodError
+from ledger.errors import PeriodError, PeriodSpanError
 from ledger.forms.names import check_period_name
 from ledger.forms.timestamps import format_time
 
@@ -77,8 +77,9 @@ def build_period(
 
     Raises:
         MalformedEffectError, TooLargeError: Nothing can be called so.
-        PeriodError: The moments are missing, in the wrong order, or given beside a name of
-            the calendar, which has its own.
+        PeriodError: It is no name of the calendar, and has not its moments.
+        PeriodSpanError: They are in the wrong order, or given beside a name of the calendar, which
+            has its own.
     """
     check_period_name(name, "/name")
     span = _calendar_span(name)
@@ -87,7 +88,7 @@ def build_period(
             format_time(datetime(*day, tzinfo=ZoneInfo(time_zone)).astimezone(UTC)) for day in span
         )
         if (from_at or first, to_at or after) != (first, after):
-            raise PeriodError(
+            raise PeriodSpanError(
                 f"{name} is a name of the calendar: in {time_zone} it is from {first} to {after}. "
                 "Leave from and to out, or choose another name",
                 name=name,
@@ -100,7 +101,7 @@ def build_period(
             name=name,
         )
     if from_at >= to_at:
-        raise PeriodError(f"period {name} would end before it begins", name=name)
+        raise PeriodSpanError(f"period {name} would end before it begins", name=name)
     return Period(name=name, from_at=from_at, to_at=to_at)
 
 

@@ -138,6 +138,9 @@ def check_close(request: Request, access: Access, named: str) -> None:
 _NAME = parameter("name", "path", {"type": "string"}, "Name of the period, such as 2026-10.")
 _WRITE_PROBLEMS = (
     domain.PeriodError,
+    domain.PeriodSpanError,
+    domain.PeriodOpenError,
+    domain.SelfReviewError,
     domain.PeriodClosedError,
     *APPENDING,
     UnexpectedWriteError,

@@ -24,6 +24,8 @@ class Close:
     """The checkpoint it is proved under; both None until one is signed."""
     superseded_by: str | None
     """Id of the close that corrects it."""
+    closed_before: tuple[str, ...] = ()
+    """Later periods that were closed before this one: they have what was recorded until then."""
     reviews: tuple[Entry, ...] = ()
     """The entries by which others than the preparer confirmed it, each with a key of their own."""
 
@@ -50,6 +52,7 @@ class Close:
             "state": "closed" if self.superseded_by is None else "superseded",
             "superseded_by": self.superseded_by,
             **self.data,
+            "closed_before": list(self.closed_before),
             "reviews": [
                 {
                     "reviewer": (each.effect.data or {})["reviewer"],
@@ -62,6 +65,15 @@ class Close:
             ],
             "checkpoint": None if note is None else note.decode(),
         }
+
+
+def later_periods(close: Close, earlier: Iterable[Close]) -> tuple[str, ...]:
+    """Names of periods after that of `close`, of those closes before it that stand."""
+    return tuple(
+        each.period.name
+        for each in earlier
+        if each.superseded_by is None and each.period.from_at >= close.period.to_at
+    )
 
 
 def read_close(

@@ -18,7 +18,7 @@ import orjson
 from sqlalchemy import Engine
 
 from ledger.append import Appender
-from ledger.audit.close import Close, read_close, reviews_by_close
+from ledger.audit.close import Close, later_periods, read_close, reviews_by_close
 from ledger.audit.verify import Totals
 from ledger.effect import Effect
 from ledger.entry import Entry
@@ -26,8 +26,9 @@ from ledger.errors import (
     LedgerError,
     NotFoundError,
     PeriodClosedError,
-    PeriodError,
+    PeriodOpenError,
     PushbackError,
+    SelfReviewError,
 )
 from ledger.forms.names import check_principal_name
 from ledger.forms.notices import SUMS_MAX
@@ -152,15 +153,16 @@ class Closing:
 
         Raises:
             NotFoundError: No ledger has this name.
-            PeriodError: There is no such period, it is not over, or nobody but the preparer
-                reviewed it.
+            PeriodError: There is no such period.
+            PeriodOpenError: It is not over.
+            SelfReviewError: The preparer is the reviewer too.
             PeriodClosedError: It is closed otherwise, or another close stands in the way.
             PushbackError, OutcomeUnknownError, LedgerBrokenError: As `Appender.append`.
         """
         _check_people(preparer, reviewer)
         period = build_period(name, self._time_zone(ledger), from_at=from_at, to_at=to_at)
         if period.to_at > format_time(datetime.now(UTC)):
-            raise PeriodError(f"period {name} is not over before {period.to_at}", name=name)
+            raise PeriodOpenError(f"period {name} is not over before {period.to_at}", name=name)
         with self._lock:
             for _ in range(TRIES_MAX):
                 standing = self.closes(ledger)
@@ -196,7 +198,7 @@ class Closing:
 
         Raises:
             NotFoundError: There is no such close.
-            PeriodError: The reviewer prepared it.
+            SelfReviewError: The reviewer prepared it.
             PeriodClosedError: Another close has taken its place.
             PushbackError, OutcomeUnknownError, LedgerBrokenError: As `Appender.append`.
         """
@@ -234,7 +236,14 @@ class Closing:
             told = connection.execute(SELECT_REVIEWS, (ledger,), binary=True).fetchall()
         reviews = reviews_by_close(body for (body,) in told)
         closes = [read_close(*row) for row in rows]
-        return [replace(each, reviews=tuple(reviews[each.entry.id])) for each in closes]
+        return [
+            replace(
+                each,
+                reviews=tuple(reviews[each.entry.id]),
+                closed_before=later_periods(each, closes[:at]),
+            )
+            for at, each in enumerate(closes)
+        ]
 
     def find(self, ledger: str, named: str) -> Close:
         """
@@ -368,7 +377,7 @@ def _check_people(preparer: str, reviewer: str | None) -> None:
         return
     check_principal_name(reviewer, "/reviewer")
     if reviewer == preparer:
-        raise PeriodError(
+        raise SelfReviewError(
             f"{preparer} prepares this close and cannot review it too: name somebody else",
             reviewer=reviewer,
         )

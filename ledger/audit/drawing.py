@@ -1,7 +1,7 @@
 """
 Drawing: a sample taken from a bundle, with everything that is needed to take it again.
 
-The bundle is read line by line and believed; who draws from it has verified it before.
+The bundle is read line by line and believed; who draws from it verifies it before.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ from ledger.audit.verify import Bundle
 from ledger.errors import SettingsError
 from ledger.merkle import leaf_hash
 
-FORMAT = "effect-ledger/sample/v1"
+FORMAT = "effect-ledger/sample/v2"
+FORMATS = frozenset({FORMAT, "effect-ledger/sample/v1"})
+"""Those that are read: in the first, the population's digest was of ids alone."""
 MONETARY = frozenset({"monetary-unit", "stratified", "above"})
 """Methods that look at amounts, and so at one currency."""
 
@@ -101,8 +103,14 @@ def draw(bundle: Bundle, wanted: Wanted) -> Drawn:
     )
 
 
-def document(drawn: Drawn) -> dict[str, Any]:
-    """The sample for programs; `items` are in order of seq."""
+def document(drawn: Drawn, *, is_authenticated: bool) -> dict[str, Any]:
+    """
+    The sample for programs; `items` are in order of seq.
+
+    Args:
+        drawn: From a bundle in which nothing bad was found.
+        is_authenticated: Under a key that was got by another channel, and not the bundle's own.
+    """
     wanted, sample, population = drawn.wanted, drawn.sample, drawn.population
     manifest = drawn.bundle.manifest
     chosen = {each.item.seq: each for each in sample.chosen}
@@ -119,6 +127,7 @@ def document(drawn: Drawn) -> dict[str, Any]:
         "format": FORMAT,
         "ledger": manifest["ledger"],
         "period": manifest.get("period"),
+        "authenticated": is_authenticated,
         "bundle_manifest_hash": hashlib.sha256(drawn.bundle.manifest_bytes).hexdigest(),
         "population": {
             "filter": _filter(wanted),
@@ -149,14 +158,15 @@ def _told(units: int | Fraction | None, drawn: Drawn) -> str | None:
 
 
 def _check(wanted: Wanted) -> None:
+    sample = f"a sample by the method {wanted.method}"
     if wanted.method in MONETARY and wanted.currency is None:
-        raise SettingsError(f"a {wanted.method} sample looks at one currency: name it")
+        raise SettingsError(f"{sample} looks at one currency: name it")
     if wanted.method in {"attribute", "monetary-unit"} and wanted.tolerable is None:
-        raise SettingsError(f"a {wanted.method} sample needs what is tolerable")
+        raise SettingsError(f"{sample} needs what is tolerable")
     if wanted.method in {"random", "systematic", "stratified"} and wanted.size is None:
-        raise SettingsError(f"a {wanted.method} sample needs a size")
+        raise SettingsError(f"{sample} needs a size")
     if wanted.method in {"stratified", "above"} and not wanted.bounds:
-        raise SettingsError(f"a {wanted.method} sample needs an amount to begin at")
+        raise SettingsError(f"{sample} needs an amount to begin at")
 
 
 def _size(wanted: Wanted) -> int | None:

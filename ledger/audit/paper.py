@@ -31,13 +31,20 @@ _FIRST = 2
 _WIDTHS: Mapping[str, int] = {"id": 38, "entry_hash": 20, "evidence": 30, "occurred_at": 28}
 _HOW = (
     "Population: the lines of entries.jsonl that match the filter, in order.",
-    "Digest: SHA-256 of 'effect-ledger/population/v1' and a line end, then each id and a line end.",
+    "Digest: SHA-256 of 'effect-ledger/population/v2' and a line end, then of each entry its id,",
+    "a blank, its hash and a line end.",
     "Key of an entry: HMAC-SHA256(seed, digest || entry hash); entry hash: SHA-256(0x00 || line).",
     "Random, attribute and stratified: the smallest keys. Systematic and monetary-unit: at start,",
     "start + interval and so on, in order of seq; x = HMAC-SHA256(seed, digest || 'start').",
     "Monetary-unit: units of money, start = x mod interval + 1. Systematic: entries, interval =",
     "count / size, start = (x mod count + 1) / size, each place rounded up.",
 )
+
+
+_VERIFIED = {
+    True: "good, under a key that was given",
+    False: "NOT AUTHENTICATED: it agrees with itself, under a key that it names itself",
+}
 
 
 def write_paper(path: Path, sample: Mapping[str, Any], *, made_at: datetime) -> None:
@@ -69,6 +76,7 @@ def _write_method(sheet: Worksheet, sample: Mapping[str, Any], bold: Format) -> 
         ("Ledger", sample["ledger"]),
         ("Period", (sample["period"] or {}).get("name")),
         ("Bundle, hash of its manifest", sample["bundle_manifest_hash"]),
+        ("Bundle, verified before", _VERIFIED[sample["authenticated"]]),
         ("Method", sample["method"]),
         *((name.replace("_", " ").capitalize(), value) for name, value in parameters.items()),
         *((f"Filter: {name}", value) for name, value in population["filter"].items()),

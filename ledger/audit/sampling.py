@@ -25,7 +25,7 @@ Method = Literal["attribute", "monetary-unit", "random", "systematic", "stratifi
 
 SIZE_MAX = 10_000
 """Entries of one sample; whoever needs more looks at all of them."""
-_POPULATION_PURPOSE = b"effect-ledger/population/v1\n"
+_POPULATION_PURPOSE = b"effect-ledger/population/v2\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +48,8 @@ class Population:
     minor: int
     """Sum of all book values, in minor units."""
     digest: bytes
-    """SHA-256 of `effect-ledger/population/v1`, a line end, and the ids in order of seq, each
-    with a line end."""
+    """SHA-256 of `effect-ledger/population/v2`, a line end, and for each entry in order of seq its
+    id, a blank, its hash in hexadecimal, and a line end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,7 @@ def count_population(items: Iterable[Item]) -> Population:
     digest = hashlib.sha256(_POPULATION_PURPOSE)
     count = minor = 0
     for item in items:
-        digest.update(f"{item.id}\n".encode())
+        digest.update(f"{item.id} {item.entry_hash.hex()}\n".encode())
         count += 1
         minor += item.minor
     return Population(count=count, minor=minor, digest=digest.digest())

@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from ledger.audit.drawing import FORMAT as SAMPLE_FORMAT
+from ledger.audit.drawing import FORMATS as SAMPLE_FORMATS
 from ledger.audit.parquet import check_parquet, write_parquet
 from ledger.cli.files import read_file
 from ledger.cli.output import Output, facts
@@ -67,7 +67,7 @@ def _drawn(said: str) -> list[int] | None:
         document = orjson.loads(said)
     except orjson.JSONDecodeError:
         return None
-    if not isinstance(document, dict) or document.get("format") != SAMPLE_FORMAT:
+    if not isinstance(document, dict) or document.get("format") not in SAMPLE_FORMATS:
         return None
     if not document["items"]:
         raise SettingsError("the sample has no entries, so there is nothing to take")

@@ -60,6 +60,12 @@ def close(
             patience_s=CLOSE_PATIENCE_S,
         )
     output.answer(closed, _prose(closed))
+    if closed["closed_before"]:
+        output.note(
+            f"effect-ledger: {', '.join(closed['closed_before'])} was closed before {name}: what "
+            "was recorded until then is in that bundle, whenever it occurred, and this one has "
+            "only what was recorded since. Close periods in their order."
+        )
 
 
 def review(
@@ -100,7 +106,8 @@ def _prose(closed: Mapping[str, Any]) -> str:
     before = " already, in the same way" if closed["replayed"] else ""
     told = facts(
         period=f"{closed['name']}, from {closed['from_at']} to {closed['to_at']}",
-        entries=f"{entries:,} (seq {closed['from_seq']} to {closed['to_seq']})"
+        entries=f"{entries:,} (seq {closed['from_seq']} to {closed['to_seq']}), whenever they "
+        "occurred"
         if entries
         else "none",
         close=f"seq {closed['seq']}, {closed['id']}",
@@ -119,7 +126,7 @@ def _prose(closed: Mapping[str, Any]) -> str:
     ]
     parts = [f"{WORLDS['RML3']}: the period is closed{before}.", told]
     parts += ["Entries", table(counts)] if counts else []
-    parts += ["Money, as it was recorded", table(sums)] if sums else []
+    parts += ["Money, as it was recorded and whenever it occurred", table(sums)] if sums else []
     return "\n".join(parts)
 
 

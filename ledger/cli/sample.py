@@ -13,7 +13,7 @@ import orjson
 import typer
 
 from ledger.cli.files import check_writable, read_file
-from ledger.cli.output import JsonOption, Output, facts
+from ledger.cli.output import JsonOption, Output, QuietOption, facts
 from ledger.cli.verify.bundle import check_bundle
 from ledger.errors import MalformedProofError, SettingsError
 
@@ -54,17 +54,22 @@ def sample(
     type_: Annotated[str | None, typer.Option("--type", help="Only entries of this type.")] = None,
     poster: Annotated[str | None, typer.Option(help="Only entries of this principal.")] = None,
     currency: Annotated[str | None, typer.Option(help="Only entries in this currency.")] = None,
+    vkey: Annotated[
+        list[str] | None, typer.Option(help="The ledger's verifier key, from another channel.")
+    ] = None,
+    quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """
     Choose entries of a bundle by attribute, monetary-unit, random, systematic or stratified
-    sampling, or all above an amount. Verify the bundle first: here it is believed.
+    sampling, or all above an amount. The bundle is verified first, and from a bad one nothing is
+    drawn; without --vkey the paper says that nobody you trust stands for it.
     """
     # Imported here: it takes longer to load than most commands take to run.
+    from ledger.audit import verify
     from ledger.audit.drawing import Wanted, document, draw
-    from ledger.audit.verify import DamageError, open_bundle
 
-    output = Output(as_json)
+    output = Output(as_json, quiet)
     check_bundle(bundle)
     if out is not None:
         if out.suffix != ".xlsx":
@@ -87,12 +92,19 @@ def sample(
     )
     with ExitStack() as opened:
         try:
-            drawn = draw(open_bundle(bundle, opened), wanted)
-            told = document(drawn)
-        except DamageError as damage:
+            found = verify.open_bundle(bundle, opened)
+            keys = [verify.Key.parse(each) for each in vkey or ()]
+            with output.progress("Verifying the bundle", "entries") as tell:
+                verdict = verify.Verification(found, keys, progress=tell).run()
+            if verdict.first is not None:
+                raise verdict.first
+            told = document(draw(found, wanted), is_authenticated=verdict.trusted)
+        except ValueError as error:
+            raise SettingsError(f"--vkey is no verifier key: {error}") from error
+        except verify.DamageError as damage:
             raise MalformedProofError(damage.message, check=damage.code) from damage
         if out is not None:
-            _write(out, told, drawn.bundle.manifest)
+            _write(out, told, found.manifest)
     output.answer(told, _prose(told, out))
 
 
@@ -108,14 +120,14 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """What the results of a sample say of its population."""
-    from ledger.audit.drawing import FORMAT
+    from ledger.audit.drawing import FORMATS
     from ledger.audit.results import evaluate as evaluate_results
 
     try:
         told = orjson.loads(read_file(drawn))
     except orjson.JSONDecodeError as error:
         raise SettingsError(f"{drawn} is not JSON") from error
-    if not isinstance(told, dict) or told.get("format") != FORMAT:
+    if not isinstance(told, dict) or told.get("format") not in FORMATS:
         raise SettingsError(f"{drawn} is not a sample: name the .json that `sample --out` wrote")
     found = evaluate_results(told, read_file(results).decode("utf-8-sig", errors="replace"))
     Output(as_json).answer(found, facts(**found))
@@ -163,4 +175,12 @@ def _prose(told: dict[str, Any], out: Path | None) -> str:
         f"  {item['seq']:>10}  {item['id']}  {item['amount'] or '':>16} {item['currency'] or ''}"
         for item in told["items"]
     )
-    return f"{len(told['items'])} entries chosen\n{head}\n{chosen}"
+    headline = f"{len(told['items'])} entries chosen"
+    if (parameters["size"] or 0) > population["count"]:
+        headline = (
+            f"All {population['count']} entries of the population chosen; {parameters['size']} "
+            "were asked for"
+        )
+    if not told["authenticated"]:
+        headline += "\nNOT AUTHENTICATED: give the ledger's key with --vkey, from another channel"
+    return f"{headline}\n{head}\n{chosen}"

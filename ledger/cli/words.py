@@ -202,6 +202,7 @@ def send(words: Words, path: str, body: dict[str, Any]) -> None:
         ClientError: As `Remote.send`.
     """
     output = Output(words.as_json)
+    check_key(words.key)
     if words.receipt is not None:
         # Before anything is recorded: afterwards it would look as if nothing was.
         check_writable(words.receipt)

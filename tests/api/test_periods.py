@@ -126,6 +126,16 @@ def test_a_close_is_corrected_by_a_second_one_that_cites_it(api):
     assert (again.status_code, again.json()["id"]) == (200, second["id"])
 
 
+def test_a_period_that_is_closed_after_a_later_one_says_so(api):
+    """What was recorded before is in the later one's bundle, whenever it occurred."""
+    post(api, "a")
+    assert close(api, "2026-03")["closed_before"] == []
+    late = close(api, "2026-02")
+
+    assert late["closed_before"] == ["2026-03"]
+    assert api.get("/periods/2026-02").json()["closed_before"] == ["2026-03"]
+
+
 def test_only_the_newest_close_is_corrected(api):
     first = close(api, "2026-03")
     close(api, "2026-04")
@@ -135,11 +145,11 @@ def test_only_the_newest_close_is_corrected(api):
 
 
 REFUSED = {
-    "not-over": ("2999", {}, 422, "NO_SUCH_PERIOD"),
+    "not-over": ("2999", {}, 422, "PERIOD_NOT_OVER"),
     "no-moments": ("autumn", {}, 422, "NO_SUCH_PERIOD"),
-    "calendar-with-moments": ("2026-03", {"from_at": MARCH}, 422, "NO_SUCH_PERIOD"),
-    "backwards": ("autumn", {"from_at": APRIL, "to_at": MARCH}, 422, "NO_SUCH_PERIOD"),
-    "reviews-itself": ("2026-03", {"reviewer": "tester"}, 422, "NO_SUCH_PERIOD"),
+    "calendar-with-moments": ("2026-03", {"from_at": MARCH}, 422, "PERIOD_SPAN_INVALID"),
+    "backwards": ("autumn", {"from_at": APRIL, "to_at": MARCH}, 422, "PERIOD_SPAN_INVALID"),
+    "reviews-itself": ("2026-03", {"reviewer": "tester"}, 422, "SELF_REVIEW"),
     "reviewer-is-no-name": ("2026-03", {"reviewer": "Ben Audit"}, 422, "MALFORMED_EFFECT"),
     "moment-is-none": ("autumn", {"from_at": "soon", "to_at": MARCH}, 422, "MALFORMED_EFFECT"),
     "unknown-member": ("2026-03", {"force": True}, 422, "MALFORMED_EFFECT"),
@@ -216,7 +226,7 @@ def test_a_reviewer_confirms_a_close_with_a_key_of_their_own(api):
 
 def test_nobody_reviews_what_they_prepared_or_may_not_or_is_superseded(api):
     closed = close(api, "2026-03")
-    assert api.post("/periods/2026-03/review", {}).json()["code"] == "NO_SUCH_PERIOD"
+    assert api.post("/periods/2026-03/review", {}).json()["code"] == "SELF_REVIEW"
     stranger = api.with_key("export", principal="ben")
     assert stranger.post("/periods/2026-03/review", {}).status_code == 403
     close(api, "2026-03", reviewer="eve", supersedes=closed["id"])

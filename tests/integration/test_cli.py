@@ -530,6 +530,18 @@ def test_following_goes_on_as_entries_come(shell, ledger):
     assert "--after 1" in told
 
 
+def test_what_was_not_recorded_is_not_called_history(shell, ledger, tmp_path):
+    """Neither by the headline of an import nor by a hint how to send it again."""
+    file = tmp_path / "no-items"
+    file.write_text("root:x:0:0\n" * 3)
+    imported = shell.run("import", ledger, file)
+    posted = shell.run("post", ledger, "--key", "", *CAPTURE)
+
+    assert (imported.code, posted.code) == (1, 2)
+    assert imported.out.startswith("RML-1 closed: nothing was recorded of 3 items")
+    assert "It happens now" not in posted.err
+
+
 def test_a_reader_that_has_enough_is_no_error(shell, ledger, tmp_path):
     """`tail | head` is how people look."""
     file = tmp_path / "items.ndjson"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 import shutil
 
 import pypdfium2
@@ -153,6 +154,30 @@ def test_no_heading_is_broken_inside_a_word():
     assert widths[1] > stringWidth("between", "Roboto-Bold", 7)
 
 
+def test_no_word_of_a_cell_is_broken_while_there_is_room():
+    row = ("3", "adjustment", "invoice.recalled", "-10.00", "EUR", "0123456789abcdef" * 9)
+    widths = _widths(
+        Grid(head=("seq", "kind", "reason", "amount", "in", "id"), rows=[row], widths=(9,) * 6)
+    )
+
+    assert sum(widths) == pytest.approx(WIDTH)
+    for word, width in zip(row[:5], widths, strict=False):
+        assert width > stringWidth(word, "Roboto", 7) + 6
+
+
+def test_a_report_tells_when_that_occurred_which_was_recorded(taken, tmp_path):
+    """Totals are of what was recorded; beside them stands what occurred in the period."""
+    vkey, _, april = taken
+    report(april, tmp_path / "a.pdf", "--vkey", vkey)
+    printed = " ".join("\n".join(pages(tmp_path / "a.pdf")).split())
+    manifest = json.loads((april / "manifest.json").read_bytes())
+    span, period = manifest["range"], manifest["period"]
+
+    assert f"recorded from entry {span['from_seq']} to entry {span['to_seq']}" in printed
+    assert "occurred in the period, before and after it" in printed
+    assert f"occurred outside {period['from_at']} to {period['to_at']}" in printed
+
+
 def test_a_long_table_has_its_head_on_every_page(taken, tmp_path):
     vkey, march, _ = taken
     lines = [line.split(",") for line in (march / "tables/corrections.csv").read_text().split("\n")]
@@ -181,6 +206,12 @@ def test_a_report_of_a_damaged_bundle_says_so_first(taken, tmp_path):
     assert code == 1
     assert told["first_bad"]["code"]
     assert "NOT GOOD" in pages(tmp_path / "bad.pdf")[0]
+    report(march, tmp_path / "good.pdf", "--vkey", vkey)
+    ids = {
+        re.search("Report id\\s+([0-9a-f]{32})", pages(tmp_path / f"{name}.pdf")[0])[1]
+        for name in ("bad", "good")
+    }
+    assert len(ids) == 2
 
 
 def test_without_a_key_a_report_is_not_authenticated(taken, tmp_path):

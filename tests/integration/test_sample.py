@@ -9,6 +9,7 @@ import io
 import itertools
 import json
 import re
+import shutil
 import zipfile
 
 import pytest
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 
 from ledger.audit.paper import BLANK
 from ledger.cli.main import app
+from ledger.errors import MalformedProofError
 from tests.faults.house import asks, open_house
 from tests.integration.rooms import open_room
 
@@ -50,17 +52,42 @@ def test_a_sample_is_drawn_again_from_the_files_alone(bundle):
     population = [
         line for line in lines if json.loads(line)["effect"].get("money", {}).get("currency")
     ]
-    ids = "".join(f"{json.loads(line)['id']}\n" for line in population)
-    digest = hashlib.sha256(b"effect-ledger/population/v1\n" + ids.encode()).digest()
+
+    def entry_hash(line):
+        return hashlib.sha256(b"\0" + line).digest()
+
+    told = "".join(f"{json.loads(line)['id']} {entry_hash(line).hex()}\n" for line in population)
+    digest = hashlib.sha256(b"effect-ledger/population/v2\n" + told.encode()).digest()
 
     def key(line):
-        return hmac.digest(b"s", digest + hashlib.sha256(b"\0" + line).digest(), "sha256")
+        return hmac.digest(b"s", digest + entry_hash(line), "sha256")
 
     again = sorted(json.loads(line)["seq"] for line in sorted(population, key=key)[:5])
     assert [item["seq"] for item in drawn["items"]] == again
     assert drawn["population"]["digest"] == digest.hex()
     assert drawn["population"]["count"] == PAYMENTS
     assert drawn["population"]["sum"] == f"{PAYMENTS * (PAYMENTS + 1) // 2}.00"
+
+
+def test_nothing_is_drawn_from_a_bundle_that_is_bad(bundle, tmp_path):
+    """And a sample of one whose key nobody gave says so, in its paper too."""
+    bad = shutil.copytree(bundle, tmp_path / "bad")
+    entries = bad / "entries.jsonl"
+    entries.write_bytes(entries.read_bytes().replace(b'"5.00"', b'"9.00"'))
+    paper = tmp_path / "paper.xlsx"
+    done = RUN.invoke(
+        app, ["sample", str(bad), "--method", "random", "--size", "3", "--out", str(paper)]
+    )
+    assert isinstance(done.exception, MalformedProofError)
+    assert not paper.exists()
+
+    vkey = json.loads((bundle / "manifest.json").read_bytes())["vkey"]
+    options = ["--method", "random", "--size", "99"]
+    assert draw(bundle, *options)["authenticated"] is False
+    assert draw(bundle, *options, "--vkey", vkey)["authenticated"] is True
+    told = RUN.invoke(app, ["sample", str(bundle), *options]).stdout
+    assert "All 61 entries of the population chosen; 99 were asked for" in told
+    assert "NOT AUTHENTICATED" in told
 
 
 def test_a_seed_is_drawn_and_told_where_none_is_given(bundle):

@@ -90,9 +90,9 @@ def test_a_choice_is_repeated_by_a_few_lines_of_python():
     population = count_population(ITEMS)
     drawn = list(chosen_seqs(choose_random(ITEMS, population, "seed", 10)))
 
-    digest = hashlib.sha256(b"effect-ledger/population/v1\n")
+    digest = hashlib.sha256(b"effect-ledger/population/v2\n")
     for each in ITEMS:
-        digest.update(each.id.encode() + b"\n")
+        digest.update(f"{each.id} {each.entry_hash.hex()}\n".encode())
     keyed = sorted(
         (hmac.digest(b"seed", digest.digest() + each.entry_hash, "sha256"), each.seq)
         for each in ITEMS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from reportlab.graphics.charts.barcharts import HorizontalBarChart
@@ -122,13 +122,20 @@ def _grid(grid: Grid) -> Flowable:
 
 
 def _widths(grid: Grid) -> list[float]:
-    """As the shares say, but no column is narrower than the longest word of its heading."""
-    least = [
-        max(stringWidth(word, BOLD, _head.fontSize) for word in name.split() or [""])
-        + 2 * _SIDE
-        + 0.5
-        for name in grid.head
-    ]
+    """
+    As the shares say, but no column is narrower than the longest word of its heading, and none
+    breaks a word of its cells while there is room.
+    """
+    heads = [_longest([name], BOLD) for name in grid.head]
+    cells = [_longest((row[at] for row in grid.rows), FONT) for at in range(len(grid.head))]
+    wanted = [max(each) for each in zip(heads, cells, strict=True)]
+    # Where there is no room for all, the longest give way first.
+    most = WIDTH
+    while (total := sum(max(h, min(w, most)) for h, w in zip(heads, wanted, strict=True))) > WIDTH:
+        if most <= min(heads):
+            break
+        most -= max(1.0, (total - WIDTH) / len(heads))
+    least = [max(h, min(w, most)) for h, w in zip(heads, wanted, strict=True)]
     fixed: set[int] = set()
     while True:
         left = WIDTH - sum(least[at] for at in fixed)
@@ -141,6 +148,12 @@ def _widths(grid: Grid) -> list[float]:
         if not narrow:
             return widths
         fixed |= narrow
+
+
+def _longest(texts: Iterable[str], font: str) -> float:
+    words = {word for text in texts for word in text.split()}
+    width = max((stringWidth(word, font, _cell.fontSize) for word in words), default=0.0)
+    return float(width) + 2 * _SIDE + 0.5
 
 
 _SIDE = 3.0

@@ -62,6 +62,9 @@ class _Seen:
     first: list[Mapping[str, Any]] = field(default_factory=list)
     last: list[Mapping[str, Any]] = field(default_factory=list)
     months: Counter[str] = field(default_factory=Counter)
+    occurred: dict[str, verify.Totals] = field(
+        default_factory=lambda: {when: verify.Totals() for when in ("in it", "before", "after")}
+    )
     exceptions: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
     counted: Counter[str] = field(default_factory=Counter)
 
@@ -114,7 +117,7 @@ def title_of(manifest: Mapping[str, Any]) -> str:
 
 
 def _read(bundle: verify.Bundle, large: Decimal) -> _Seen:
-    seen = _Seen()
+    seen, period = _Seen(), bundle.manifest["period"]
     for line in bundle.lines("entries.jsonl"):
         entry = orjson.loads(line)
         effect = entry["effect"]
@@ -122,11 +125,19 @@ def _read(bundle: verify.Bundle, large: Decimal) -> _Seen:
             seen.first.append(entry)
         seen.last = [*seen.last[1 - EDGE :], entry]
         seen.months[entry["recorded_at"][:7]] += 1
+        if effect["kind"] != "notice":
+            seen.occurred[_when(effect["occurred_at"], period)].add_effect(effect)
         for name in _exceptional(entry, effect, large):
             seen.counted[name] += 1
             if len(shown := seen.exceptions.setdefault(name, [])) < EDGE * 4:
                 shown.append(entry)
     return seen
+
+
+def _when(occurred_at: str, period: Mapping[str, str]) -> str:
+    if occurred_at < period["from_at"]:
+        return "before"
+    return "after" if occurred_at >= period["to_at"] else "in it"
 
 
 def _exceptional(
@@ -180,7 +191,7 @@ def _conclusion(
             ("Ledger", f"{manifest['ledger']} ({manifest['origin']})"),
             ("Period", _span(manifest)),
             ("Purpose", escaped(purpose) or "not stated"),
-            ("Report id", _report_id(manifest)),
+            ("Report id", _report_id(manifest, verdict)),
             ("As of", f"{manifest['created_at']} (UTC), the close of the period"),
             ("Prepared by", escaped(manifest["close"].get("preparer", "not stated"))),
             ("Reviewed by", escaped(_reviewers(manifest["close"], verdict))),
@@ -205,8 +216,11 @@ def _reviewers(close: Mapping[str, Any], verdict: verify.Verdict) -> str:
     return "; ".join(told) or "nobody"
 
 
-def _report_id(manifest: Mapping[str, Any]) -> str:
-    return hashlib.sha256(verify.canonical(dict(manifest))).hexdigest()[:32]
+def _report_id(manifest: Mapping[str, Any], verdict: verify.Verdict) -> str:
+    """Of this manifest and of what was found: the report of a damaged copy is another one."""
+    found = verify.document(verdict, dict(manifest))
+    told = {name: found[name] for name in ("authenticated", "findings", "reviews")}
+    return hashlib.sha256(verify.canonical({"manifest": manifest, **told})).hexdigest()[:32]
 
 
 def _span(manifest: Mapping[str, Any]) -> str:
@@ -300,6 +314,11 @@ def _by_line(manifest: Mapping[str, Any]) -> Counter[tuple[str, ...]]:
 
 def _totals(manifest: Mapping[str, Any], seen: _Seen) -> Iterator[Block]:
     columns = ("kind", "type", "currency", "flow", "count", "amount")
+    span = manifest["range"]
+    yield Text(
+        f"Of all that was recorded from entry {span['from_seq']} to entry {span['to_seq']}, "
+        "whenever it occurred:"
+    )
     yield Grid(
         head=columns,
         rows=[[str(line.get(name, "")) for name in columns] for line in manifest["totals"]],
@@ -307,6 +326,20 @@ def _totals(manifest: Mapping[str, Any], seen: _Seen) -> Iterator[Block]:
         right=frozenset({4, 5}),
     )
     yield Text(f"Hash of these totals: {manifest['totals_hash']}")
+    yield Text(
+        "How much of it occurred in the period, before and after it; what the ledger notes of "
+        "itself is left out:"
+    )
+    yield Grid(
+        head=("occurred", *columns),
+        rows=[
+            [when, *(str(line.get(name, "")) for name in columns)]
+            for when, totals in seen.occurred.items()
+            for line in totals.lines()
+        ],
+        widths=(2, 2, 3, 1.5, 1, 1.5, 2.5),
+        right=frozenset({5, 6}),
+    )
     yield Bars(title="Entries by month of recording", values=sorted(seen.months.items()))
     kinds: Counter[str] = Counter()
     for line in manifest["totals"]:
@@ -331,7 +364,12 @@ def _corrections(bundle: verify.Bundle) -> Iterator[Block]:
 
 
 def _cutoff(bundle: verify.Bundle, seen: _Seen) -> Iterator[Block]:
-    yield Text("Entries that occurred in another period than they were recorded in:")
+    period = bundle.manifest["period"]
+    yield Text(
+        f"Entries of this bundle that occurred outside {period['from_at']} to {period['to_at']}: "
+        "late for a period that was closed already, earlier than this one, or early for one that "
+        "follows:"
+    )
     yield _table(
         bundle,
         "cutoff",

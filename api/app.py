@@ -26,6 +26,7 @@ from api.errors import (
     MethodNotAllowedError,
     NoSuchPathError,
 )
+from api.framing import Framing
 from api.heads import Heads
 from api.hot import HotWrites
 from api.lean import LeanRoute, find_lean, serve_lean
@@ -72,6 +73,12 @@ ROUTERS = (
 ROUTES = [
     route for module in ROUTERS for route in module.router.routes if isinstance(route, APIRoute)
 ]
+
+for _route in ROUTES:
+    if _route.methods is not None and "GET" in _route.methods:
+        # RFC 9110 Section 9.1: every server answers both. The content is left out by ours itself,
+        # and the document says it once.
+        _route.methods.add("HEAD")
 
 NOWHERE = "/nowhere"
 """A path that nothing is served at."""
@@ -121,9 +128,10 @@ class Application(FastAPI):
             redirect_slashes=False,
             lifespan=_lifespan,
         )
+        self.add_middleware(Framing)
         self.add_middleware(Observation, metrics=metrics)
         self._lean_routes = [route for route in ROUTES if isinstance(route, LeanRoute)]
-        self._lean = Observation(serve_lean, metrics)
+        self._lean = Observation(Framing(serve_lean), metrics)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""

@@ -8,6 +8,8 @@ Errors only a request can make: the HTTP side of the tree in `ledger.errors`.
     |  |__HeadTooLargeError            there are too many headers, or they are too long
     |  |__UriTooLongError              path and query are too long
     |  |__LateRequestError             the request does not come, or comes too slowly
+    |  |__UnsatisfiableRangeError      no octet that is asked for is there
+    |  |__AheadError                   the position is beyond all that this ledger has
     |  |__InvalidParameterError        a parameter is unknown, missing or wrong
     |  |__NoSuchPathError              there is no such path
     |  |__MethodNotAllowedError        the path does not take this method
@@ -45,6 +47,14 @@ class UriTooLongError(RequestError):
 
 class LateRequestError(RequestError):
     """The request did not come in time. Nothing was written; the same one may be sent again."""
+
+
+class UnsatisfiableRangeError(RequestError):
+    """No octet of the range that is asked for is there. Nothing was written."""
+
+
+class AheadError(RequestError):
+    """Who asks has seen more entries than there are. Nothing was written."""
 
 
 class InvalidParameterError(RequestError):

@@ -8,6 +8,7 @@ problems from `api.schemas` and `api.problems`, so that no example is written tw
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Any
 
 from fastapi import FastAPI
@@ -170,6 +171,7 @@ def parameter(
 
 def describe(app: FastAPI, routes: Sequence[APIRoute]) -> dict[str, Any]:
     """The whole document of `app`, which serves `routes`."""
+    routes = [_without_head(route) for route in routes]
     document = get_openapi(
         title=app.title,
         version=app.version,
@@ -192,6 +194,13 @@ def describe(app: FastAPI, routes: Sequence[APIRoute]) -> dict[str, Any]:
     document["security"] = [{"key": []}]
     _restore_nulls(document, routes)
     return document
+
+
+def _without_head(route: APIRoute) -> APIRoute:
+    """The same route as it is described: that HEAD is answered as GET goes without saying."""
+    described = copy(route)
+    described.methods = (route.methods or set()) - {"HEAD"}
+    return described
 
 
 def _restore_nulls(document: dict[str, Any], routes: Sequence[APIRoute]) -> None:

@@ -148,6 +148,12 @@ PROBLEMS: Mapping[type[LedgerError], Problem] = {
         after_ms=1_000,
         status=408,
     ),
+    http.UnsatisfiableRangeError: _fix(
+        "RANGE_NOT_SATISFIABLE",
+        416,
+        "request.range",
+        "The range is beyond the end of what is there",
+    ),
     http.InvalidParameterError: _fix(
         "INVALID_PARAMETER", 422, "request.parameter", "A parameter is unknown, missing or wrong"
     ),
@@ -299,6 +305,12 @@ PROBLEMS: Mapping[type[LedgerError], Problem] = {
         409,
         "history.handed_off",
         "The intent is history; only forward entries follow",
+    ),
+    http.AheadError: _history(
+        "AHEAD_OF_LEDGER",
+        409,
+        "history.ahead",
+        "Whoever asks has seen entries that this ledger does not have",
     ),
     http.HistoryIsPermanentError: _history(
         "HISTORY_IS_PERMANENT",

@@ -119,7 +119,14 @@ def read_settings(
         variable = PREFIX + name.upper()
         text, source = _find(arguments.get(name), environment.get(variable))
         values[name] = reader.default() if text is None else reader.parse(variable, text)
-        lines.append(SettingLine(name=variable, value=_shown(values[name], reader), source=source))
+        lines.append(
+            SettingLine(name=variable, value=_shown(values[name], reader.secret), source=source)
+        )
+    for variable, shown in CLIENT_VARIABLES.items():
+        text, source = _find(None, environment.get(variable))
+        if text is None and variable == "EFFECT_LEDGER_URL":
+            text = CLIENT_URL
+        lines.append(SettingLine(name=variable, value=_shown(text, shown), source=source))
     return Settings(**values, lines=tuple(lines))
 
 
@@ -139,10 +146,10 @@ def _find(argument: str | int | None, variable: str | None) -> tuple[str | None,
     return None, "default"
 
 
-def _shown(value: Any, reader: _Reader) -> str:
+def _shown(value: Any, is_secret: bool) -> str:
     if value is None:
         return ""
-    if reader.secret:
+    if is_secret:
         return MASK
     if isinstance(value, bool):
         return "on" if value else "off"
@@ -156,7 +163,7 @@ _PASSWORD = re.compile(r"([?&\s]password=|^password=)[^&\s]*()")
 
 
 def _refuse_unknown(environment: Mapping[str, str]) -> None:
-    known = {PREFIX + name.upper() for name in _READERS} | CLIENT_VARIABLES
+    known = {PREFIX + name.upper() for name in _READERS} | {*CLIENT_VARIABLES}
     unknown = sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
     if unknown:
         # A misspelt setting that is ignored is found on the day it was needed.
@@ -166,8 +173,14 @@ def _refuse_unknown(environment: Mapping[str, str]) -> None:
         )
 
 
-CLIENT_VARIABLES = frozenset({"EFFECT_LEDGER_URL", "EFFECT_LEDGER_KEY", "EFFECT_LEDGER_OUTBOX_URL"})
-"""Read by the client commands only, and harmless beside a server."""
+CLIENT_URL = "http://127.0.0.1:8420"
+"""Where client commands ask if they are told nothing else."""
+CLIENT_VARIABLES: Mapping[str, bool] = {
+    "EFFECT_LEDGER_URL": False,
+    "EFFECT_LEDGER_KEY": True,
+    "EFFECT_LEDGER_OUTBOX_URL": False,
+}
+"""Read by the client commands only, and harmless beside a server; whether each is a secret."""
 
 
 def _wrong(variable: str, says: str) -> SettingsError:

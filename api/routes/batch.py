@@ -136,9 +136,16 @@ def _parse(raw: bytes, sent: str, mode: str | None, access: Access) -> tuple[str
         lines = [line for line in raw.split(b"\n") if line.strip()]
         _check_count(len(lines))
         return mode, [_read_line(index, line, access) for index, line in _breathing(lines)]
-    if mode is not None:
-        raise InvalidParameterError("a JSON batch says its mode in the body", parameter="mode")
-    batch = parse_shape(BatchIn, parse_json(raw))
+    document = parse_json(raw)
+    if (
+        mode is not None
+        and isinstance(document, dict)
+        and document.setdefault("mode", mode) != mode
+    ):
+        raise InvalidParameterError(
+            f"mode is {mode} here, and something else in the body: say it once", parameter="mode"
+        )
+    batch = parse_shape(BatchIn, document)
     _check_count(len(batch.items))
     return batch.mode, [
         _read_item(index, document, access) for index, document in _breathing(batch.items)
@@ -304,7 +311,10 @@ router.add_api_route(
             PREFER,
             DRY_RUN,
             parameter(
-                "mode", "query", {"type": "string", "enum": list(MODES)}, "For NDJSON batches."
+                "mode",
+                "query",
+                {"type": "string", "enum": list(MODES)},
+                "Needed for NDJSON; a JSON batch may say it here or in its body.",
             ),
         ]
     },

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
+from starlette.types import Message, Receive, Scope, Send
 
 from api import audit_examples as examples
 from api.answers import json_answer
@@ -19,15 +22,18 @@ from api.errors import (
     MalformedRequestError,
     UnexpectedError,
     UnexpectedWriteError,
+    UnsatisfiableRangeError,
 )
 from api.lean import LeanRoute
 from api.openapi import ACCESS, answer, body, problems, text_answer
+from api.problems import problem_response
 from api.routes.periods import check_close
 from api.routes.writes import LEDGER
 from api.shapes import read_shape
 from ledger import errors as domain
 from ledger.audit.access import Accessor
 from ledger.audit.selection import Payloads, parse_selection
+from ledger.errors import LedgerError
 
 router = APIRouter(prefix="/v1/ledgers/{ledger}", tags=["exports"])
 
@@ -74,7 +80,13 @@ def get_export(request: Request, access: Export, id: str) -> Response:  # noqa: 
     responses={
         200: text_answer("The whole file.", ZIP, binary=True),
         206: text_answer("The part that `Range` asks for.", ZIP, binary=True),
-        **problems(*ACCESS, InvalidParameterError, UnexpectedError),
+        **problems(
+            *ACCESS,
+            InvalidParameterError,
+            MalformedRequestError,
+            UnsatisfiableRangeError,
+            UnexpectedError,
+        ),
     },
     response_class=Response,
 )
@@ -87,14 +99,52 @@ def get_bundle(request: Request, access: Export, id: str) -> Response:  # noqa: 
     exports = skin_of(request).engine.exports
     job = _job(request, access, id)
     path = exports.packed(access.ledger.name, id)
-    exports.downloaded(access.ledger.name, id, by=_accessor(access))
+    if request.method != "HEAD":
+        exports.downloaded(access.ledger.name, id, by=_accessor(access))
     bundle = job["bundle"]
-    return FileResponse(
+    return _BundleResponse(
         path,
         media_type=ZIP,
         filename=f"{bundle['name']}.zip",
         headers={"ETag": f'"{bundle["bundle_hash"]}"', "Cache-Control": "private, no-store"},
     )
+
+
+class _BundleResponse(FileResponse):
+    """The file or a part of it; a range that cannot be had is told as a problem."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        refused: Message | None = None
+
+        async def pass_on(message: Message) -> None:
+            nonlocal refused
+            if message["type"] == "http.response.start" and message["status"] in _RANGE_REFUSALS:
+                refused = message
+            if refused is None:
+                await send(message)
+
+        await super().__call__(_in_bytes_only(scope), receive, pass_on)
+        if refused is not None:
+            error = _RANGE_REFUSALS[refused["status"]]
+            # RFC 9110 Section 15.5.17: how much there is.
+            there = Headers(raw=refused["headers"]).get("content-range")
+            headers = {} if there is None else {"Content-Range": there}
+            await problem_response(error, scope["state"], headers)(scope, receive, send)
+
+
+_RANGE_REFUSALS: Mapping[int, LedgerError] = {
+    400: MalformedRequestError("Range must be as in bytes=0-499"),
+    416: UnsatisfiableRangeError("the range begins behind the end of the file"),
+}
+
+
+def _in_bytes_only(scope: Scope) -> Scope:
+    # RFC 9110 Section 14.2: a range in a unit that is not known is passed over.
+    unit, is_range, _ = Headers(scope=scope).get("range", "").partition("=")
+    if not is_range or unit.strip().lower() == "bytes":
+        return scope
+    return {**scope, "headers": [each for each in scope["headers"] if each[0] != b"range"]}
 
 
 def _job(request: Request, access: Access, id_: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from api.answer_schemas import (
 )
 from api.answers import entry_document, json_answer
 from api.dependencies import EntriesRead, Skin, skin_of
-from api.errors import InvalidParameterError, UnexpectedError
+from api.errors import AheadError, InvalidParameterError, UnexpectedError
 from api.openapi import ACCESS, answer, parameter, problems
 from api.problems import problem_document, told
 from api.schemas import (
@@ -76,7 +76,7 @@ class FeedQuery(BaseModel):
                 },
             },
         },
-        **problems(*ACCESS, InvalidParameterError, OverloadedError, UnexpectedError),
+        **problems(*ACCESS, InvalidParameterError, AheadError, OverloadedError, UnexpectedError),
     },
     openapi_extra={
         "parameters": [
@@ -100,12 +100,13 @@ async def get_feed(
 
     With `Accept: text/event-stream` a stream of events named `entry` whose id is the seq;
     else one answer, at once where there are entries and after `wait` seconds where there
-    are none. Scope: `entries:read`.
+    are none. A position beyond the newest entry is 409: whoever has seen more than there is
+    holds evidence that the ledger was set back. Scope: `entries:read`.
     """
     skin, ledger = skin_of(request), access.ledger.name
     if EVENT_STREAM not in request.headers.get("accept", ""):
         entries = await _entries_after(skin, ledger, query.after, query.limit)
-        if not entries and query.wait:
+        if not entries and query.wait and request.method != "HEAD":
             await skin.heads.wait_beyond(ledger, query.after + 1, query.wait)
             entries = await _entries_after(skin, ledger, query.after, query.limit)
         return json_answer(
@@ -119,15 +120,18 @@ async def get_feed(
     after = _resume_after(request, query.after)
     # Read before the stream begins: what goes wrong here still has a status.
     first = await _entries_after(skin, ledger, after, query.limit)
+    headers = {
+        "Cache-Control": "no-store",
+        # Asks proxies that buffer answers to pass events on at once.
+        "X-Accel-Buffering": "no",
+    }
+    if request.method == "HEAD":
+        return Response(media_type=EVENT_STREAM, headers=headers)
     request.state.streams = True
     return StreamingResponse(
         _events(request, ledger, after, query.limit, first),
         media_type=EVENT_STREAM,
-        headers={
-            "Cache-Control": "no-store",
-            # Asks proxies that buffer answers to pass events on at once.
-            "X-Accel-Buffering": "no",
-        },
+        headers=headers,
     )
 
 
@@ -157,7 +161,19 @@ async def _events(
 
 
 async def _entries_after(skin: Skin, ledger: str, after: int, limit: int) -> Sequence[UnreadEntry]:
-    return await run_in_threadpool(skin.engine.reader.entries_after, ledger, after, limit)
+    reader = skin.engine.reader
+    entries = await run_in_threadpool(reader.entries_after, ledger, after, limit)
+    if not entries and after >= 0:
+        # Read afterwards, and never smaller than it was.
+        size = await run_in_threadpool(reader.size, ledger)
+        if after >= size:
+            raise AheadError(
+                f"this ledger has {size} entries, and so none of seq {after}: if that one was "
+                "seen, the ledger was set back, and what was seen is the evidence",
+                size=size,
+                after=after,
+            )
+    return entries
 
 
 def _resume_after(request: Request, after: int) -> int:

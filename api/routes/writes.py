@@ -292,7 +292,9 @@ KEY = parameter(
     "header",
     {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-^`-~][!-~]*$"},
     "Chosen and kept by the caller before sending; names this request for ever. The raw "
-    "value, not quoted. Keys that begin with an underscore are the ledger's.",
+    'value: quotes around it are a part of the key, so that `"k1"` here is another key than `k1`, '
+    "and in a batch or an import it is written with its quotes too. Keys that begin with an "
+    "underscore are the ledger's.",
     required=True,
 )
 PREFER = parameter(

@@ -25,10 +25,11 @@ from ledger.client.judgement import Answer, judge
 from ledger.client.requests import JSON, LEDGERS, NDJSON, Request, check_key
 from ledger.client.transport import Transport, read_answer
 from ledger.errors import SettingsError
+from ledger.settings import CLIENT_URL
 
 URL_VARIABLE = "EFFECT_LEDGER_URL"
 KEY_VARIABLE = "EFFECT_LEDGER_KEY"
-DEFAULT_URL = "http://127.0.0.1:8420"
+DEFAULT_URL = CLIENT_URL
 
 # Longer than the longest poll, and than a batch waits for its turn.
 ANSWER_TIMEOUT_S = 90.0

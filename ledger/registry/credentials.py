@@ -59,8 +59,6 @@ SCOPES = (
     "recon:review",
     "intents:write",
     "approve",
-    "erase",
-    "admin",
 )
 """Every act a key may be good for."""
 AUDITOR_SCOPES = frozenset({"export", "payload:read", "proofs:read", "verify"})

@@ -177,3 +177,28 @@ def test_payloads_in_a_batch_come_back_with_salts(api: Api) -> None:
     body = api.post("/batch", {"mode": "independent", "items": [item("k1", note="words")]}).json()
 
     assert [kept["name"] for kept in body["items"][0]["result"]["payloads"]] == ["note"]
+
+
+def test_a_json_batch_says_its_mode_in_the_query_or_the_body(api: Api) -> None:
+    """Either place, or both alike; where they differ nothing is guessed and nothing written."""
+    items = [item("k1")]
+
+    assert api.post("/batch?mode=atomic", {"items": items}).json()["mode"] == "atomic"
+    both = api.post("/batch?mode=independent", {"mode": "independent", "items": items})
+    assert both.json()["mode"] == "independent"
+    differing = api.post("/batch?mode=atomic", {"mode": "independent", "items": [item("k2")]})
+    assert (differing.status_code, differing.json()["code"]) == (422, "INVALID_PARAMETER")
+    assert api.post("/batch", {"items": items}).status_code == 422
+    assert api.get("").json()["size"] == 1
+
+
+def test_a_key_in_quotes_is_the_same_key_in_a_batch_with_its_quotes(api: Api) -> None:
+    """Who wrote it so keeps it so, wherever it is sent: nothing is recorded twice."""
+    quoted = '"k1"'
+    first = api.post("/effects", capture(), key=quoted)
+    assert first.status_code == 201
+
+    assert api.post("/effects", capture(), key=quoted).headers["idempotent-replayed"] == "true"
+    batch = api.post("/batch", {"mode": "atomic", "items": [item(quoted)]}).json()
+    assert batch["items"][0]["result"]["id"] == first.json()["id"]
+    assert api.get("").json()["size"] == 1

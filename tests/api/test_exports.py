@@ -251,3 +251,23 @@ def test_a_key_that_is_limited_to_periods_is_an_auditors(engine):
     for scopes, periods in ((["*"], ["2026-03"]), (["entries:read"], ["x"]), (["export"], [])):
         with pytest.raises(SettingsError, match="limited to periods"):
             engine.credentials.create("ben.audit", scopes, periods=periods)
+
+
+RANGES = {
+    "turned around": ("bytes=5-2", 400, "MALFORMED_REQUEST"),
+    "no range": ("abc", 400, "MALFORMED_REQUEST"),
+    "beyond": ("bytes=99999999-", 416, "RANGE_NOT_SATISFIABLE"),
+}
+
+
+def test_a_range_that_cannot_be_had_is_told_as_a_problem(closed):
+    """A unit that nobody knows is passed over, as RFC 9110 has it; HEAD tells and takes nothing."""
+    path = f"/exports/{made(closed)['id']}/bundle"
+    size = len(closed.get(path).content)
+
+    for sent, status, code in RANGES.values():
+        refused = closed.get(path, {"Range": sent})
+        assert refused.headers["content-type"] == "application/problem+json"
+        assert (refused.status_code, refused.json()["code"]) == (status, code)
+    assert refused.headers["content-range"] == f"bytes */{size}"
+    assert len(closed.get(path, {"Range": "items=0-5"}).content) == size

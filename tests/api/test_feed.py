@@ -128,3 +128,21 @@ def test_wrong_last_event_is_refused(api: Api, last: str) -> None:
     response = api.get("/feed", headers=headers)
 
     assert (response.status_code, response.json()["code"]) == (422, "INVALID_PARAMETER")
+
+
+@pytest.mark.parametrize(
+    ("query", "headers"),
+    [("?after=5&wait=30", {}), ("", {"Accept": "text/event-stream", "Last-Event-ID": "5"})],
+    ids=["poll", "stream"],
+)
+def test_who_has_seen_more_than_there_is_is_told(api: Api, query: str, headers) -> None:
+    """Silence would hide that the ledger was set back; the newest entry itself is no such case."""
+    record(api, 5)
+
+    response = api.get(f"/feed{query}", headers)
+
+    assert (response.status_code, response.json()["code"]) == (409, "AHEAD_OF_LEDGER")
+    assert response.json()["world"] == "RML3"
+    assert response.json()["details"] == {"size": 5, "after": 5}
+    assert api.get("/feed?after=4").json() == {"entries": [], "next_after": 4}
+    assert api.on(api.ledger).get("/feed?after=-1").status_code == 200

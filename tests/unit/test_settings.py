@@ -66,6 +66,10 @@ def test_every_setting_has_a_line_in_fixed_order() -> None:
         "TSA_CERTIFICATES",
         "TSA_INTERVAL",
         "LOG_LEVEL",
+        # Of the commands that are clients.
+        "URL",
+        "KEY",
+        "OUTBOX_URL",
     ]
 
 
@@ -78,6 +82,8 @@ def test_every_setting_has_a_line_in_fixed_order() -> None:
         ("DATABASE_URL", "postgresql://me:hu@sh@db/ledger"),
         ("DATABASE_URL", "postgresql:///ledger?user=me&password=hush&sslmode=require"),
         ("SIGNER_URL", "https://me:hush@signer.example/"),
+        ("KEY", "hush-key"),
+        ("OUTBOX_URL", "postgresql://me:hush@db/shop"),
     ],
 )
 def test_secrets_are_masked(name: str, value: str) -> None:

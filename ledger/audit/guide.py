@@ -26,7 +26,8 @@ at {closed_at} by {preparer}; reviewer, as {preparer} states: {reviewer}. {claim
    `GOOD` and exit code 0: nothing bad was found. `BAD` and 1: the first bad record is named.
    `NOT AUTHENTICATED` and 2: no key was given, so nobody stands for what was found.
 3. With the bundle of the period before: `--previous DIR`. With receipts that somebody kept:
-   `--receipt FILE`.
+   `--receipt FILE`. Each is checked itself first: `NOT COMPARED` and 2 mean that one is bad or of
+   something else, and say nothing against this bundle.
 
 Whoever can change a bundle can change the verify.py in it. Compare it with a copy you got before,
 or run `effect-ledger verify BUNDLE --vkey VKEY` of an installation you trust: it is the same code.

@@ -2113,8 +2113,7 @@ class _Zip:
         """Where the list begins, how long it is, and of how many members."""
         end = self._length - _END.size
         if end < 0 or self._read(end, 4) != b"PK\x05\x06":
-            before = max(0, self._length - _END.size - 0xFFFF)
-            if b"PK\x05\x06" in self._read(before, self._length - before):
+            if self._ends_before():
                 raise DamageError(
                     "zip.foreign", "this .zip goes on behind its end: something was added to it"
                 )
@@ -2149,6 +2148,12 @@ class _Zip:
                 "know why, unpack it yourself and verify the directory",
             )
         return at, length, count
+
+    def _ends_before(self) -> bool:
+        """Whether the mark of an end stands anywhere; parts overlap, or it could be between two."""
+        return any(
+            b"PK\x05\x06" in self._read(at, _CHUNK + 3) for at in range(0, self._length, _CHUNK)
+        )
 
     def _read_list(self, length: int, count: int) -> list[_Member]:
         listed, at = self._read(self._listed_at, length), 0

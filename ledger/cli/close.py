@@ -62,9 +62,9 @@ def close(
     output.answer(closed, _prose(closed))
     if closed["closed_before"]:
         output.note(
-            f"effect-ledger: {', '.join(closed['closed_before'])} was closed before {name}: what "
-            "was recorded until then is in that bundle, whenever it occurred, and this one has "
-            "only what was recorded since. Close periods in their order."
+            f"effect-ledger: closed before {name}: {', '.join(closed['closed_before'])}. What was "
+            "recorded until then is in those bundles, whenever it occurred, and this one has only "
+            "what was recorded since. Close periods in their order."
         )
 
 

@@ -890,6 +890,10 @@ ZIP_TRICKS: dict[str, tuple[str, Callable[[list[tuple[str, bytes]], Path], objec
         "zip.foreign",
         lambda good, to: to.write_bytes(zipped(to, *good).read_bytes() + b"x"),
     ),
+    "much-appended": (
+        "zip.foreign",
+        lambda good, to: to.write_bytes(zipped(to, *good).read_bytes() + bytes(1 << 20)),
+    ),
     "between": (
         "zip.foreign",
         lambda good, to: to.write_bytes(gap(zipped(to, *good).read_bytes())),

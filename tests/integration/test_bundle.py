@@ -235,6 +235,13 @@ def test_a_bad_receipt_says_nothing_of_the_bundle(house, taken, tmp_path, name):
     assert "NOT COMPARED: the bundle is good" in done.stdout
 
 
+def test_what_would_not_be_looked_at_is_refused(house, taken, tmp_path):
+    """A receipt beside a receipt: nothing is called good that nobody compared."""
+    path = kept_receipt(house, taken.march, 3, tmp_path)
+    command = ["verify", str(path), "--vkey", taken.vkey, "--receipt", str(path)]
+    assert isinstance(CliRunner().invoke(app, command).exception, SettingsError)
+
+
 def test_a_receipt_of_another_period_or_ledger_is_told_as_that(house, taken, tmp_path):
     elsewhere = kept_receipt(house, taken.april, 20, tmp_path)
     code, told = run(taken.march, "--vkey", taken.vkey, "--receipt", elsewhere)

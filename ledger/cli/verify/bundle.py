@@ -29,6 +29,16 @@ class Beside:
     receipts: tuple[Path, ...]
     """Files of receipts whose entries must be in it."""
 
+    def require_none(self, what: str) -> None:
+        """
+        Refuse what would not be looked at.
+
+        Raises:
+            SettingsError: Something was given beside evidence that is no bundle.
+        """
+        if self.previous is not None or self.receipts:
+            raise SettingsError(f"--previous and --receipt go with a bundle, and {what} is none")
+
 
 def is_bundle(path: Path) -> bool:
     """Whether this is meant to be an audit bundle."""

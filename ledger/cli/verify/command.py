@@ -97,10 +97,12 @@ def verify(
 def _judge(output: Output, what: str, trust: Trust, beside: Beside) -> Judgement:
     """The judgement of evidence by the kind it is of; each kind has its module."""
     if urlsplit(what).scheme in {"http", "https"}:
+        beside.require_none(what)
         return _judge_url(output, what, trust)
     path = Path(what)
     if is_bundle(path):
         return _judged("the bundle", what, lambda: judge_bundle(output, path, trust, beside))
+    beside.require_none(what)
     trust.require_logs()
     if not path.is_dir():
         return _judged("the receipt", what, lambda: _judge_file(path, trust))

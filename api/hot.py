@@ -66,6 +66,7 @@ class _Asked:
     credential: Credential
     began: float
     send: Send
+    is_answered: bool = False
     state: dict[str, Any] = field(default_factory=dict)
 
 
@@ -98,8 +99,8 @@ class HotWrites:
             self._skin.engine.sequencer.queue(posting, tell)
         except Exception:  # noqa: BLE001 - the routes meet it again and say so as they do.
             return False
-        # Told on this loop, and so not before.
-        self._waiting.add(asked)
+        if not asked.is_answered:
+            self._waiting.add(asked)
         return True
 
     def give_up(self) -> None:
@@ -148,10 +149,11 @@ class HotWrites:
 
     def _answer(self, asked: _Asked, answer: Answer) -> None:
         """Send what became of it. On the event loop, which must not meet an error of ours."""
-        if asked not in self._waiting:
+        if asked.is_answered:
             # It was given up, and told so.
             return
-        self._waiting.remove(asked)
+        asked.is_answered = True
+        self._waiting.discard(asked)
         try:
             status = self._send_answer(asked, answer)
         except Exception:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -19,7 +20,7 @@ WITHIN_S = 60.0
 
 def test_a_feed_goes_on_over_a_restart():
     """What was recorded before and after is told once each, in order, and nothing is raised."""
-    with settled_directory() as base:
+    with settled_directory() as base, ExitStack() as opened:
         shell, port = Shell(data_dir=base / "data"), str(free_port())
         heard: list[int] = []
         url = f"http://127.0.0.1:{port}"
@@ -27,7 +28,7 @@ def test_a_feed_goes_on_over_a_restart():
         with shell.serving("--port", port) as (service, _):
             key = shell.good("key", "create", "--name", "shop", "--scope", "*")["key"]
             shell.good("ledger", "create", "shop")
-            client = Client(url, key=key, ledger="shop")
+            client = opened.enter_context(Client(url, key=key, ledger="shop"))
             client.post("/effects", capture(), key="a")
             listener = threading.Thread(
                 target=lambda: heard.extend(

@@ -148,16 +148,17 @@ order by term, seq limit %s
 """
 
 # As `terms.placed` has them, behind a salt. The last one leads to the next page.
+# A term that holds the separator would fall apart once joined, so it is handed in as it is.
 SELECT_SALTED_TERMS = """
 with page as materialized (
-    select term, seq from entry_terms
+    select term, seq,
+        seq >= 0 and seq < %(stop)s and position(E'\\x01' in term) = 0 as joins
+    from entry_terms
     where ledger = %(ledger)s and (term, seq) > (%(term)s, %(seq)s::bigint)
     order by term, seq limit %(limit)s
 )
-select string_agg(%(salt)s || seq || ':' || term, E'\\x01')
-        filter (where seq >= 0 and seq < %(stop)s),
-    array_agg(term) filter (where seq < 0 or seq >= %(stop)s),
-    array_agg(seq) filter (where seq < 0 or seq >= %(stop)s),
+select string_agg(%(salt)s || seq || ':' || term, E'\\x01') filter (where joins),
+    array_agg(term) filter (where not joins), array_agg(seq) filter (where not joins),
     (select array[term, seq::text] from page order by term desc, seq desc limit 1)
 from page
 """

@@ -5,7 +5,8 @@ Pace: how a verification makes way for writers, and ends all the same.
     somebody does    one part of the time it works, and four it rests, a second at most at a time
 
 That somebody writes is seen in the database's own count of rows, whichever process and whichever
-ledger they are for.
+ledger they are for. Where that count cannot be read, nobody is taken to write: a verification
+that disturbs is better than none.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ SELECT_ROWS_WRITTEN = """
 select tup_inserted from pg_stat_database where datname = current_database()
 """
 
-CountRows = Callable[[], int]
+CountRows = Callable[[], int | None]
 PacedProgress = Callable[[int, int, bool], None]
 """Told how many entries were checked, of how many, and whether it makes way for writers."""
 
@@ -52,7 +53,8 @@ class Pace:
 
         Args:
             tell: Told of each part that was done.
-            count_rows: Rows that were ever inserted into the database.
+            count_rows: Rows that were ever inserted into the database; None where nobody can
+                say. It may fall, as when the database's statistics are reset.
             clock: Seconds from any beginning.
             sleep: Rests so many seconds.
         """
@@ -79,8 +81,8 @@ class Pace:
         passed = now - self._looked_at
         if passed < _LOOK_EVERY_S:
             return
-        rows = self._count_rows()
-        if rows - self._rows > BUSY_ROWS_PER_S * passed:
+        before, rows = self._rows, self._count_rows()
+        if before is not None and rows is not None and rows - before > BUSY_ROWS_PER_S * passed:
             self._busy_until = now + _BUSY_FOR_S
         self._looked_at, self._rows = now, rows
 
@@ -88,8 +90,14 @@ class Pace:
 def paced(tell: PacedProgress, connection: psycopg.Connection[Any]) -> Progress:
     """A progress that makes way for whoever else writes to the database of `connection`."""
 
-    def count_rows() -> int:
-        row = connection.execute(SELECT_ROWS_WRITTEN).fetchone()
-        return 0 if row is None else int(row[0])
+    def count_rows() -> int | None:
+        try:
+            # Of its own: where it fails, the statements that follow do not.
+            with connection.transaction():
+                row = connection.execute(SELECT_ROWS_WRITTEN).fetchone()
+        except psycopg.Error:
+            # A connection that is gone is for the next read of entries to tell.
+            return None
+        return None if row is None or row[0] is None else int(row[0])
 
     return Pace(tell, count_rows)

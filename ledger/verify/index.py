@@ -128,9 +128,11 @@ class Index:
         stop = size if self._unread_from is None else self._unread_from
         beyond: tuple[str, int] | None = None
         for text, others in self._source.salted_terms(self._sums.salt, stop):
-            self._sums.remove(text)
+            self._sums.remove_joined(text)
             for term, seq in others:
-                if beyond is None or seq < 0 or seq > beyond[1] >= 0:
+                if 0 <= seq < stop:
+                    self._sums.remove(term, seq)
+                elif beyond is None or seq < 0 or seq > beyond[1] >= 0:
                     beyond = (term, seq)
             beat()
         if self._sums.differ():
@@ -224,10 +226,14 @@ class _Sums:
         if terms:
             self._sums[start // PAGE] += sum(map(hash, map(self.salt.__add__, terms)))
 
-    def remove(self, salted: str) -> None:
-        """Take away stored terms, as `Source.salted_terms` has them."""
+    def remove_joined(self, salted: str) -> None:
+        """Take away stored terms, as `Source.salted_terms` has them in one text."""
         if salted:
             self._stored += sum(map(hash, salted.split(SEPARATOR)))
+
+    def remove(self, term: str, seq: int) -> None:
+        """Take away one stored term."""
+        self._stored += hash(self.salt + placed(term, seq))
 
     def differ(self) -> bool:
         """Whether what was added is not what was taken away."""

@@ -238,7 +238,8 @@ class Source(Protocol):
         """
         The same pages, those of entries [0, stop) in one text and the others as they are.
 
-        The text is `<salt><seq>:<term>` of each, with `SEPARATOR` between them.
+        The text is `<salt><seq>:<term>` of each, with `SEPARATOR` between them. A term that holds
+        a `SEPARATOR`, which none should, is among the others whatever its entry.
         """
 
     def held_terms(self, wanted: Sequence[tuple[str, int]]) -> Sequence[tuple[str, int]]:

@@ -669,6 +669,11 @@ NAMED: Mapping[str, Attack] = {
         check="term.extra",
         seq=33,
     ),
+    "end a search term in the byte that joins terms as they are read": Attack(
+        harm=run("update entry_terms set term = term || E'\\x01' where ledger = %s and seq = 2"),
+        check="term.missing",
+        seq=2,
+    ),
     "delete a tile": Attack(harm=delete("tiles", "true"), check="tile.missing", seq=0),
     "add a tile": Attack(
         harm=run(

@@ -13,8 +13,10 @@ import pytest
 
 from ledger.errors import MalformedProofError, NotFoundError, OverloadedError, SignatureError
 from ledger.registry.stops import Stops
+from ledger.storage.database import driver_connection
 from ledger.submission import Posting, Recorded
 from ledger.verification import runs as verification
+from ledger.verification.pace import paced
 from ledger.verification.pages import verify_ledger
 from ledger.verification.runs import STALE_AFTER_S, Verifications
 from ledger.verification.verdicts import Verdicts
@@ -190,6 +192,31 @@ def test_a_report_says_when_it_knows_no_signer(engine):
     assert report.completeness == "unchecked"
     assert any("left out" in each for each in report.not_checked)
     assert any("payloads contain" in each for each in report.not_checked)
+
+
+def test_a_verification_goes_on_where_activity_cannot_be_read(engine, as_superuser):
+    told = []
+    as_superuser.execute("revoke select on pg_catalog.pg_stat_database from public")
+    try:
+        report = verify_ledger(engine, LEDGER, progress=lambda *at: told.append(at))
+    finally:
+        as_superuser.execute("grant select on pg_catalog.pg_stat_database to public")
+
+    assert (report.findings, report.entries) == ([], SIZE)
+    assert told[-1] == (SIZE, SIZE, False)
+
+
+def test_a_count_that_cannot_be_read_spoils_no_transaction(engine, as_superuser):
+    as_superuser.execute("revoke select on pg_catalog.pg_stat_database from public")
+    try:
+        with driver_connection(engine) as connection, connection.transaction():
+            progress = paced(lambda *_at: None, connection)
+            progress(0, SIZE)
+            answer = connection.execute("select 1").fetchone()
+    finally:
+        as_superuser.execute("grant select on pg_catalog.pg_stat_database to public")
+
+    assert answer == (1,)
 
 
 def test_writers_are_no_damage_to_the_ledger_they_extend(engine, attacked):

@@ -41,10 +41,21 @@ EDITS = {
     "recorded_at": "recorded_at + interval '100 microseconds'",
 }
 
+TEXTS = ("key", "kind", "type", "poster", "subject", "business_key", "actor", "currency")
+SPLICES = {
+    "at the end": "{0} || E'\\x01'",
+    "at the end, doubled": "{0} || E'\\x01\\x01'",
+    "at the start": "E'\\x01' || {0}",
+    "at the start, doubled": "E'\\x01\\x01' || {0}",
+    "in the middle": "overlay({0} placing E'\\x01' from 3 for 0)",
+    "in the middle, doubled": "overlay({0} placing E'\\x01\\x01' from 3 for 0)",
+}
+"""Where a value is given the separator of joined ones -> SQL."""
+
 
 @pytest.fixture(scope="module")
 def connection(tmp_path_factory) -> Iterator[psycopg.Connection]:
-    """Of a superuser, who sees a copy of the entries that anything may be done to."""
+    """Of a superuser, who sees copies of entries and terms that anything may be done to."""
     with migrated_database() as conninfo:
         storage = PostgresStorage(conninfo)
         signer = FileSigner(
@@ -67,7 +78,8 @@ def connection(tmp_path_factory) -> Iterator[psycopg.Connection]:
         with psycopg.connect(conninfo(SUPERUSER), autocommit=True) as superuser:
             superuser.execute("set search_path = effect_ledger, pg_catalog")
             superuser.execute("set timezone = 'UTC'")
-            superuser.execute("create temporary table entries as select * from entries")
+            for table in ("entries", "entry_terms"):
+                superuser.execute(f"create temporary table {table} as select * from {table}")
             yield superuser
 
 
@@ -135,3 +147,62 @@ def test_a_column_that_differs_in_a_page_that_is_read_whole_is_named(connection,
 
     # Entry 205 is a refund and 208 an explanation: their targets are judged in a whole page.
     assert (f"index.{column}", seq) in {(each.check, each.seq) for each in report.findings}
+
+
+@pytest.mark.parametrize("splice", SPLICES.values(), ids=SPLICES)
+@pytest.mark.parametrize("column", TEXTS)
+def test_a_text_that_holds_the_separator_is_named(connection, scan, column, splice):
+    with connection.transaction(force_rollback=True):
+        spliced = splice.format(f"coalesce({column}, '')")
+        connection.execute(
+            f"update entries set {column} = {spliced} where ledger = %s and seq = 205", (LEDGER,)
+        )
+        report = audit(scan)
+
+    assert (f"index.{column}", 205) in {(each.check, each.seq) for each in report.findings}
+
+
+@pytest.mark.parametrize("column", TEXTS)
+def test_a_text_that_went_over_to_the_row_before_is_found(connection, scan, column):
+    """Joined, a value that is null would leave no trace beside one that holds the separator."""
+    with connection.transaction(force_rollback=True):
+        connection.execute(
+            f"update entries e set {column} = case seq when 206 then coalesce({column}, '') || "
+            f"E'\\x01' || (select coalesce({column}, 'x') from entries "
+            "where ledger = e.ledger and seq = 207) end where ledger = %s and seq in (206, 207)",
+            (LEDGER,),
+        )
+        report = audit(scan)
+
+    assert (f"index.{column}", 206) in {(each.check, each.seq) for each in report.findings}
+
+
+@pytest.mark.parametrize("splice", SPLICES.values(), ids=SPLICES)
+def test_a_term_that_holds_the_separator_is_named(connection, scan, splice):
+    with connection.transaction(force_rollback=True):
+        [(term, seq)] = connection.execute(
+            "select term, seq from entry_terms where ledger = %s and seq >= 20 "
+            "order by seq, term limit 1",
+            (LEDGER,),
+        ).fetchall()
+        connection.execute(
+            f"update entry_terms set term = {splice.format('term')} "
+            "where ledger = %s and term = %s and seq = %s",
+            (LEDGER, term, seq),
+        )
+        report = audit(scan)
+
+    assert {(each.check, each.seq) for each in report.findings} == {
+        ("term.missing", seq),
+        ("term.extra", seq),
+    }
+
+
+@pytest.mark.parametrize("seq", [20, SIZE, SIZE + 7, -1])
+@pytest.mark.parametrize("term", ["\x01", "label:a:b\x01", "\x01\x01label:a:b", "label:a\x01:b"])
+def test_a_term_too_many_that_holds_the_separator_is_named(connection, scan, term, seq):
+    with connection.transaction(force_rollback=True):
+        connection.execute("insert into entry_terms values (%s, %s, %s)", (LEDGER, term, seq))
+        report = audit(scan)
+
+    assert [(each.check, each.seq) for each in report.findings] == [("term.extra", seq)]

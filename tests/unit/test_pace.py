@@ -18,10 +18,13 @@ class World:
         self._rows_per_s = rows_per_s
         self.pace = Pace(
             lambda *told: self.told.append(told),
-            lambda: int(self.now * self._rows_per_s),
+            self._count,
             clock=lambda: self.now,
             sleep=self._rest,
         )
+
+    def _count(self):
+        return None if self._rows_per_s is None else int(self.now * self._rows_per_s)
 
     def _rest(self, seconds):
         self.rested.append(seconds)
@@ -77,3 +80,33 @@ def test_it_goes_on_soon_after_the_last_write():
     world.work(2_000, 0.01)
 
     assert not world.told[-1][2]
+
+
+def test_where_nobody_can_say_it_goes_on_and_looks_again():
+    world = World(None)
+    world.work(300, 0.01)
+    assert world.rested == []
+
+    world._rows_per_s = 10_000
+    world.work(300, 0.01)
+    assert world.told[-1][2]
+
+    world._rows_per_s = None
+    world.work(2_000, 0.01)
+    assert not world.told[-1][2]
+
+
+def test_a_count_that_falls_is_nobody_who_writes():
+    world = World(10_000)
+    # Far below what was counted before.
+    world.now = 1_000.0
+    world.pace = Pace(
+        lambda *told: world.told.append(told),
+        iter([10_000_000, *range(100)]).__next__,
+        clock=lambda: world.now,
+        sleep=world._rest,
+    )
+
+    world.work(300, 0.01)
+
+    assert world.rested == []

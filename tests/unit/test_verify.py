@@ -118,8 +118,9 @@ class Memory:
 
     def salted_terms(self, salt, stop):
         for page in self.terms():
-            placed = [f"{salt}{seq}:{term}" for term, seq in page if 0 <= seq < stop]
-            yield SEPARATOR.join(placed), [each for each in page if not 0 <= each[1] < stop]
+            others = [each for each in page if not 0 <= each[1] < stop or SEPARATOR in each[0]]
+            placed = [f"{salt}{seq}:{term}" for term, seq in page if (term, seq) not in others]
+            yield SEPARATOR.join(placed), others
 
     def held_terms(self, wanted):
         return [row for row in self.term_rows if row in set(wanted)]

@@ -83,21 +83,28 @@ def check_feed(
 
 def check_story(told: Story, *, ledger: str, effect_id: str) -> None:
     """
-    Refuse a story of another effect, or with corrections that are none of it.
+    Refuse a story of another effect, or with corrections or explanations that are none of it.
 
     Raises:
         ReceiptInvalid: It is.
     """
     _check(told.original, "ledger", told.original.ledger, ledger)
     _check(told.original, "id", told.original.id, effect_id.lower())
-    ids = {told.original.id, *(each.id for _, each in told.corrections)}
-    for corrects, each in (*told.corrections, *told.explanations):
+    met, last = {told.original.id}, told.original.seq
+    # What an entry is about was there before it: in seq order, it has been met.
+    for corrects, each in sorted(
+        (*told.corrections, *told.explanations), key=lambda pair: pair[1].seq
+    ):
         _check(each, "ledger", each.ledger, ledger)
-        if corrects not in ids:
+        if corrects not in met:
             raise _refused(each, f"a correction in the story of {effect_id}", f"one of {corrects}")
+        if each.seq <= last:
+            raise _refused(each, f"an entry beyond seq {last}", f"seq {each.seq}")
         says = _effect(each).get("corrects")
         if says is not None:
             _check(each, "corrects", says, corrects)
+        met.add(each.id)
+        last = each.seq
 
 
 def _check_filter(entry: FoundEntry, name: str, value: str) -> None:

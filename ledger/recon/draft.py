@@ -363,6 +363,7 @@ class StatementDraft:
         if not self.lines:
             self.draft.note(FindingCode.NO_LINES, self.locator, f"no lines in {self.currency}")
         days = [line.booked_date for line in self.lines]
+        ends = days if self.period_to is None else [*days, self.period_to]
         return Statement(
             account_ref=self.account_ref or source.account_ref,
             currency=self.currency,
@@ -370,8 +371,10 @@ class StatementDraft:
             statement_ref=self.statement_ref,
             sequence=self.sequence,
             page=self.page,
-            period_from=self.period_from or min(days, default=None),
+            period_from=self.period_from or min(ends, default=None),
             period_to=self.period_to or max(days, default=None),
+            stated_from=self.period_from,
+            stated_to=self.period_to,
             opening_minor=self.opening_minor,
             closing_minor=self.closing_minor,
             control_totals=self.control_totals,

@@ -23,7 +23,7 @@ from ledger.recon.holds import Holds
 from ledger.recon.reading import read_statement
 from ledger.recon.shelf import DecisionRow, ImportRow, Shelf, SourceRow
 from ledger.recon.source import Control
-from ledger.recon.statement import Reading, ReadingStatus
+from ledger.recon.statement import FindingCode, Reading, ReadingStatus
 from ledger.recon.statement_side import (
     Known,
     known_statements,
@@ -37,6 +37,16 @@ FINDINGS_MAX = 1_000
 PREVIEW_LINES = 20
 OVERRIDE, DISCARD = "override", "discard"
 """What is decided about a quarantined file: it counts all the same, or is set aside."""
+LINES_MISSING = frozenset(
+    {
+        FindingCode.BALANCE_DISAGREES,
+        FindingCode.COUNT_DISAGREES,
+        FindingCode.TOTAL_DISAGREES,
+        # Of a quarantined file this says that more was found than is kept: perhaps one of these.
+        FindingCode.MALFORMED,
+    }
+)
+"""Findings by which lines may be missing: on which days, nobody knows."""
 
 Tell = Callable[[str, int], None]
 
@@ -286,7 +296,7 @@ def waiting_imports(
     """
     The imports of these sources that wait for a reviewer, as far as they speak of these days.
 
-    One that says of no day what happened on it may speak of any.
+    One that does not say where its days end may speak of any beyond.
     """
     rulings = shelf.rulings(ledger)
     found = [
@@ -301,15 +311,31 @@ def waiting_imports(
 
 
 def speaks_of(row: ImportRow, booked: Sequence[date], days: tuple[date, date]) -> bool:
-    """Whether the statements of a file, or its lines, are about any of these days."""
-    said = [
-        date.fromisoformat(each[name])
-        for each in row.document["statements"]
-        for name in ("period_from", "period_to")
-        if each[name]
-    ]
-    spoken = [*said, *booked]
-    return not spoken or (min(spoken) <= days[1] and days[0] <= max(spoken))
+    """
+    Whether a statement of a file, or its lines, may be about any of these days.
+
+    Each statement is judged alone. The days of its lines bound it only where no line may be
+    missing; where nothing bounds it, it may be about any day.
+
+    Args:
+        row: The file.
+        booked: First and last day of its lines; empty without lines.
+        days: First and last, inclusive.
+    """
+    lacks_lines = not LINES_MISSING.isdisjoint(row.document["finding_counts"])
+    spans = [_span_of(each, lacks_lines) for each in row.document["statements"]]
+    if booked:
+        spans.append((min(booked), max(booked)))
+    return any(first <= days[1] and days[0] <= last for first, last in spans)
+
+
+def _span_of(statement: Mapping[str, Any], lacks_lines: bool) -> tuple[date, date]:
+    names = ("stated_from", "stated_to") if lacks_lines else ("period_from", "period_to")
+    first, last = (statement.get(name) for name in names)
+    return (
+        date.fromisoformat(first) if first else date.min,
+        date.fromisoformat(last) if last else date.max,
+    )
 
 
 def counts(row: ImportRow, rulings: Mapping[str, DecisionRow]) -> bool:

@@ -197,6 +197,9 @@ class Statement:
     period_from: date | None = None
     period_to: date | None = None
     """Inclusive. As the file states it; else the days of its first and last line."""
+    stated_from: date | None = None
+    stated_to: date | None = None
+    """The same, as far as the file itself or a control states it."""
     opening_minor: int | None = None
     closing_minor: int | None = None
     control_totals: Mapping[str, str] = field(default_factory=dict)

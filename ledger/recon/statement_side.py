@@ -161,6 +161,8 @@ def statement_document(statement: Statement) -> dict[str, Any]:
         "page": statement.page,
         "period_from": statement.period_from and statement.period_from.isoformat(),
         "period_to": statement.period_to and statement.period_to.isoformat(),
+        "stated_from": statement.stated_from and statement.stated_from.isoformat(),
+        "stated_to": statement.stated_to and statement.stated_to.isoformat(),
         "opening": _text(statement.opening_minor),
         "closing": _text(statement.closing_minor),
         "cash": str(statement.cash_minor),

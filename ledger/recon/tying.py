@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
-from ledger.recon.imports import OVERRIDE, speaks_of
+from ledger.recon.imports import DISCARD, OVERRIDE, speaks_of
 from ledger.recon.shelf import RunRow, Shelf
 from ledger.recon.states import UNTIED, State
 
@@ -32,7 +32,8 @@ def read_tie(shelf: Shelf, ledger: str, run: RunRow) -> Tie:
             if remaining == 1
             else f"{remaining} differences remain open"
         )
-    return Tie(remaining=remaining, untied_because=(*reasons, *_files(shelf, ledger, run)))
+    reasons += [*_set_aside(shelf, ledger, run), *_waiting(shelf, ledger, run)]
+    return Tie(remaining=remaining, untied_because=tuple(reasons))
 
 
 def _remaining(shelf: Shelf, ledger: str, run: RunRow) -> int:
@@ -50,7 +51,18 @@ def _remaining(shelf: Shelf, ledger: str, run: RunRow) -> int:
     return len(seen) - len(shelf.closed_among(ledger, seen))
 
 
-def _files(shelf: Shelf, ledger: str, run: RunRow) -> list[str]:
+def _set_aside(shelf: Shelf, ledger: str, run: RunRow) -> list[str]:
+    """The files that the run counted and somebody has set aside since."""
+    rulings = shelf.rulings(ledger, run.input["imports"])
+    return [
+        f"{shelf.find_import(ledger, each).filename} is discarded since this run: run it again "
+        f"(import {each})"
+        for each in run.input["imports"]
+        if each in rulings and rulings[each].act == DISCARD
+    ]
+
+
+def _waiting(shelf: Shelf, ledger: str, run: RunRow) -> list[str]:
     """The files that the run left out and nobody has set aside."""
     if not run.input["quarantined"]:
         return []

@@ -95,6 +95,23 @@ def test_lists_and_feeds_are_what_was_asked_for(client):
     assert len(client.story(paid.id)["corrections"]) == 1
 
 
+def test_a_story_tells_the_explanation_of_an_explanation(client):
+    paid = client.effect(key="k-1", **CAPTURE)
+    said = {
+        "type": "card.note",
+        "occurred_at": CAPTURE["occurred_at"],
+        "reason": "shop.asked",
+        "note": "The customer called.",
+    }
+    first = client.explain(paid.id, key="k-2", **said)
+    second = client.explain(first.id, key="k-3", **said)
+
+    told = client.story(paid.id)["explanations"]
+
+    assert [each["id"] for each in told] == [first.id, second.id]
+    assert [each["corrects"] for each in told] == [paid.id, first.id]
+
+
 def test_a_write_comes_back_proved(client):
     recorded = client.effect(key="k-1", **CAPTURE)
 

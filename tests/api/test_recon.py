@@ -173,6 +173,28 @@ def test_a_file_that_is_set_aside_no_longer_keeps_a_statement_from_being_tied(pr
     assert (noticed["act"], noticed["principal"]) == ("discard", "ben")
 
 
+def test_a_statement_is_not_tied_by_a_file_that_was_set_aside_since(preparer, reviewer):
+    """The run counted it by an override; nobody signs what it proved until it runs again."""
+    record(preparer.api)
+    right = preparer.bring(CHARGE, REFUND)
+    wrong = quarantined(preparer)
+    reviewer.post(f"imports/{wrong['id']}/override", reason="The bank says so.")
+    counted = preparer.run(today="2026-03-05")
+    assert counted["input"]["imports"] == [right["id"], wrong["id"]]
+    before = counted["untied_because"]
+
+    reviewer.post(f"imports/{wrong['id']}/discard", reason="The bank took it back.")
+
+    after = preparer.get(f"runs/{counted['id']}")
+    [because] = [each for each in after["untied_because"] if each not in before]
+    assert "discarded since this run: run it again" in because
+    assert wrong["id"] in because
+    assert after["tied"] is False
+    status, refused = reviewer.send("signoffs", json.dumps({"run": counted["id"]}).encode())
+    assert (status, refused["code"]) == (409, "BREAK_NOT_SO")
+    assert preparer.run(today="2026-03-05")["tied"]
+
+
 def test_the_later_word_on_a_file_counts(preparer, reviewer):
     wrong = quarantined(preparer)
     path = f"imports/{wrong['id']}"

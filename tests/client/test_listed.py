@@ -156,7 +156,20 @@ def story(original: Told = CHAIN[0], **corrects: Any) -> Told:
     return {"original": original, "corrections": [correction], "explanations": []}
 
 
+def explained(*corrects: int) -> Told:
+    """A story whose only corrections are explanations, each of the entry at such a seq."""
+    entries = [CHAIN[0]]
+    for seq, target in enumerate(corrects, start=1):
+        id_ = told(target, "")["id"]
+        entry = told(seq, entries[-1]["entry_hash"], kind="explanation", corrects=id_)
+        entries.append({**entry, "corrects": id_})
+    return {"original": CHAIN[0], "corrections": [], "explanations": entries[1:]}
+
+
 STORIES = {
+    "with an explanation of what came later": explained(2, 0),
+    "with an explanation of itself": explained(1),
+    "with one entry twice": {**story(), "explanations": story()["corrections"]},
     "another effect's": story(CHAIN[1]),
     "another ledger's": story(told(0, "0" * 64, ledger="shop2")),
     "with another's correction": story(corrects=CHAIN[2]["id"]),
@@ -171,6 +184,12 @@ def test_a_story_is_told_of_the_effect_that_was_asked_for():
     asked = CHAIN[0]["id"].upper()
 
     assert ask(lambda client: client.story(asked), story())["original"] == CHAIN[0]
+
+
+def test_an_explanation_may_explain_an_explanation():
+    found = ask(lambda client: client.story(CHAIN[0]["id"]), explained(0, 1, 2, 0))
+
+    assert [each["seq"] for each in found["explanations"]] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("name", STORIES)

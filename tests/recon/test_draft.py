@@ -10,7 +10,7 @@ from ledger.recon.draft import Draft
 from ledger.recon.source import Control, Source
 from ledger.recon.statement import FindingCode, LineKind, Reading, ReadingStatus
 
-DAY = date(2026, 3, 2)
+DAY, LATER = date(2026, 3, 2), date(2026, 3, 31)
 SOURCE = Source(
     name="shop", provider="bank", report_type="", account_ref="A1", iana_tz="Europe/Berlin"
 )
@@ -96,6 +96,21 @@ def test_totals_from_elsewhere_betray_a_missing_line():
     reading = read("1.00", controls=(control,))
     assert reading.status is ReadingStatus.QUARANTINED
     assert codes(reading) == [FindingCode.COUNT_DISAGREES, FindingCode.TOTAL_DISAGREES]
+
+
+def test_the_days_of_lines_are_a_period_that_nobody_stated():
+    """An end that is stated is told apart from one that the lines have."""
+    [derived] = read("1.00").statements
+    assert (derived.period_from, derived.period_to) == (DAY, DAY)
+    assert (derived.stated_from, derived.stated_to) == (None, None)
+
+    [closed] = read("1.00", period_to=LATER).statements
+    assert (closed.period_from, closed.period_to) == (DAY, LATER)
+    assert (closed.stated_from, closed.stated_to) == (None, LATER)
+
+    control = Control(currency="EUR", period_from=DAY, period_to=LATER)
+    [held] = read("1.00", controls=(control,)).statements
+    assert (held.stated_from, held.stated_to) == (DAY, LATER)
 
 
 def test_a_file_with_nothing_in_it_is_rejected():

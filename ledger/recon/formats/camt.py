@@ -192,10 +192,7 @@ def _close(account: Account, draft: Draft) -> None:
         closing = _balance(account, CLOSING, statement, draft, last=True)
         statement.opening_minor, statement.closing_minor = opening, closing
         if statement.period_from is None and statement.period_to is None:
-            statement.period_from = statement.period_to = _balance_day(account, CLOSING)
-            days = [line.booked_date for line in statement.lines]
-            if statement.period_to and days:
-                statement.period_from = min(statement.period_to, *days)
+            statement.period_to = _balance_day(account, CLOSING)
     else:
         _interim(account, statement)
     _summary(account, statement, draft)

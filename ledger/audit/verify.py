@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import base64
 import binascii
+import errno
 import hashlib
 import json
 import os
@@ -69,6 +70,10 @@ SMALL_FILE_BYTES_MAX = 64 * 1024 * 1024
 MEMBERS_MAX = 100_000
 PART_BYTES_MAX = 255
 """Of one name in a path, as file systems have it."""
+PATH_BYTES_MAX = 1024
+PATH_PARTS_MAX = 16
+"""Of a path within a bundle: far more than any has, and little enough for every system."""
+TOLD_CHARACTERS_MAX = 300
 UNPACKED_BYTES_MAX = 1024 * 1024 * 1024
 UNPACKED_TIMES_MAX = 100
 """What a .zip file may unpack to: so many bytes, or so many times its own size if that is more."""
@@ -810,9 +815,13 @@ def _safe(path: Json) -> str:
 
 def _is_path(path: str) -> bool:
     """Whether it leads to a place below where it begins, on every system the same."""
+    # Before anything is made of it: of a path of 64 KiB the directories alone fill a memory.
+    if len(path.encode()) > PATH_BYTES_MAX:
+        return False
     parts = PurePosixPath(path).parts
     return (
-        bool(parts)
+        0 < len(parts) <= PATH_PARTS_MAX
+        and all(len(part.encode()) <= PART_BYTES_MAX for part in parts)
         and not path.startswith("/")
         and not any(each in path for each in "\\:\0")
         and not any(part in {"..", "."} for part in parts)
@@ -1451,9 +1460,17 @@ class Verification:
                     "previous.bad", f"the previous bundle: {before.verdict.findings[0].message}"
                 )
         mine, theirs = self.manifest["range"], other.manifest["range"]
+        stated = self.manifest["previous"] or {}
         if other.manifest["origin"] != self.manifest["origin"]:
             raise DamageError(
                 "previous.other", f"the previous bundle is of {other.manifest['origin']}"
+            )
+        is_named = stated.get("entry_hash") == other.manifest["close"]["entry_hash"]
+        if is_named and theirs["to_seq"] + 1 != mine["from_seq"]:
+            raise DamageError(
+                "previous.forked",
+                "the histories differ: this bundle names the close of the previous one, which "
+                f"ends with entry {theirs['to_seq']}, and begins with {mine['from_seq']}",
             )
         if theirs["to_seq"] + 1 < mine["from_seq"]:
             raise DamageError(
@@ -1467,8 +1484,7 @@ class Verification:
                 f"the bundles overlap: the previous one ends with entry {theirs['to_seq']}, this "
                 f"one begins with {mine['from_seq']}",
             )
-        stated = self.manifest["previous"] or {}
-        if stated.get("entry_hash") != other.manifest["close"]["entry_hash"]:
+        if not is_named:
             raise DamageError(
                 "previous.forked",
                 "the histories differ: the previous bundle ends with another close than the one "
@@ -2036,6 +2052,8 @@ _EXTRA_64 = 0x0001
 _EXTRAS = {_EXTRA_64: 28, 0x000A: 32, 0x5455: 13, 0x5855: 12, 0x7855: 4, 0x7875: 19}
 """Fields that packers add, and how long: wide sizes, times, owners. Others give other names."""
 _CHUNK = 1 << 20
+_NO_PLACE = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
+"""Why a name has no place in the directory that was made for its bundle alone."""
 
 
 @dataclass
@@ -2216,11 +2234,13 @@ class _Zip:
                     f"{each.name} is in this .zip twice: what is unpacked depends on the program",
                 )
             seen[alike] = each.name
+        listed = {each.name for each in self.members}
         parents = {
             str(parent)
             for each in self.members
             if not each.is_directory
             for parent in PurePosixPath(each.name).parents
+            if str(parent) in listed
         }
         for each in self.members:
             if each.is_directory is not (each.name in parents):
@@ -2330,8 +2350,7 @@ def _member_name(raw: bytes, flags: int) -> str:
         name = raw.decode("utf-8" if flags & _UTF_8_FLAG else "ascii").removesuffix("/")
     except UnicodeDecodeError as error:
         raise DamageError("zip.name", f"this .zip names {raw[:80]!r}, which is no text") from error
-    is_short = all(len(part.encode()) <= PART_BYTES_MAX for part in name.split("/"))
-    if not _is_path(name) or not name.isprintable() or not is_short:
+    if not _is_path(name) or not name.isprintable():
         raise DamageError(
             "zip.name", f"this .zip names {name[:80]!r}, which is no path within a bundle"
         )
@@ -2369,6 +2388,12 @@ def open_bundle(path: Path, opened: ExitStack) -> Bundle:
         raise DamageError(
             "file.truncated", f"{path} is cut short or damaged as a .zip: {error}"
         ) from error
+    except OSError as error:
+        if error.errno not in _NO_PLACE:
+            raise
+        raise DamageError(
+            "zip.name", f"{path} names a file that cannot be unpacked: {error.strerror}"
+        ) from error
     return Bundle.open(base / wrapper, path)
 
 
@@ -2387,12 +2412,13 @@ def verify(
         What was found, and the manifest; an empty one where it could not be read.
     """
     with ExitStack() as opened:
-        told = [(each.name, _read_small(each)) for each in receipts]
+        told, refused = _read_receipts(receipts)
         try:
             bundle = open_bundle(path, opened)
         except DamageError as damage:
-            return Verdict(findings=[damage], trusted=bool(keys)), {}
+            return Verdict(findings=[damage], unrelated=refused, trusted=bool(keys)), {}
         verification = Verification(bundle, keys, progress=progress)
+        verification.verdict.unrelated += refused
         other = None
         try:
             other = None if previous is None else open_bundle(previous, opened)
@@ -2400,6 +2426,19 @@ def verify(
             message = f"the previous bundle: {damage.message}"
             verification.verdict.unrelated.append(DamageError("previous.bad", message))
         return verification.run(other, told), bundle.manifest
+
+
+def _read_receipts(
+    paths: Iterable[Path],
+) -> tuple[list[tuple[str, bytes]], list[DamageError]]:
+    """Receipts by the names of their files, and why others cannot be any."""
+    told, refused = [], []
+    for path in paths:
+        try:
+            told.append((path.name, _read_small(path)))
+        except DamageError as damage:
+            refused.append(DamageError("receipt.bad", f"it is no receipt: {damage.message}"))
+    return told, refused
 
 
 def document(verdict: Verdict, manifest: dict[str, Json]) -> dict[str, Json]:
@@ -2526,7 +2565,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
     except OSError as error:
         # Of the machine, as where its disk is full: nothing is said of the bundle.
-        print(f"verify.py: {error}", file=sys.stderr)
+        print(f"verify.py: {shown(str(error))[:TOLD_CHARACTERS_MAX]}", file=sys.stderr)
         return UNKNOWN
     told = json.dumps(document(verdict, manifest)) if asked.json else prose(verdict, manifest)
     try:

@@ -15,7 +15,9 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+import tracemalloc
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
@@ -233,6 +235,26 @@ def test_a_bad_receipt_says_nothing_of_the_bundle(house, taken, tmp_path, name):
         app, ["verify", str(taken.march), "--vkey", taken.vkey, "--receipt", str(path)]
     )
     assert "NOT COMPARED: the bundle is good" in done.stdout
+
+
+def test_a_receipt_too_large_to_be_one_says_nothing_of_the_bundle(house, taken, tmp_path):
+    """It is named and not read, and the other receipts and the bundle are judged all the same."""
+    path, kept = tmp_path / "large.json", kept_receipt(house, taken.march, 3, tmp_path)
+    with path.open("wb") as file:
+        file.truncate(verify.SMALL_FILE_BYTES_MAX + 1)
+    receipts = ("--receipt", path, "--receipt", kept)
+    code, told = run(taken.march, "--vkey", taken.vkey, *receipts)
+
+    assert (code, told["findings"]) == (2, [])
+    assert [each["code"] for each in told["unrelated"]] == ["receipt.bad"]
+    assert "large.json has over 64 MiB" in told["unrelated"][0]["message"]
+    assert f"that the bundle has the entry of {kept.name}" in told["checked"]
+    done = CliRunner().invoke(
+        app,
+        ["verify", str(taken.march), "--vkey", taken.vkey, *map(str, receipts)],
+        standalone_mode=False,
+    )
+    assert (done.return_value, "NOT COMPARED: the bundle is good" in done.stdout) == (2, True)
 
 
 def test_what_would_not_be_looked_at_is_refused(house, taken, tmp_path):
@@ -734,6 +756,21 @@ def test_two_histories_are_not_joined_by_what_their_manifests_say(house, taken, 
     assert verify.JOINED not in told["checked"]
 
 
+@pytest.mark.parametrize(("which", "previous"), [("may", "march"), ("march", "april")])
+def test_a_bundle_that_names_one_it_does_not_follow_is_bad(house, taken, tmp_path, which, previous):
+    """The operator leaves a period out, or tells it twice, and signs that the two are joined."""
+    bundle = shutil.copytree(getattr(taken, which), tmp_path / "bundle")
+    other = orjson.loads((getattr(taken, previous) / "manifest.json").read_bytes())
+    named = {"entry_hash": other["close"]["entry_hash"], "manifest_hash": None}
+    stated = orjson.loads((bundle / "manifest.json").read_bytes())["previous"] or {}
+    sign(house, bundle, previous=stated | named)
+
+    _, told = run(bundle, "--vkey", taken.vkey, "--previous", getattr(taken, previous))
+    assert "previous.forked" in {each["code"] for each in told["findings"]}
+    assert (told["verified"], told["unrelated"]) == (False, [])
+    assert verify.JOINED not in told["checked"]
+
+
 def test_a_tree_that_the_previous_bundle_does_not_end_with_is_no_joint(house, taken, tmp_path):
     april = shutil.copytree(taken.april, tmp_path / "april")
     other_start(april, taken)
@@ -923,6 +960,19 @@ ZIP_TRICKS: dict[str, tuple[str, Callable[[list[tuple[str, bytes]], Path], objec
     "absolute": ("zip.name", lambda good, to: zipped(to, *good, ("/outside", b"x"))),
     "backslash": ("zip.name", lambda good, to: zipped(to, *good, ("march\\..\\outside", b"x"))),
     "escapes": ("zip.name", lambda good, to: zipped(to, *good, ("march/\x1b[2J", b"x"))),
+    "long": (
+        "zip.name",
+        lambda good, to: zipped(to, *good, (f"march/{'/'.join(['x' * 250] * 17)}", b"x")),
+    ),
+    "longer-than-a-path": (
+        "zip.name",
+        lambda good, to: zipped(to, *good, (f"march/{'/'.join(['x' * 250] * 4)}/{'x' * 20}", b"x")),
+    ),
+    "deep": ("zip.name", lambda good, to: zipped(to, *good, (f"march/{'a/' * 1900}x", b"x"))),
+    "deeper-than-a-bundle": (
+        "zip.name",
+        lambda good, to: zipped(to, *good, (f"march/{'a/' * 15}x", b"x")),
+    ),
     "no-text": (
         "zip.name",
         lambda good, to: to.write_bytes(
@@ -945,6 +995,43 @@ def test_every_octet_of_a_zip_belongs_to_the_bundle(taken, tmp_path, name):
     assert (verdict.code, verdict.first.code) == (1, code)
     assert [each.name for each in tmp_path.iterdir()] == ["march.zip"]
     assert not (tmp_path.parent / "outside").exists()
+
+
+def test_a_name_takes_no_more_memory_than_it_has_octets(tmp_path):
+    """Thirty thousand directories of one name are not made up before it is refused."""
+    path = zipped(tmp_path / "deep.zip", ("manifest.json", b"{}"), ("a/" * 32_000 + "x", b"x"))
+    tracemalloc.start()
+    try:
+        verdict, _ = verify.verify(path, [])
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert (verdict.code, verdict.first.code) == (1, "zip.name")
+    assert most < 8 * 1024 * 1024
+
+
+def test_a_name_that_a_file_system_has_no_place_for_is_bad(taken, tmp_path, monkeypatch):
+    """Where a bundle is unpacked far down, as on a system whose paths are short."""
+    base = tmp_path.joinpath(*["d" * 250] * 13)
+    base.mkdir(parents=True)
+    monkeypatch.setattr(tempfile, "tempdir", str(base))
+    name = f"march/{'/'.join(['x' * 240] * 4)}"
+    path = zipped(tmp_path / "march.zip", *packed_members(taken).items(), (name, b"x"))
+    verdict, _ = verify.verify(path, [verify.Key.parse(taken.vkey)])
+
+    assert (verdict.code, verdict.first.code) == (1, "zip.name")
+    assert list(base.iterdir()) == []
+
+
+def test_an_error_of_the_machine_is_told_in_one_short_line(taken, capsys):
+    long = f"no\nway/{'x' * 60_000}"
+    code = verify.main([str(taken.march), "--vkey", taken.vkey, "--receipt", long])
+    told = capsys.readouterr()
+
+    assert (code, told.out, told.err.count("\n")) == (2, "", 1)
+    assert "File name too long" in told.err
+    assert len(told.err) < 400
 
 
 class Pipe(io.BytesIO):

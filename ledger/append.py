@@ -30,7 +30,6 @@ from ledger.effect import Effect
 from ledger.entry import Entry, Head, chain, new_entry_ids, parse_entry, recorded_entry
 from ledger.errors import (
     CommitmentError,
-    DatabaseUnavailableError,
     ForeignSignerError,
     LedgerBrokenError,
     LedgerError,
@@ -241,7 +240,7 @@ class Appender:
         known: Mapping[str, bytes] = {}
         # Where nobody knows, what is there by now may be this very batch.
         if not isinstance(error, OutcomeUnknownError):
-            with suppress(DatabaseUnavailableError):
+            with suppress(PushbackError):
                 known = self._storage.replays(record.name, wanted(postings).keys)
         return [
             [

@@ -197,7 +197,7 @@ class Storage(Protocol):
         Wait until what was published is served.
 
         Raises:
-            DatabaseUnavailableError: It may not be.
+            PushbackError: It may not be.
         """
 
 

@@ -20,6 +20,11 @@ BATCH_ITEMS_MAX = 256
 # Of a posting that is larger, as many in one transaction: half of it is left for small ones.
 SLICE_ITEMS_MAX = 128
 
+# Nor was its key looked up: it may be known from an earlier request.
+NOT_TRIED = (
+    "this one was not tried, and is recorded only if its key was before: sent alone, it tells"
+)
+
 Answer = list[Outcome] | LedgerError
 """What a posting is told: one outcome per submission, or what befell all of them."""
 Tell = Callable[[Answer], None]
@@ -83,12 +88,12 @@ def _why_stop(outcomes: Sequence[Outcome]) -> LedgerError | None:
     for outcome in outcomes:
         if isinstance(outcome, OutcomeUnknownError):
             return PushbackError(
-                "nobody knows whether an item before this one was recorded, so this one was not "
-                "tried; send the batch again with the same keys"
+                f"nobody knows whether an item before this one was recorded, so {NOT_TRIED}; "
+                "send the batch again with the same keys"
             )
-        # Of the ledger, not of the item: what follows would be told the same.
+        # Of the ledger, not of the item: what follows would be refused for the same.
         if isinstance(outcome, (PushbackError, LedgerBrokenError)):
-            return outcome
+            return type(outcome)(f"{outcome.message}; {NOT_TRIED}", **outcome.details)
     return None
 
 

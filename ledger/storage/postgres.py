@@ -455,7 +455,7 @@ class PostgresStorage:
                 # The session's own login sees and ends its other sessions; the role does not.
                 connection.execute("set local role none")
                 ended = connection.execute(END_FROZEN, (FROZEN_AFTER_S,)).rowcount
-        except (psycopg.Error, DatabaseUnavailableError):
+        except (psycopg.Error, PushbackError):
             # Harmless: the next one that has waited tries again.
             self.close()
             return
@@ -474,6 +474,8 @@ class PostgresStorage:
         except psycopg.Error as error:
             # Also where the server is well: see `Wire`.
             self.close()
+            if isinstance(error, pg.LockNotAvailable):
+                raise _kept("what this needs") from error
             raise DatabaseUnavailableError("the database does not answer") from error
 
     def _open_wire(self) -> Wire:
@@ -485,13 +487,13 @@ class PostgresStorage:
     def _open_connection(self) -> psycopg.Connection[Any]:
         try:
             self.settle()
-        except DatabaseUnavailableError as error:
+        except PushbackError as error:
             logger.warning("a checkpoint may not be published: %s", error)
         if self._connection is None or self._connection.closed:
             self.close()
             self._connection = connect(self._conninfo, WRITER)
             self._connection.execute(ONE_PLAN)
-            # Of all that this connection does, an append alone waits for locks.
+            # For an append, which waits for the head, and for whatever else meets a kept row.
             self._connection.execute(f"set lock_timeout = {LOCK_TIMEOUT_MS}")
             self._plans_until = PLANS_MADE_AGAIN_AT
             # Another database may answer now, as after a restore.
@@ -542,10 +544,7 @@ def _is_refusal(error: psycopg.Error) -> bool:
 
 def _nothing_written(error: psycopg.Error) -> LedgerError:
     if isinstance(error, pg.LockNotAvailable):
-        return PushbackError(
-            f"another writer kept the ledger for {LOCK_TIMEOUT_MS} ms",
-            lock_timeout_ms=LOCK_TIMEOUT_MS,
-        )
+        return _kept("the ledger")
     if isinstance(error, (psycopg.DataError, psycopg.IntegrityError)):
         # The rules let through what the database refuses: our fault, one item's price.
         logger.error("the database refuses a value: %s %s", error.sqlstate, type(error).__name__)
@@ -554,3 +553,9 @@ def _nothing_written(error: psycopg.Error) -> LedgerError:
             sqlstate=error.sqlstate,
         )
     return DatabaseUnavailableError("the database did not take the write")
+
+
+def _kept(what: str) -> PushbackError:
+    return PushbackError(
+        f"another writer kept {what} for {LOCK_TIMEOUT_MS} ms", lock_timeout_ms=LOCK_TIMEOUT_MS
+    )

@@ -39,7 +39,7 @@ create index recon_decisions_overriding on effect_ledger.recon_decisions
 -- The fold of ledger.recon.breaks, as far as lists ask for it.
 create function effect_ledger.recon_state_of(asked_ledger text, asked_break uuid)
 returns setof effect_ledger.recon_break_states
-language sql stable set search_path = pg_catalog as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
     select b.ledger, b.id, b.created_at,
         case
             when step.action in ('approved', 'closed') then step.action
@@ -59,7 +59,7 @@ language sql stable set search_path = pg_catalog as $$
         order by e.ordinal desc limit 1) step
     cross join lateral (
         select e.document->'seen'->>'state' as state,
-            (e.document->'seen'->>'age_basis')::date as age_basis
+            (e.document->'seen'->>'age_basis')::pg_catalog.date as age_basis
         from effect_ledger.recon_events e
         where e.ledger = b.ledger and e.break = b.id
             and e.action in ('opened', 'changed', 'reopened')
@@ -72,10 +72,12 @@ language sql stable set search_path = pg_catalog as $$
 $$;
 comment on function effect_ledger.recon_state_of(text, uuid) is
     'What a break is after all its events; no row without any.';
+revoke execute on function effect_ledger.recon_state_of(text, uuid) from public;
 
--- Whoever may add an event may not set a state by hand.
+-- Whoever may add an event may not set a state by hand. Unless pg_temp is named last it is searched
+-- first, and a type that the session made there would run its checks with the owner's rights.
 create function effect_ledger.keep_break_state() returns trigger
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     insert into effect_ledger.recon_break_states
     select * from effect_ledger.recon_state_of(new.ledger, new.break)
@@ -86,7 +88,10 @@ begin
 end $$;
 comment on function effect_ledger.keep_break_state() is
     'Keeps recon_break_states in the transaction that adds an event.';
+revoke execute on function effect_ledger.keep_break_state() from public;
 
+-- No event may come between the fill and the trigger. In the order in which writers take them.
+lock table effect_ledger.recon_breaks, effect_ledger.recon_events in share row exclusive mode;
 insert into effect_ledger.recon_break_states
 select s.* from effect_ledger.recon_breaks b
 cross join lateral effect_ledger.recon_state_of(b.ledger, b.id) s;

@@ -367,6 +367,33 @@ def test_a_commit_that_the_server_refuses_is_told_as_nothing_written(house, appe
     house.verify(ledger)
 
 
+@pytest.mark.parametrize("kept", ["published", "retired_poster_keys", "ledgers"])
+def test_a_lock_that_was_kept_is_not_a_database_that_is_away(house, ledger, monkeypatch, kept):
+    """Whatever waits for it, it is told who was in the way; what follows finds nothing amiss."""
+    monkeypatch.setattr("ledger.storage.postgres.LOCK_TIMEOUT_MS", 50)
+    storage = PostgresStorage(house.conninfo)
+    house.record(ledger, asks("k"))
+    checkpoint, note = storage.published(ledger)  # type: ignore[misc]
+
+    def write() -> None:
+        if kept == "published":
+            storage.publish(ledger, checkpoint, note)
+            storage.settle()
+        elif kept == "ledgers":
+            storage.add_ledger(storage.ledger(ledger), bytes(32), 0)
+        else:
+            storage.retire_poster_key("unknown", 0)
+
+    with house.superuser() as database, database.transaction():
+        database.execute(f"lock table {kept} in share mode")
+        with pytest.raises(PushbackError, match="kept what this needs for 50 ms") as told:
+            write()
+
+    assert type(told.value) is PushbackError
+    assert storage.published(ledger) == (checkpoint, note)
+    storage.close()
+
+
 @pytest.mark.parametrize("moments", [30, pytest.param(240, marks=pytest.mark.slow)])
 def test_backends_ended_at_any_moment_lose_no_entry_that_was_told_as_not_written(
     house, ledger, moments

@@ -6,9 +6,14 @@ import os
 import re
 import subprocess
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from uuid import uuid4
 
+import psycopg
 import pytest
+from alembic import command as alembic
 
 from ledger.storage.database import OWNER, WRITER
 from ledger.storage.embedded import find_binaries
@@ -63,10 +68,7 @@ def test_two_processes_that_migrate_at_once_both_succeed(shell, empty):
             for _ in range(2)
         ]
         # Only now that each has come to the door is it opened.
-        ends_at = time.monotonic() + WAITING_S
-        while waiting(connection) < len(both):
-            assert time.monotonic() < ends_at
-            time.sleep(0.05)
+        wait_until(lambda: waiting(connection, "advisory") == len(both))
         connection.execute("select pg_advisory_unlock(%s)", [MIGRATION_LOCK])
         said = [process.communicate(timeout=TIMEOUT_S) for process in both]
 
@@ -76,12 +78,20 @@ def test_two_processes_that_migrate_at_once_both_succeed(shell, empty):
     assert versions == [(newest_version(),)]
 
 
-def waiting(connection) -> int:
+def waiting(connection, kind: str) -> int:
     [count] = connection.execute(
-        "select count(*) from pg_locks where locktype = 'advisory' and not granted"
-        " and database = (select oid from pg_database where datname = current_database())"
+        "select count(*) from pg_locks where locktype = %s and not granted"
+        " and database = (select oid from pg_database where datname = current_database())",
+        [kind],
     ).fetchone()
     return int(count)
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    ends_at = time.monotonic() + WAITING_S
+    while not holds():
+        assert time.monotonic() < ends_at
+        time.sleep(0.05)
 
 
 def test_a_migration_that_fails_leaves_nothing_behind(empty):
@@ -99,6 +109,35 @@ def test_a_migration_that_fails_leaves_nothing_behind(empty):
 
         connection.execute("drop schema effect_ledger_keys")
         assert migrate(empty.conninfo) == newest_version()
+
+
+def test_a_break_that_begins_while_its_state_is_migrated_has_one(empty, monkeypatch):
+    """Whoever writes then is waited for, before what is there is read."""
+    break_id, upgrade = uuid4(), alembic.upgrade
+    with monkeypatch.context() as until:
+        until.setattr(alembic, "upgrade", lambda config, _: upgrade(config, "0008"))
+        migrate(empty.conninfo)
+    with ThreadPoolExecutor() as pool, empty.as_superuser() as connection:
+        with psycopg.connect(empty.conninfo(WRITER)) as writer:
+            writer.execute(
+                "insert into effect_ledger.recon_breaks (ledger, id, fingerprint)"
+                " values ('l', %s, 'f')",
+                [break_id],
+            )
+            writer.execute(
+                "insert into effect_ledger.recon_events"
+                " (ledger, break, ordinal, actor, action, document)"
+                " values ('l', %s, 0, 'a', 'opened', %s)",
+                [break_id, '{"seen": {"state": "s", "age_basis": "2026-03-01"}}'],
+            )
+            migrated = pool.submit(migrate, empty.conninfo)
+            wait_until(lambda: waiting(connection, "relation") == 1)
+        assert migrated.result(WAITING_S) == newest_version()
+        states = connection.execute(
+            "select break, status from effect_ledger.recon_break_states"
+        ).fetchall()
+
+    assert states == [(break_id, "open")]
 
 
 @pytest.mark.parametrize("command", [("serve",), ("ledger", "list"), ("key", "list")])

@@ -376,6 +376,50 @@ def test_each_role_has_the_rights_of_its_work_on_columns(catalog):
     assert found == COLUMN_GRANTS
 
 
+def test_functions_with_the_owners_rights_find_nothing_a_session_made(catalog):
+    """pg_temp named last: unnamed, it is searched before everything else."""
+    found = catalog.execute(
+        "select proname::text, proconfig, has_function_privilege(%s, oid, 'execute') from pg_proc"
+        " where pronamespace = any(%s::regnamespace[]) and prosecdef",
+        [WRITER, list(SCHEMAS)],
+    ).fetchall()
+
+    assert found == [("keep_break_state", ["search_path=pg_catalog, pg_temp"], False)]
+
+
+def test_a_type_that_the_writer_made_is_not_used_with_the_owners_rights(migrated):
+    """Its check would be run by whoever casts to it."""
+    break_id = "00000000-0000-0000-0000-000000000001"
+    with psycopg.connect(migrated.conninfo(WRITER)) as connection:
+        connection.execute("create temp table seen (who text)")
+        connection.execute("grant insert on seen to public")
+        connection.execute(
+            "create function pg_temp.look(date) returns boolean language plpgsql as $$"
+            " begin insert into pg_temp.seen values (current_user); return true; end $$"
+        )
+        connection.execute(
+            "create domain pg_temp.date as pg_catalog.date check (pg_temp.look(value))"
+        )
+        connection.execute(
+            "insert into effect_ledger.recon_breaks (ledger, id, fingerprint)"
+            " values ('l', %s, 'f')",
+            [break_id],
+        )
+        connection.execute(
+            "insert into effect_ledger.recon_events"
+            " (ledger, break, ordinal, actor, action, document)"
+            " values ('l', %s, 0, 'a', 'opened', %s)",
+            [break_id, '{"seen": {"state": "s", "age_basis": "2026-03-01"}}'],
+        )
+
+        assert connection.execute("select who from pg_temp.seen").fetchall() == []
+        states = connection.execute(
+            "select status, age_basis::text from effect_ledger.recon_break_states"
+        ).fetchall()
+        assert states == [("open", "2026-03-01")]
+        connection.rollback()
+
+
 def test_each_role_has_the_rights_of_its_work_on_schemas(catalog):
     found = grants(
         catalog,

@@ -130,6 +130,20 @@ def test_behind_a_gap_nothing_is_written(error, told, whole):
     assert {type(each) for each in rest} == {told}
 
 
+@pytest.mark.parametrize("error", [error for error, _ in ENDS.values()], ids=ENDS)
+def test_what_was_not_tried_is_not_said_to_be_unrecorded(error):
+    """Its key may be known from an earlier request, which nobody looked up."""
+    each = waiting(2 * SLICE_ITEMS_MAX)
+    done: list[Any] = keys(each.posting)
+
+    outcomes = each.answered([*done[:-1], error])
+
+    assert isinstance(outcomes, list)
+    assert outcomes[SLICE_ITEMS_MAX - 1] is error
+    [message] = {str(each) for each in outcomes[SLICE_ITEMS_MAX:]}
+    assert "not tried, and is recorded only if its key was before" in message
+
+
 def test_what_befell_the_first_part_is_told_to_all():
     """Nothing else of it was tried."""
     each = waiting(1_000)

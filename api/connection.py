@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import MutableMapping
 from typing import Any, Literal, Protocol
 
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
@@ -24,7 +25,7 @@ from api.errors import (
 )
 from api.observation import trace_id_of
 from api.problems import problem_response
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, OutcomeUnknownError
 
 HEAD_BYTES_MAX = 32 * 1024
 HEADER_LINES_MAX = 100
@@ -38,6 +39,14 @@ COMES_BYTES_MIN = 1_024
 ENDS_WITHIN_S = 3.0
 # Who still sends when it is refused meets a reset instead of the refusal, if nobody reads.
 LINGERS_S = 2.0
+
+# RFC 9110 Section 9.2.1: what is asked so changes nothing.
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_UPGRADE = b"upgrade"
+_UNKNOWN = OutcomeUnknownError(
+    "the request is not whole, and was begun before that showed; the same request tells what"
+    " became of it"
+)
 
 
 class Cycle(Protocol):
@@ -62,6 +71,10 @@ class Connection(HttpToolsProtocol):
         self._coming: Literal["head", "body"] | None = None
         # Begun, and not here to its end.
         self._at_fault: Any = None
+        # The application has begun with `answering`, and is not waiting for more of it.
+        self._is_begun = self._is_acting = False
+        # It was acting when its request was refused, and may have changed something.
+        self._is_undecided = False
         self._head_bytes = 0
         # Octets that came since something was complete: of one header, or of nothing we know.
         self._silent_bytes = 0
@@ -90,7 +103,7 @@ class Connection(HttpToolsProtocol):
             return
         self._silent_bytes += len(data)
         self._came_bytes += len(data)
-        super().data_received(data)
+        self._parse(data)
         if self._refusal is not None or self.transport.is_closing():
             return
         if self._silent_bytes > HEAD_BYTES_MAX:
@@ -102,6 +115,35 @@ class Connection(HttpToolsProtocol):
             # Line ends between requests are none, and were progress to nobody.
             self._await_next()
 
+    def _parse(self, data: bytes) -> None:
+        """As the server's, but for a wish for another protocol, behind which it reads no body."""
+        self._unset_keepalive_if_required()
+        try:
+            while data:
+                try:
+                    self.parser.feed_data(data)
+                    data = b""
+                except HttpParserUpgrade as wish:
+                    if not self._wishes_another():
+                        return
+                    # RFC 9110 Section 7.8: it may be passed over. So what came is read again,
+                    # as it had been without.
+                    data = self._head_without_wish() + data[wish.args[0] :]
+                    self.parser = HttpRequestParser(self)
+                    self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        except HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+
+    def _wishes_another(self) -> bool:
+        # A CONNECT is no wish that could be passed over, and nothing here takes it.
+        return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+
+    def _head_without_wish(self) -> bytes:
+        version = self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
+        lines += (b"%b: %b" % header for header in self.headers if header[0] != _UPGRADE)
+        return b"\r\n".join((*lines, b"", b""))
+
     def send_400_response(self, msg: str) -> None:
         """Refuse what the server could not read, or what a limit stopped it from reading."""
         if self._refusal is None:
@@ -111,6 +153,8 @@ class Connection(HttpToolsProtocol):
         """Begin to stop: what is here is answered, what is coming has a moment to come."""
         self._is_stopping = True
         super().shutdown()
+        if self._is_undecided:
+            return
         if self._refusal is not None and not self._is_answering():
             self.transport.close()
         elif self._coming == "body":
@@ -137,6 +181,8 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Have the server begin with the request."""
+        if self._wishes_another():
+            return
         self.head_came()
         super().on_headers_complete()
         self._at_fault = self.cycle
@@ -163,6 +209,8 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is here."""
+        if self._wishes_another():
+            return
         self.message_came()
         super().on_message_complete()
 
@@ -176,7 +224,39 @@ class Connection(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self.answering = cycle
-        super()._start_asgi_task(cycle, app)
+        self._is_begun = self._is_acting = False
+
+        async def begin(scope: Any, receive: Any, send: Any) -> None:
+            if cycle.disconnected and self._refusal is not None:
+                # It was refused before anything looked at it.
+                return
+
+            async def receive_and_note() -> Any:
+                self._note_acting(cycle, False)
+                self._decide(cycle, self._refusal)
+                try:
+                    return await receive()
+                finally:
+                    self._note_acting(cycle, True)
+
+            self._is_begun = True
+            self._note_acting(cycle, True)
+            try:
+                await app(scope, receive_and_note, send)
+            finally:
+                self._decide(cycle, _UNKNOWN)
+
+        super()._start_asgi_task(cycle, begin)
+
+    def _note_acting(self, cycle: Any, is_acting: bool) -> None:
+        # Whoever listens whether a client is still there may do so beyond its answer.
+        if self.answering is cycle:
+            self._is_acting = is_acting
+
+    def _decide(self, cycle: Any, error: LedgerError | None) -> None:
+        if self._is_undecided and self.answering is cycle and error is not None:
+            self._is_undecided = False
+            self._send_refusal(error)
 
     def on_response_complete(self) -> None:
         """Begin with what waits, and refuse behind the last answer what is to be refused."""
@@ -200,7 +280,13 @@ class Connection(HttpToolsProtocol):
             # Whoever reads it is told that no more will come, and its answer is dropped.
             at_fault.disconnected = True
             at_fault.message_event.set()
-            self._is_noted = self.answering is at_fault
+            is_write = at_fault.scope["method"] not in _SAFE
+            if self.answering is at_fault:
+                self._is_noted = self._is_begun
+                if self._is_acting and is_write:
+                    # What it does meanwhile shows when it asks for more, or ends.
+                    self._is_undecided = True
+                    return
         if not self._is_answering():
             self._send_refusal(error)
 

@@ -24,7 +24,8 @@ from api.errors import (
 from api.lean import LeanRoute
 from api.openapi import ACCESS, APPENDING, answer, body, parameter, problems
 from api.routes.writes import LEDGER
-from api.shapes import check_no_parameters, read_shape
+from api.shapes import read_shape
+from api.wire import Wire
 from ledger import errors as domain
 from ledger.forms.grammar import moment, uuid
 
@@ -68,7 +69,8 @@ async def review_period(request: Request) -> Response:
     """Confirm a close that another principal prepared."""
     skin = skin_of(request)
     access = await skin.write_access(request, *REVIEW_SCOPES)
-    check_no_parameters(request)
+    # Nothing is asked for, but a request acts when it is here to its end, and not before.
+    await read_shape(request, Wire, may_be_empty=True)
     close, replayed = await run_in_threadpool(
         lambda: skin.engine.closing.review(
             access.ledger.name,
@@ -137,6 +139,11 @@ def check_close(request: Request, access: Access, named: str) -> None:
 
 _NAME = parameter("name", "path", {"type": "string"}, "Name of the period, such as 2026-10.")
 _WRITE_PROBLEMS = (
+    InvalidParameterError,
+    MalformedRequestError,
+    domain.MalformedJsonError,
+    domain.MalformedEffectError,
+    domain.TooLargeError,
     domain.PeriodError,
     domain.PeriodSpanError,
     domain.PeriodOpenError,
@@ -169,11 +176,6 @@ router.add_api_route(
         200: answer("It was closed so before.", PeriodOut, examples.CLOSED | {"replayed": True}),
         **problems(
             *ACCESS,
-            InvalidParameterError,
-            MalformedRequestError,
-            domain.MalformedJsonError,
-            domain.MalformedEffectError,
-            domain.TooLargeError,
             *_WRITE_PROBLEMS,
         ),
     },
@@ -197,7 +199,7 @@ router.add_api_route(
         200: answer(
             "The caller reviewed it before.", PeriodOut, examples.REVIEWED | {"replayed": True}
         ),
-        **problems(*ACCESS, InvalidParameterError, *_WRITE_PROBLEMS),
+        **problems(*ACCESS, *_WRITE_PROBLEMS),
     },
     openapi_extra={"parameters": [LEDGER, _NAME]},
 )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import socket
 import time
+from typing import Any
 
 import orjson
 import pytest
 
 from api import connection as module
 from ledger.worlds.rml import PROBLEM_MEDIA_TYPE
-from tests.api.octets import BODY, answered, raw
+from tests.api.conftest import started
+from tests.api.octets import BODY, Whole, answered, raw
 from tests.api.support import Api, capture
 
 NOTE = BODY[:-1] + b',"note":"words"}'
@@ -121,8 +124,80 @@ def test_a_slow_body_is_taken_while_it_comes(api: Api, monkeypatch) -> None:
         assert answered(connection)[0] == 201
 
 
-def test_a_wish_for_another_protocol_is_passed_over(api: Api) -> None:
-    """RFC 9110 Section 7.8; what would be sent after it is not waited for in vain."""
-    [(status, headers, _)] = heard(api, asked(b"connection: upgrade\r\nupgrade: h2c\r\n"))
+# As the client of Java's own library sends them with every request in the clear.
+JAVAS = {
+    "connection": "Upgrade, HTTP2-Settings",
+    "upgrade": "h2c",
+    "http2_settings": "AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA",
+}
+WRONG = b'{"bogus":1}'
+CHUNKS = {"content_length": None, "transfer_encoding": "chunked"}
 
-    assert (status, headers["connection"]) == (200, "close")
+
+@pytest.mark.parametrize(
+    ("path", "body", "words", "status"),
+    [
+        ("/effects", BODY, {}, 201),
+        ("/effects", b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY), CHUNKS, 201),
+        ("/periods/2026-03/close", WRONG, {}, 422),
+        ("/periods/2026-03/review", WRONG, {}, 422),
+        ("/verifications", WRONG, {}, 422),
+        ("/effects", b"", {}, 400),
+    ],
+    ids=["effect", "chunks", "close", "review", "verification", "nothing"],
+)
+def test_a_wish_for_another_protocol_is_passed_over(
+    api: Api, path: str, body: bytes, words: dict, status: int
+) -> None:
+    """RFC 9110 Section 7.8: the body is read as without the wish, and so is what follows."""
+    wishing = raw(api, body, path=path, **JAVAS, **words)
+    sent = wishing + raw(api, idempotency_key="next", **JAVAS) + asked(b"connection: close\r\n")
+    with socket.create_connection(("127.0.0.1", api.http.base_url.port or 0), 30) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        file = Whole(connection)
+        for at in range(0, len(sent), 150):
+            connection.sendall(sent[at : at + 150])
+        answers = [answered(file) for _ in range(3)]  # type: ignore[arg-type]
+
+    assert [each for each, _, _ in answers] == [status, 201, 200]
+    assert api.get("/periods").json()["periods"] == []
+
+
+@pytest.mark.parametrize("rest", [b"ZZ\r\n", b"1\r\n{\r\nZZ\r\n"])
+@pytest.mark.parametrize("pause", [0, 0.1])
+def test_who_is_refused_for_a_bad_body_has_changed_nothing(
+    api: Api, rest: bytes, pause: float
+) -> None:
+    """Also where the request asks for nothing but what its path says."""
+    close = api.post("/periods/2026-03/close", {}).json()
+    ben = api.with_key("*", principal="ben")
+    head = raw(ben, b"", path="/periods/2026-03/review", **CHUNKS)
+    with socket.create_connection(("127.0.0.1", api.http.base_url.port or 0), 30) as connection:
+        connection.sendall(head)
+        time.sleep(pause)
+        connection.sendall(rest)
+        status, headers, _ = answered(connection)
+
+    assert (status, headers["rml-world"]) == (400, "RML1")
+    time.sleep(0.1)
+    assert api.get(f"/periods/{close['id']}").json()["reviews"] == []
+
+
+def test_what_acts_before_its_body_is_here_is_not_said_to_have_done_nothing() -> None:
+    """Who is refused meanwhile is told that nobody knows; who only reads is told what is wrong."""
+    told = {}
+
+    async def eager(_scope: Any, _receive: Any, send: Any) -> None:
+        await asyncio.sleep(0.5)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+
+    with started(eager, http=module.Connection, lifespan="off") as server:
+        for method in (b"POST", b"GET"):
+            with socket.create_connection(("127.0.0.1", server.config.port), 30) as connection:
+                connection.sendall(b"%b / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n" % method)
+                time.sleep(0.1)
+                connection.sendall(b"ZZ\r\n")
+                told[method] = orjson.loads(answered(connection)[2])["code"]
+
+    assert told == {b"POST": "OUTCOME_UNKNOWN", b"GET": "MALFORMED_REQUEST"}

@@ -184,6 +184,12 @@ class Connection(HttpToolsProtocol):
         if self._wishes_another():
             return
         self.head_came()
+        codings = [value for name, value in self.headers if name == b"transfer-encoding"]
+        if codings and [each.lower() for each in codings] != [b"chunked"]:
+            # RFC 9112 Section 6.1: whoever does not understand one cannot tell what was sent.
+            self._refuse_in_callback(
+                MalformedRequestError("of transfer codings only one is taken here, chunked, once")
+            )
         super().on_headers_complete()
         self._at_fault = self.cycle
         if self.parser.should_upgrade():
@@ -260,7 +266,16 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Begin with what waits, and refuse behind the last answer what is to be refused."""
+        if self._is_stopping and self.pipeline:
+            # The application may have ended before the server, which would begin with it.
+            self.pipeline.clear()
+            self._end_patience()
+            self._refusal = self._refusal or StoppingError("the service stops before it began")
+        is_paused = self.flow.read_paused
         super().on_response_complete()
+        if is_paused and self._patience is not None and not self._is_stopping:
+            # Only now can what is missing be read.
+            self._begin_patience(COMES_WITHIN_S)
         if self._refusal is not None and not self._is_answering():
             self._send_refusal(self._refusal)
 
@@ -359,9 +374,9 @@ class Connection(HttpToolsProtocol):
         self._patience = None
         if self._is_stopping:
             self.refuse(StoppingError("the service stops before the request is here"))
-        elif self._coming == "body" and (
+        elif self.flow.read_paused or (
             # Nobody can send what we do not take.
-            self._came_bytes >= COMES_BYTES_MIN or self.flow.read_paused
+            self._coming == "body" and self._came_bytes >= COMES_BYTES_MIN
         ):
             self._begin_patience(COMES_WITHIN_S)
         else:

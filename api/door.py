@@ -16,6 +16,7 @@ from api.connection import Connection, answer_bytes
 from api.dependencies import Skin
 from api.hot import BODY_BYTES_MAX, METHOD, Headers, HotWrites
 from api.observation import NO_ROUTE, OTHER_METHOD, note
+from ledger.errors import LedgerError
 
 _METHOD = METHOD.encode()
 _LENGTH = b"content-length"
@@ -90,6 +91,11 @@ class Door(Connection):
         self._skin.stop_waiting()
         self._hand_on()
         super().shutdown()
+
+    def refuse(self, error: LedgerError) -> None:
+        """As every connection; what was kept of the request is begun by nobody."""
+        self._held = None
+        super().refuse(error)
 
     def noted(self, status: int, state: MutableMapping[str, Any]) -> None:
         """Count what was refused here, as what the routes refuse."""

@@ -15,8 +15,7 @@ from api.errors import InvalidParameterError, MalformedRequestError
 from api.problems import problem_response
 from ledger.errors import LedgerError
 
-# Idempotency-Key has a refusal of its own, which says what it is for.
-_ONCE = frozenset(
+ONCE = frozenset(
     {
         b"authorization",
         b"content-type",
@@ -26,6 +25,7 @@ _ONCE = frozenset(
         b"if-range",
     }
 )
+"""Headers that are read once. Idempotency-Key has a refusal of its own, which says its use."""
 
 
 class Framing:
@@ -46,7 +46,7 @@ class Framing:
 def _ambiguity(scope: Scope) -> LedgerError | None:
     seen = set()
     for name, _ in scope["headers"]:
-        if name in _ONCE:
+        if name in ONCE:
             if name in seen:
                 return MalformedRequestError(f"the header {name.decode()} comes twice")
             seen.add(name)

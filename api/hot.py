@@ -22,6 +22,7 @@ from api.answers import JSON, recorded_document
 from api.auth import check_ledger, check_scope, check_unlimited
 from api.dependencies import Skin
 from api.errors import UnexpectedWriteError
+from api.framing import ONCE
 from api.observation import STOPS_UNCONFIRMED, note, trace_id_of
 from api.problems import problem_response
 from api.routes.writes import PARSED_ON_LOOP_BYTES_MAX, WRITE_SCOPES, location, post_effect, router
@@ -52,10 +53,10 @@ _BEFORE, _BEHIND = b"/v1/ledgers/", b"/effects"
 [_ROUTE] = [route.path for route in router.routes if route.endpoint is post_effect]  # type: ignore[attr-defined]
 _PLACE = {"kind": Kind.EFFECT.value}
 _JSON = JSON.encode()
-# Of these one is read, and twice would be another question. All others change nothing, but for
-# those in `_ASKING`.
-_READ = frozenset({b"authorization", b"idempotency-key", b"content-type"})
+# What these ask for is for the routes. All others change nothing, but for those in `_READ`: of
+# these one is read, and twice would be another question.
 _ASKING = frozenset({b"prefer", b"content-encoding"})
+_READ = (ONCE | {b"idempotency-key"}) - _ASKING
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -55,6 +55,8 @@ REFUSED = {
     "a negative length": (asked(b"content-length: -1\r\n"), 400),
     "a bad size of a chunk": (CHUNKED + b"zz\r\n", 400),
     "a bad size of a later chunk": (CHUNKED + b"1\r\n{\r\nzz\r\n", 400),
+    "another coding": (asked(b"transfer-encoding: gzip, chunked\r\n") + b"0\r\n\r\n", 400),
+    "a coding twice": (asked(b"transfer-encoding: chunked\r\n" * 2) + b"0\r\n\r\n", 400),
     "a long header": (asked(b"a: %b\r\n" % (b"b" * module.HEAD_BYTES_MAX)), 431),
     "a header without end": (b"GET / HTTP/1.1\r\na: " + b"b" * 2_000_000, 431),
     "many headers": (asked(b"a: b\r\n" * module.HEADER_LINES_MAX), 431),
@@ -109,6 +111,22 @@ def test_who_does_not_send_on_is_told_so(api: Api, monkeypatch, sent: bytes, lim
     assert (status, headers["content-type"]) == (408, PROBLEM_MEDIA_TYPE)
     assert orjson.loads(body)["retryable"] is True
     assert limit in orjson.loads(body)["detail"]
+
+
+def test_who_sent_all_is_not_told_to_be_late(api: Api, monkeypatch) -> None:
+    """What was sent behind questions that take their time waits for us, and not for its sender."""
+    monkeypatch.setattr(module, "COMES_WITHIN_S", 0.2)
+    feed = asked(b"authorization: Bearer %b\r\n" % (api.token or "").encode(), target=b"FEED")
+    feed = feed.replace(b"FEED", api.url("/feed?wait=1").encode())
+    last = asked(b"connection: close\r\n")
+    with socket.create_connection(("127.0.0.1", api.http.base_url.port or 0), 30) as connection:
+        file = Whole(connection)
+        connection.sendall(feed + feed + last[:20])
+        time.sleep(0.1)
+        connection.sendall(last[20:])
+        answers = [answered(file)[0] for _ in range(3)]  # type: ignore[arg-type]
+
+    assert answers == [200, 200, 200]
 
 
 def test_a_slow_body_is_taken_while_it_comes(api: Api, monkeypatch) -> None:
@@ -188,7 +206,7 @@ def test_what_acts_before_its_body_is_here_is_not_said_to_have_done_nothing() ->
     told = {}
 
     async def eager(_scope: Any, _receive: Any, send: Any) -> None:
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.3)
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body"})
 

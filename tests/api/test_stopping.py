@@ -12,9 +12,10 @@ import pytest
 from api import connection as module
 from api.app import create_app
 from api.door import Door
+from api.errors import LateRequestError
 from ledger.worlds.rml import PROBLEM_MEDIA_TYPE
 from tests.api.conftest import started
-from tests.api.octets import BODY, answered, raw
+from tests.api.octets import BODY, Whole, answered, raw
 from tests.api.support import Api, capture, item
 
 GRACE_S = 1
@@ -118,3 +119,42 @@ def test_a_write_that_is_not_answered_in_time_is_told_that_nobody_knows(
     assert api.post("/effects", orjson.loads(note), key="b").status_code in (200, 201)
     assert api.post("/batch", {"mode": "independent", "items": items}).status_code == 200
     assert api.get("").json()["size"] == 4
+
+
+def test_what_waits_behind_a_write_when_the_service_stops_was_not_begun(
+    api: Api, serve, database
+) -> None:
+    """The write is told that nobody knows, what is behind it that nothing was written."""
+    assert api.post("/effects", capture(), key="before").status_code == 201
+    note = BODY[:-1] + b',"note":"words"}'
+    with serve() as server:
+        port = server.config.port
+        with posting(port, raw(api, idempotency_key="before")) as connection:
+            answered(connection)
+        with database.transaction():
+            database.execute("select from heads where ledger = %s for update", (api.ledger,))
+            sent = raw(api, idempotency_key="a") + raw(api, note, idempotency_key="b")
+            with posting(port, sent) as connection:
+                time.sleep(0.2)
+                server.should_exit = True
+                file = Whole(connection)
+                told = [orjson.loads(answered(file)[2]) for _ in range(2)]  # type: ignore[arg-type]
+
+    assert [each["code"] for each in told] == ["OUTCOME_UNKNOWN", "STOPPING"]
+    assert api.send("/effects", note, key="b").status_code == 201
+
+
+def test_what_was_refused_is_not_begun_when_the_service_stops(api: Api, serve) -> None:
+    """A request that was kept at the door, and came no further, is answered once."""
+    with serve() as server:
+        port = server.config.port
+        with posting(port, raw(api, idempotency_key="a")[:-3]) as connection:
+            time.sleep(0.1)
+            [at_the_door] = server.server_state.connections
+            at_the_door.loop.call_soon_threadsafe(
+                at_the_door.refuse, LateRequestError("the rest does not come")
+            )
+            assert answered(connection)[0] == 408
+            server.should_exit = True
+            assert connection.recv(1_000) == b""
+        assert not server.server_state.tasks

@@ -2204,7 +2204,7 @@ class _Zip:
 
     def _wide(self, extra: bytes, values: tuple[int, ...]) -> tuple[int, ...]:
         """Sizes and places that do not fit into 32 bits are in a field of their own (4.5.3)."""
-        wide, at = b"", 0
+        field, at = b"", 0
         while at < len(extra):
             kind, length = struct.unpack_from("<2H", extra.ljust(at + 4, b"\0"), at)
             if length > _EXTRAS.get(kind, -1) or at + 4 + length > len(extra):
@@ -2212,15 +2212,19 @@ class _Zip:
                     "zip.foreign", f"this .zip has a field of kind {kind:#06x}, which no bundle has"
                 )
             if kind == _EXTRA_64:
-                wide = extra[at + 4 : at + 4 + length]
+                field = extra[at + 4 : at + 4 + length]
             at += 4 + length
-        found = []
+        found, wide = [], field
         for value in values:
             if value == 0xFFFFFFFF and len(wide) >= 8:
-                value, wide = int.from_bytes(wide[:8], "little"), wide[8:]  # noqa: PLW2901
-            found.append(value)
-        if wide.strip(b"\0"):
-            raise DamageError("zip.contradiction", "this .zip states sizes twice")
+                found.append(int.from_bytes(wide[:8], "little"))
+                wide = wide[8:]
+            else:
+                found.append(value)
+        # Some packers repeat there what did fit, as Python 3.11.2 does for what `packing` makes.
+        repeated = b"".join(value.to_bytes(8, "little") for value in found)
+        if wide.strip(b"\0") and field != repeated[: len(field)]:
+            raise DamageError("zip.contradiction", "this .zip states two sizes of one file")
         return tuple(found)
 
     def _check_names(self) -> None:

@@ -13,6 +13,7 @@ import io
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -164,6 +165,33 @@ def test_a_packed_bundle_is_as_good(taken, room):
     assert (verdict.code, manifest["ledger"]) == (0, ledger)
     with zipfile.ZipFile(packed) as opened:
         assert {each.date_time for each in opened.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_sizes_that_a_zip_states_twice_are_the_same(taken, room, tmp_path, more):
+    """Python 3.11.2 leaves sizes that fit where they stand, and repeats them in the wide field."""
+    ledger = orjson.loads((taken.march / "manifest.json").read_bytes())["ledger"]
+    _, packed = room.made(ledger, "2026-03")
+    octets = bytearray(packed.read_bytes())
+    with zipfile.ZipFile(packed) as opened:
+        for each in opened.infolist():
+            named = int.from_bytes(octets[each.header_offset + 26 :][:2], "little")
+            struct.pack_into(
+                "<2L", octets, each.header_offset + 18, each.compress_size, each.file_size
+            )
+            struct.pack_into(
+                "<2Q",
+                octets,
+                each.header_offset + 30 + named + 4,
+                each.file_size + more,
+                each.compress_size,
+            )
+    twice = tmp_path / "twice.zip"
+    twice.write_bytes(octets)
+
+    verdict, _ = verify.verify(twice, [verify.Key.parse(taken.vkey)])
+
+    assert [each.code for each in verdict.findings] == ["zip.contradiction"] * more
 
 
 def kept_receipt(house: House, bundle: Path, seq: int, into: Path, *, whole: bool = False) -> Path:

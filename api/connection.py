@@ -87,6 +87,7 @@ class Connection(HttpToolsProtocol):
 
     # ---- What the server tells --------------------------------------------------------
 
+    # As the server, whose transports always read and write; its base class promises one end.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
         super().connection_made(transport)

@@ -6,6 +6,7 @@ import gc
 import os
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from ledger.bench import yardsticks
@@ -76,5 +77,5 @@ def _verified_apart(bench: Bench, ledger: str) -> dict[str, Any]:
 
 
 def _resident_bytes() -> int:
-    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - not a file on disk
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")

@@ -16,4 +16,5 @@ class Shared:
 
     def __call__(self, value: Value) -> Value:
         """The first value that was equal to this one."""
-        return self._seen.setdefault(value, value)  # type: ignore[return-value]  # It is equal.
+        # Strings, numbers and days never equal one another: what is equal has the same type.
+        return self._seen.setdefault(value, value)  # type: ignore[return-value]

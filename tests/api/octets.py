@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from http.client import HTTPResponse
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -34,9 +34,17 @@ def raw(
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-def answered(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
+class Readable(Protocol):
+    """A connection, or what was read of one: an answer is read from the file it makes."""
+
+    def makefile(self, mode: Any, /) -> Any:
+        """What the octets are read from."""
+
+
+def answered(connection: Readable) -> tuple[int, dict[str, str], bytes]:
     """The next answer on a connection."""
-    response = HTTPResponse(connection)
+    # Its types ask for a socket; of it, it uses this one method.
+    response = HTTPResponse(connection)  # type: ignore[arg-type]
     response.begin()
     body = response.read()
     return response.status, {k.lower(): v for k, v in response.getheaders()}, body
@@ -65,6 +73,8 @@ class Whole:
 
     def __init__(self, connection: socket.socket) -> None:
         self._file = connection.makefile("rb")
+        # Whoever has read one answer closes the file, and the next answer is in it. No method of
+        # the file's class may be replaced, by its types; this one object's is.
         self._file.close, self.close = lambda: None, self._file.close  # type: ignore[method-assign]
 
     def makefile(self, *_: object) -> Any:

@@ -34,7 +34,7 @@ def heard(api: Api, sent: bytes) -> list[tuple[int, dict[str, str], bytes]]:
         heard = _Heard(b"".join(iter(lambda: connection.recv(65_536), b"")))
     answers = []
     while heard.tell() < len(heard.getvalue()):
-        answers.append(answered(heard))  # type: ignore[arg-type]
+        answers.append(answered(heard))
     return answers
 
 
@@ -124,7 +124,7 @@ def test_who_sent_all_is_not_told_to_be_late(api: Api, monkeypatch) -> None:
         connection.sendall(feed + feed + last[:20])
         time.sleep(0.1)
         connection.sendall(last[20:])
-        answers = [answered(file)[0] for _ in range(3)]  # type: ignore[arg-type]
+        answers = [answered(file)[0] for _ in range(3)]
 
     assert answers == [200, 200, 200]
 
@@ -175,7 +175,7 @@ def test_a_wish_for_another_protocol_is_passed_over(
         file = Whole(connection)
         for at in range(0, len(sent), 150):
             connection.sendall(sent[at : at + 150])
-        answers = [answered(file) for _ in range(3)]  # type: ignore[arg-type]
+        answers = [answered(file) for _ in range(3)]
 
     assert [each for each, _, _ in answers] == [status, 201, 200]
     assert api.get("/periods").json()["periods"] == []

@@ -111,7 +111,7 @@ def test_requests_that_do_not_wait_for_answers_are_answered_in_order(api: Api, p
     with socket.create_connection(("127.0.0.1", ports[0]), timeout=30) as connection:
         connection.sendall(b"".join(sent))
         file = Whole(connection)
-        answers = [answered(file) for _ in sent]  # type: ignore[arg-type]
+        answers = [answered(file) for _ in sent]
 
     seqs = [orjson.loads(body)["seq"] for _, _, body in answers]
     assert [status for status, _, _ in answers] == [201] * len(sent)

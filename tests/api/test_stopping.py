@@ -138,7 +138,7 @@ def test_what_waits_behind_a_write_when_the_service_stops_was_not_begun(
                 time.sleep(0.2)
                 server.should_exit = True
                 file = Whole(connection)
-                told = [orjson.loads(answered(file)[2]) for _ in range(2)]  # type: ignore[arg-type]
+                told = [orjson.loads(answered(file)[2]) for _ in range(2)]
 
     assert [each["code"] for each in told] == ["OUTCOME_UNKNOWN", "STOPPING"]
     assert api.send("/effects", note, key="b").status_code == 201

@@ -81,7 +81,7 @@ def test_the_command_is_installed_under_its_name():
 MACHINE_PATHS = re.compile(
     "|".join(
         (
-            # From the top of a file system: "$apart/root/usr" is a folder of somebody's own.
+            # From the top of a file system: what follows a variable is a folder of somebody's own.
             r"(?<![\w$}\"'.])/(?:home|Users|root|mnt|" + "work" + r")/\w",
             "/" + "tmp" + r"/\w",
             r"\b[A-Z]:\\\w",

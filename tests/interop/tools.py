@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).resolve().parent
-APART = HERE.parents[1] / "build" / "interop" / "root" / "usr"
+APART = HERE.parents[1] / "build" / "interop" / "unpacked" / "usr"
 """Packages of others that are not installed on the machine."""
 SOURCES = (Path("/usr/share/gocode"), APART / "share" / "gocode")
 GO_ELSEWHERE = ":/usr/local/go/bin:/usr/lib/go/bin"

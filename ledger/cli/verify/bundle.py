@@ -52,7 +52,8 @@ def is_bundle(path: Path) -> bool:
         with zipfile.ZipFile(path) as packed:
             return any(PurePosixPath(name).name in _FILES for name in packed.namelist())
     except (zipfile.BadZipFile, ValueError, NotImplementedError):
-        # With an end and without a list that leads to it: what is wrong is for the verifier to say.
+        # With an end but no list that leads to it, with a list of nonsense, or of a kind of .zip
+        # that the library does not read: what is wrong is for the verifier to say.
         return True
 
 
